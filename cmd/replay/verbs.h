@@ -1,0 +1,9 @@
+/* verbs: one per file cmd_<verb>.c of this folder; listed in main.c. */
+#ifndef REPLAY_VERBS_H
+#define REPLAY_VERBS_H
+
+#include "cmd/cli.h"
+
+extern const struct cli_verb replay_verb_plan, replay_verb_apply, replay_verb_status, replay_verb_failures;
+
+#endif
