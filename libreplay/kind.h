@@ -1,0 +1,126 @@
+/*
+ * kind: how one kind of object is planned and loaded. One file per relation family in kinds/; kinds.c lists them.
+ *
+ * Planning (plan.c drives): for every relation of every group the planner walks the records of the bundle and calls
+ * relation_loader.plan_record for each, which adds ops (plan_op) and losses (plan_loss).
+ *
+ * Loading (engine.c drives): an op in flight is a struct run. The engine calls kind->step() first without an answer, then with the
+ * answer of each request that step() asked for. step() looks at run->phase (its own numbers, 0 at first), and says with
+ * its result what comes next. Before the first call the op is durably `sent`. When run->unsure is set, an earlier try may
+ * have acted (the program was killed, or an answer was lost): step() must first look the object up and send a write only after
+ * it has proven that the object is not there. The engine sets run->unsure and calls step() again with the answer when a write ended GL_UNKNOWN.
+ *
+ * step() is called on one thread and must not block.
+ */
+#ifndef RP_KIND_H
+#define RP_KIND_H
+
+#include "formats/bundle.h"
+#include "formats/relations.h"
+#include "libcommon/json.h"
+#include "libgitlab/http.h"
+#include "libgitlab/rest.h"
+#include "libreplay/state.h"
+
+enum step_result {
+    STEP_SEND,  /* *out_req is to be sent; step() is called again with its answer */
+    STEP_AGAIN, /* the same after `run->wait_ms` without a request (rsp NULL, phase as left) */
+    STEP_DONE,  /* run->op.target_id is set (0 where there is none) */
+    STEP_FAIL,  /* refused for good: `err` says why (the engine stores code, http, text, request id) */
+    STEP_SKIP,  /* nothing to do or not possible, said with run_loss() before; not a failure */
+};
+
+struct engine;
+
+struct run {
+    struct engine *engine;
+    struct state *state;
+    const struct gl_instance *target;
+    struct op op;
+    const struct grp *grp;     /* group of the op, target_id known except for the op that creates it; owned by the engine */
+    struct lane *lane;
+    yyjson_doc *doc;           /* the record or op.arg, parsed; NULL when neither */
+    yyjson_val *rec;
+    int phase;                 /* the kind's own */
+    bool unsure;               /* see above */
+    int64_t wait_ms;
+    int64_t n1, n2;            /* scratch of the kind */
+    char *text;                /* scratch, freed by the engine */
+    struct gs_buf buf;         /* scratch (bodies, file contents); lives as long as the run */
+    struct gl_part part;       /* scratch for multipart */
+    int64_t *lane_next;        /* runtime counter of an ordered lane: next iid; 0 = not known. Shared by its runs */
+};
+
+struct kind {
+    const char *name;          /* of ops: "labels" */
+    const char *relation;      /* for reports */
+    bool ordered;              /* its lanes are ordered */
+    /*
+     * Does the next step. -1 with err->scope ITEM is like STEP_FAIL; RETRY stops the run and keeps the op as it is; FATAL stops.
+     * `rsp` is NULL at first. A GET that was answered 404 comes here too (rsp->status): the kind decides what it means.
+     */
+    int (*step)(struct run *r, const struct gl_response *rsp, struct gl_request **out_req, enum step_result *out, struct gs_err *err);
+};
+extern const struct kind *const kinds[]; /* ended by NULL */
+const struct kind *kind_find(const char *name);
+
+/* ---- helpers for step() ---- */
+
+/* A loss that showed while loading. Stored with the op in the same commit as its end. */
+int run_loss(struct run *r, const char *code, const char *detail, struct gs_err *err) GS_MUST_USE;
+/* Target id of another record: by kind, source group and key; goes up through the ancestors when `ancestors`. 0: not there. */
+int run_ref(struct run *r, const char *kind, int64_t grp, const char *key, bool ancestors, int64_t *out_id, struct gs_err *err) GS_MUST_USE;
+/* Target id of a source user; 0: nobody. */
+int run_user(struct run *r, int64_t src_user, int64_t *out_id, struct gs_err *err) GS_MUST_USE;
+/* JSON request with path below /api/v4. The body is moved out of `body` (may be NULL). */
+struct gl_request *run_request(enum gl_method m, struct gs_buf *body, const char *path_fmt, ...) GS_PRINTF(3, 4);
+/* The bundle, to read plain files. */
+struct bundle *run_bundle(struct run *r);
+/* Numeric id of the user whose token loads. */
+int64_t run_self(const struct run *r);
+/* What the loader was asked to do (merge into existing groups, at most so many fillers ...). */
+struct load_opts {
+    bool merge;
+    bool keep_owner;            /* leave the token user's automatic ownership */
+    unsigned max_fillers;       /* per gap; 0: 1000 */
+};
+const struct load_opts *run_opts(const struct run *r);
+
+/* ---- planning ---- */
+
+struct plan;
+
+struct relation_loader {
+    const char *relation;      /* as in the bundle: "labels" */
+    /* Called once per group before (rec NULL, first=true) and after (rec NULL, first=false) its records, also when it has none. */
+    int (*plan_group)(struct plan *p, const struct grp *g, bool first, uint64_t records, struct gs_err *err);
+    /* Once per record. `ref` is where it lies. */
+    int (*plan_record)(struct plan *p, const struct grp *g, yyjson_val *rec, const struct bundle_ref *ref, struct gs_err *err);
+};
+/* In the order of planning; ended by NULL. Relations of a bundle that are not here become losses ("relation-not-loaded"). */
+extern const struct relation_loader *const relation_loaders[];
+
+/*
+ * The lane for a phase of a group, made when it is asked for first. `name` separates lanes of one phase (one per board). Needs
+ * are: the group's creation (always), and what the planner knows for the phase (labels need the labels of the child groups,
+ * boards need labels, milestones and members of the group and its ancestors, locks need everything of the group and below ...).
+ */
+int plan_lane(struct plan *p, int64_t grp, enum rel_phase phase, const char *name, bool ordered, int64_t *out, struct gs_err *err) GS_MUST_USE;
+/* Adds an op; `op->lane, kind, grp` must be set; strings are copied. op->id is set. */
+int plan_op(struct plan *p, struct op *op, struct gs_err *err) GS_MUST_USE;
+/* count > 1: about so many records of this kind. `key` NULL: about the relation. */
+int plan_loss(struct plan *p, int64_t grp, const char *relation, const char *key, const char *code, uint64_t count,
+              const char *detail, struct gs_err *err) GS_MUST_USE;
+/* Adds to the number of requests that the load will take (plan_op() counts one per op). */
+void plan_requests(struct plan *p, uint64_t more);
+struct state *plan_state(struct plan *p);
+struct bundle *plan_bundle(struct plan *p);
+const struct gl_instance *plan_target(struct plan *p);
+/* Group by source id; NULL when it is not in the bundle. Lives as long as the plan. */
+const struct grp *plan_grp(struct plan *p, int64_t id);
+/* Features that the target's tier has, probed once: 1 yes, 0 no, -1 not known. */
+struct target_features { int multiple_boards, scoped_boards, epics, iterations; };
+const struct target_features *plan_features(struct plan *p);
+const struct load_opts *plan_opts(struct plan *p);
+
+#endif
