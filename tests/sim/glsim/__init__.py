@@ -1,0 +1,1 @@
+"""A stand-in for the parts of GitLab's API that groupsnap reads and writes."""

@@ -1,0 +1,67 @@
+"""/_sim/...: what the tests use to look behind the curtain. No token, no faults, no log."""
+import json
+
+from aiohttp import web
+
+from . import auth, boards, dump, faults
+from .db import dumps
+
+
+def answer(obj, status=200):
+    return web.Response(status=status, body=dumps(obj).encode(), content_type="application/json")
+
+
+async def handle(app, request, path):
+    body = await request.read()
+    name = path[len("/_sim/"):].strip("/")
+    key = (request.method, name)
+    app.purge()
+    try:
+        if key == ("GET", "dump"):
+            return web.Response(body=dump.text(app.db).encode("utf-8", "surrogatepass"), content_type="application/json")
+        if key == ("POST", "faults"):
+            rules = faults.parse(body.decode())
+            app.rules += rules
+            return answer({"rules": len(app.rules)})
+        if key == ("GET", "faults"):
+            return answer([{"name": r.name, "seen": r.seen, "used": r.used} for r in app.rules])
+        if key == ("POST", "reset_faults"):
+            app.rules = []
+            for s in app.stale:
+                s[2].close()
+            app.stale = []
+            return answer({"rules": 0})
+        if key == ("GET", "log"):
+            return web.Response(body=app.read_log(), content_type="application/x-ndjson")
+        if key == ("POST", "reset_log"):
+            app.reset_log()
+            return answer({"n": 0})
+        if key == ("GET", "config"):
+            return answer(app.config)
+        if key == ("POST", "config"):
+            app.configure(json.loads(body or b"{}"))
+            app.windows = {}
+            return answer(app.config)
+        if key == ("POST", "open_boards_page"):
+            g = auth.group_by_ref(_Db(app.db), str(json.loads(body)["group"]))
+            if g is None:
+                return answer({"error": "no such group"}, 404)
+            app.db.begin()
+            bid = boards.default_board(app.db, g["id"])
+            app.db.commit()
+            return answer({"board_id": bid})
+        if key == ("POST", "seed"):
+            from . import seed
+            app.db.begin()
+            seed.load(app.db, json.loads(body))
+            app.db.commit()
+            return answer(seed.tokens(app.db))
+    except (ValueError, KeyError, TypeError, faults.FaultError) as e:
+        app.db.rollback()
+        return answer({"error": str(e)}, 400)
+    return answer({"error": "unknown control request"}, 404)
+
+
+class _Db:
+    def __init__(self, db):
+        self.db = db
