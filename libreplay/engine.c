@@ -1,0 +1,708 @@
+#include "libreplay/engine.h"
+
+#include "libcommon/clock.h"
+#include "libreplay/engine_priv.h"
+
+#include <errno.h>
+#include <sqlite3.h>
+#include <stdio.h>
+#include <string.h>
+
+#define SKIPS_PER_TURN 2000
+
+static int flight_step(struct engine *e, struct flight *f, struct gs_err *err);
+
+/* ---- groups and lanes in memory ---- */
+
+static int grp_cmp(const void *a, const void *b)
+{
+    int64_t x = ((const struct grp *)a)->id, y = ((const struct grp *)b)->id;
+    return (x > y) - (x < y);
+}
+
+struct grp *engine_grp(struct engine *e, int64_t id)
+{
+    struct grp key = {.id = id};
+    return bsearch(&key, e->groups, e->n_groups, sizeof key, grp_cmp);
+}
+
+static struct elane *find_lane(struct engine *e, int64_t id)
+{
+    size_t lo = 0, hi = e->n_lanes;
+    while (lo < hi) {
+        size_t mid = lo + (hi - lo) / 2;
+        if (e->lanes[mid].l.id < id)
+            lo = mid + 1;
+        else
+            hi = mid;
+    }
+    return lo < e->n_lanes && e->lanes[lo].l.id == id ? &e->lanes[lo] : NULL;
+}
+
+static int db_err(struct engine *e, struct gs_err *err)
+{
+    return gs_fail(err, GS_E_STATE_DAMAGED, "state file '%s': %s", state_path(e->state), sqlite3_errmsg(state_db(e->state)));
+}
+
+/* Runs a query and calls `row` for each of its rows. */
+static int each_row(struct engine *e, const char *sql, int (*row)(struct engine *, sqlite3_stmt *, struct gs_err *),
+                    struct gs_err *err)
+{
+    sqlite3_stmt *st = NULL;
+    if (sqlite3_prepare_v2(state_db(e->state), sql, -1, &st, NULL))
+        return db_err(e, err);
+    int rc, r = 0;
+    while (r == 0 && (rc = sqlite3_step(st)) != SQLITE_DONE)
+        r = rc == SQLITE_ROW ? row(e, st, err) : db_err(e, err);
+    sqlite3_finalize(st);
+    return r;
+}
+
+static int load_group(struct engine *e, sqlite3_stmt *st, struct gs_err *err)
+{
+    if (state_grp(e->state, sqlite3_column_int64(st, 0), &e->groups[e->n_groups], err))
+        return -1;
+    e->n_groups++;
+    return 0;
+}
+
+static int load_lane(struct engine *e, sqlite3_stmt *st, struct gs_err *err)
+{
+    struct elane *l = &e->lanes[e->n_lanes];
+    *l = (struct elane){.l = {.id = sqlite3_column_int64(st, 0), .grp = sqlite3_column_int64(st, 1),
+                              .phase = sqlite3_column_int(st, 2), .ordered = sqlite3_column_int(st, 3),
+                              .watermark = sqlite3_column_int64(st, 5)}};
+    l->l.name = strdup((const char *)sqlite3_column_text(st, 4));
+    if (!l->l.name)
+        return gs_fail(err, GS_E_NOMEM, "no memory for lanes");
+    e->n_lanes++;
+    return 0;
+}
+
+static int load_open(struct engine *e, sqlite3_stmt *st, struct gs_err *err)
+{
+    struct elane *l = find_lane(e, sqlite3_column_int64(st, 0));
+    if (!l)
+        return gs_fail(err, GS_E_STATE_DAMAGED, "state file '%s' has ops without a lane", state_path(e->state));
+    l->open = (uint64_t)sqlite3_column_int64(st, 1);
+    return 0;
+}
+
+static int load_need(struct engine *e, sqlite3_stmt *st, struct gs_err *err)
+{
+    struct elane *l = find_lane(e, sqlite3_column_int64(st, 0)), *needs = find_lane(e, sqlite3_column_int64(st, 1));
+    if (!l || !needs)
+        return gs_fail(err, GS_E_STATE_DAMAGED, "state file '%s' has needs without a lane", state_path(e->state));
+    if (needs->n_dependents % 8 == 0) {
+        uint32_t *p = realloc(needs->dependents, (needs->n_dependents + 8) * sizeof *p);
+        if (!p)
+            return gs_fail(err, GS_E_NOMEM, "no memory for lanes");
+        needs->dependents = p;
+    }
+    needs->dependents[needs->n_dependents++] = (uint32_t)(l - e->lanes);
+    l->unmet++;
+    return 0;
+}
+
+static int load_counts(struct engine *e, sqlite3_stmt *st, struct gs_err *err)
+{
+    e->groups = calloc((size_t)sqlite3_column_int64(st, 0) + 1, sizeof *e->groups);
+    e->lanes = calloc((size_t)sqlite3_column_int64(st, 1) + 1, sizeof *e->lanes);
+    e->queue = calloc((size_t)sqlite3_column_int64(st, 1) + 1, sizeof *e->queue);
+    return e->groups && e->lanes && e->queue ? 0 : gs_fail(err, GS_E_NOMEM, "no memory for lanes");
+}
+
+static int load_progress(struct engine *e, sqlite3_stmt *st, struct gs_err *err)
+{
+    (void)err;
+    uint64_t n = (uint64_t)sqlite3_column_int64(st, 1);
+    e->p.ops += n;
+    switch (sqlite3_column_int(st, 0)) {
+    case OP_DONE: e->p.done = n; break;
+    case OP_FAILED: e->p.failed = n; break;
+    case OP_SKIPPED: e->p.skipped = n; break;
+    default: break;
+    }
+    return 0;
+}
+
+static void enqueue(struct engine *e, struct elane *l)
+{
+    if (l->queued || l->unmet > 0 || l->open == 0)
+        return;
+    e->queue[(e->queue_head + e->queue_n) % (e->n_lanes + 1)] = (uint32_t)(l - e->lanes);
+    e->queue_n++;
+    l->queued = true;
+}
+
+/*
+ * A lane without open ops has ended: those that wait for it may start. Ended lanes end others that are empty, so this walks with a
+ * stack of its own; a tree of groups can be deep.
+ */
+static int lane_ended(struct engine *e, struct elane *first, struct gs_err *err)
+{
+    size_t n = 1, cap = 64;
+    struct elane **stack = malloc(cap * sizeof *stack);
+    if (!stack)
+        return gs_fail(err, GS_E_NOMEM, "no memory for lanes");
+    stack[0] = first;
+    while (n > 0) {
+        struct elane *l = stack[--n];
+        e->lanes_open--;
+        free(l->q);
+        l->q = NULL;
+        for (uint32_t i = 0; i < l->n_dependents; i++) {
+            struct elane *d = &e->lanes[l->dependents[i]];
+            if (--d->unmet > 0)
+                continue;
+            if (d->open > 0) {
+                enqueue(e, d);
+                continue;
+            }
+            if (n == cap) {
+                struct elane **p = realloc(stack, 2 * cap * sizeof *p);
+                if (!p) {
+                    free(stack);
+                    return gs_fail(err, GS_E_NOMEM, "no memory for lanes");
+                }
+                stack = p;
+                cap *= 2;
+            }
+            stack[n++] = d;
+        }
+    }
+    free(stack);
+    return 0;
+}
+
+static int load(struct engine *e, struct gs_err *err)
+{
+    if (each_row(e, "SELECT (SELECT count(*) FROM grp), (SELECT count(*) FROM lane)", load_counts, err) ||
+        each_row(e, "SELECT id FROM grp ORDER BY id", load_group, err) ||
+        each_row(e, "SELECT id, grp, phase, ordered, name, watermark FROM lane ORDER BY id", load_lane, err) ||
+        each_row(e, "SELECT lane, count(*) FROM op WHERE state < 2 GROUP BY lane", load_open, err) ||
+        each_row(e, "SELECT lane, needs FROM lane_need", load_need, err) ||
+        each_row(e, "SELECT state, count(*) FROM op GROUP BY state", load_progress, err))
+        return -1;
+    e->lanes_open = e->n_lanes;
+    /* those without needs start it all; lane_ended() must not be called for one twice, so remember who was free at first */
+    gs_autofree uint8_t *start = calloc(e->n_lanes + 1, 1);
+    if (!start)
+        return gs_fail(err, GS_E_NOMEM, "no memory for lanes");
+    for (size_t i = 0; i < e->n_lanes; i++)
+        start[i] = e->lanes[i].unmet == 0;
+    for (size_t i = 0; i < e->n_lanes; i++) {
+        if (!start[i])
+            continue;
+        if (e->lanes[i].open > 0)
+            enqueue(e, &e->lanes[i]);
+        else if (lane_ended(e, &e->lanes[i], err))
+            return -1;
+    }
+    return 0;
+}
+
+static void unload(struct engine *e)
+{
+    for (size_t i = 0; i < e->n_groups; i++)
+        grp_release(&e->groups[i]);
+    for (size_t i = 0; i < e->n_lanes; i++) {
+        struct elane *l = &e->lanes[i];
+        for (; l->q && l->q_i < l->q_n; l->q_i++)
+            op_release(&l->q[l->q_i]);
+        free(l->q);
+        free(l->dependents);
+        free(l->l.name);
+    }
+    free(e->groups);
+    free(e->lanes);
+    free(e->queue);
+}
+
+/* ---- flights ---- */
+
+static void flight_free(struct engine *e, struct flight *f)
+{
+    for (struct flight **p = &e->flights; *p; p = &(*p)->link)
+        if (*p == f) {
+            *p = f->link;
+            break;
+        }
+    e->n_flights--;
+    f->lane->in_flight--;
+    if (f->has_rsp)
+        gl_response_release(&f->rsp);
+    gl_request_free(f->next);
+    for (size_t i = 0; i < f->n_losses; i++) {
+        free(f->losses[i].code);
+        free(f->losses[i].detail);
+    }
+    free(f->losses);
+    yyjson_doc_free(f->run.doc);
+    gs_buf_release(&f->run.buf);
+    free(f->run.text);
+    op_release(&f->run.op);
+    free(f);
+}
+
+/* Nothing new is begun from now on; the first reason is kept. */
+static void cut(struct engine *e, const struct gs_err *why)
+{
+    if (!e->cut)
+        e->cut_err = *why;
+    e->cut = true;
+}
+
+static bool stopped(const struct engine *e)
+{
+    return e->cut || (e->opts->stop && *e->opts->stop);
+}
+
+/* Ends the op for good, with its losses, in the transaction of this turn. */
+static int flight_end(struct engine *e, struct flight *f, enum op_state state, struct gs_err *err)
+{
+    struct op *op = &f->run.op;
+    struct elane *l = f->lane;
+    op->state = state;
+    op->tries = f->writes;
+    for (size_t i = 0; i < f->n_losses; i++) {
+        struct loss_row row = {.op = op->id, .grp = op->grp, .relation = f->kind->relation, .key = op->key,
+                               .code = f->losses[i].code, .count = 1, .detail = f->losses[i].detail};
+        if (state_add_loss(e->state, &row, err))
+            return -1;
+    }
+    if (state_op_end(e->state, op, err))
+        return -1;
+    if (strcmp(op->kind, "groups") == 0) {
+        struct grp fresh, *g = engine_grp(e, op->grp);
+        if (!g || state_grp(e->state, op->grp, &fresh, err))
+            return g ? -1 : gs_fail(err, GS_E_STATE_DAMAGED, "group %lld is not in the state file", (long long)op->grp);
+        grp_release(g);
+        *g = fresh;
+    }
+    switch (state) {
+    case OP_DONE: e->p.done++; break;
+    case OP_FAILED: e->p.failed++; break;
+    default: e->p.skipped++; break;
+    }
+    if (op->found)
+        e->p.found++;
+    l->open--;
+    flight_free(e, f);
+    if (l->open == 0)
+        return lane_ended(e, l, err);
+    enqueue(e, l);
+    return 0;
+}
+
+static char *copy(const char *s)
+{
+    return s && *s ? strdup(s) : NULL;
+}
+
+static int flight_fail(struct engine *e, struct flight *f, const struct gs_err *why, struct gs_err *err)
+{
+    struct op *op = &f->run.op;
+    op->http = why->http;
+    op->code = copy(gs_code_name(why->code));
+    op->text = copy(why->text);
+    op->request_id = copy(why->request_id);
+    gs_logf(e->opts->log, GS_LOG_WARN, "%s '%s' of group '%s' failed: %s", f->kind->relation, op->key,
+            f->run.grp ? f->run.grp->src_path : "?", why->text);
+    return flight_end(e, f, OP_FAILED, err);
+}
+
+/* Gives an op back without an end: planned again when nothing can have left, else it stays `sent` and is looked up next time. */
+static int flight_drop(struct engine *e, struct flight *f, struct gs_err *err)
+{
+    int r = 0;
+    if (!f->was_sent && f->writes == 0)
+        r = state_op_unsent(e->state, f->run.op.id, err);
+    flight_free(e, f);
+    return r;
+}
+
+static void on_answer(void *cookie, struct gl_request *req, struct gl_response *rsp)
+{
+    struct flight *f = cookie;
+    (void)req;
+    f->rsp = *rsp; /* body and link move over */
+    rsp->body = (struct gs_buf){.max = rsp->body.max};
+    rsp->link = NULL;
+    f->has_rsp = true;
+    f->state = FLIGHT_ANSWERED;
+}
+
+/* What must not reach a kind: answers that say something about the run as a whole. True: the op was dropped or the run cut. */
+static bool concerns_run(const struct flight *f)
+{
+    const struct gl_response *r = &f->rsp;
+    if (r->outcome == GL_NOT_SENT)
+        return true;
+    if (r->outcome == GL_UNKNOWN)
+        return !f->is_write;
+    return r->err.code == GS_E_TOKEN || r->err.code == GS_E_SCOPE;
+}
+
+static int flight_answered(struct engine *e, struct flight *f, struct gs_err *err)
+{
+    if (f->is_write && f->rsp.outcome == GL_NOT_SENT)
+        f->writes--;
+    if (f->is_write && f->rsp.outcome == GL_ANSWERED && (f->rsp.err.code == GS_E_TOKEN || f->rsp.err.code == GS_E_SCOPE))
+        f->writes--; /* refused at the door */
+    if (concerns_run(f)) {
+        cut(e, &f->rsp.err);
+        return flight_drop(e, f, err);
+    }
+    if (f->is_write && f->rsp.outcome == GL_UNKNOWN) {
+        f->run.unsure = true;
+        gs_logf(e->opts->log, GS_LOG_INFO, "%s '%s': no answer (%s); looking whether it is there", f->kind->relation,
+                f->run.op.key, f->rsp.err.text);
+    }
+    return flight_step(e, f, err);
+}
+
+static int flight_step(struct engine *e, struct flight *f, struct gs_err *err)
+{
+    struct gl_request *req = NULL;
+    enum step_result result = STEP_FAIL;
+    struct gs_err why = {0};
+    int r = f->kind->step(&f->run, f->has_rsp ? &f->rsp : NULL, &req, &result, &why);
+    if (f->has_rsp) {
+        gl_response_release(&f->rsp);
+        f->has_rsp = false;
+    }
+    if (r) {
+        gl_request_free(req);
+        if (why.scope == GS_SCOPE_ITEM)
+            return flight_fail(e, f, &why, err);
+        cut(e, &why);
+        return flight_drop(e, f, err);
+    }
+    switch (result) {
+    case STEP_DONE: return flight_end(e, f, OP_DONE, err);
+    case STEP_SKIP:
+        if (!f->run.op.code)
+            f->run.op.code = strdup("lost-by-rule");
+        return flight_end(e, f, OP_SKIPPED, err);
+    case STEP_FAIL:
+        gl_request_free(req);
+        if (why.code == GS_OK)
+            GS_IGNORE(gs_fail(&why, GS_E_INTERNAL, "refused without a reason"), "it is the reason now");
+        return flight_fail(e, f, &why, err);
+    case STEP_AGAIN:
+        f->state = FLIGHT_WAIT;
+        f->wake_ms = gs_mono_ms() + f->run.wait_ms;
+        return 0;
+    case STEP_SEND: break;
+    }
+    if (!req) {
+        GS_IGNORE(gs_fail(&why, GS_E_NOMEM, "no memory for a request"), "it is the reason now");
+        cut(e, &why);
+        return flight_drop(e, f, err);
+    }
+    f->next = req;
+    f->state = FLIGHT_STEP;
+    return 0;
+}
+
+/* ---- taking ops ---- */
+
+static int load_record(struct engine *e, struct flight *f, struct gs_err *err)
+{
+    struct op *op = &f->run.op;
+    if (op->ref_member >= 0) {
+        struct bundle_ref ref = {.member = (uint32_t)op->ref_member, .off = op->ref_off, .len = op->ref_len};
+        gs_autobuf raw;
+        gs_buf_init(&raw, (size_t)op->ref_len + 1);
+        if (bundle_read_ref(e->bundle, &ref, &raw, err) ||
+            record_parse(bundle_encoding(e->bundle), raw.data, raw.len, NULL, &f->run.doc, err))
+            return gs_wrap(err, "%s '%s'", f->kind->relation, op->key);
+    } else if (op->arg) {
+        if (gs_json_parse(op->arg, strlen(op->arg), NULL, &f->run.doc, err))
+            return gs_wrap(err, "%s '%s'", f->kind->relation, op->key);
+    }
+    f->run.rec = f->run.doc ? yyjson_doc_get_root(f->run.doc) : NULL;
+    return 0;
+}
+
+/* Is something that this op stands on missing? *out_why is then text for people. */
+static int blocked(struct engine *e, const struct op *op, const struct grp *g, char *out_why, size_t cap, struct gs_err *err)
+{
+    out_why[0] = 0;
+    bool creates = strcmp(op->kind, "groups") == 0;
+    const struct grp *must = creates ? (g->parent ? engine_grp(e, g->parent) : NULL) : g;
+    if (must && must->target_id == 0) {
+        snprintf(out_why, cap, "group '%s' was not created", must->dst_path);
+        return 0;
+    }
+    if (op->needs == 0)
+        return 0;
+    struct op need;
+    if (state_op(e->state, op->needs, &need, err))
+        return -1;
+    if (need.state != OP_DONE)
+        snprintf(out_why, cap, "%s '%s' was not loaded", need.kind, need.key);
+    op_release(&need);
+    return 0;
+}
+
+/* The next op of the lane into *out; *out_none when there is none that may be taken now. */
+static int lane_take(struct engine *e, struct elane *l, struct op *out, bool *out_none, struct gs_err *err)
+{
+    *out_none = false;
+    if (l->q && l->q_i == l->q_n) {
+        free(l->q);
+        l->q = NULL;
+    }
+    if (!l->q) {
+        size_t n = 0;
+        l->q = calloc(LANE_PREFETCH, sizeof *l->q);
+        if (!l->q)
+            return gs_fail(err, GS_E_NOMEM, "no memory for ops");
+        l->q_i = l->q_n = 0;
+        if (state_next_ops(e->state, l->l.id, l->last_pos, l->q, LANE_PREFETCH, &n, err))
+            return -1;
+        l->q_n = (uint8_t)n;
+    }
+    if (l->q_n == 0) {
+        free(l->q);
+        l->q = NULL;
+        *out_none = true;
+        return 0;
+    }
+    *out = l->q[l->q_i];
+    l->q[l->q_i++] = (struct op){0};
+    l->last_pos = out->pos;
+    return 0;
+}
+
+static struct flight *flight_new(struct engine *e, struct elane *l, struct op *op)
+{
+    struct flight *f = calloc(1, sizeof *f);
+    if (!f) {
+        op_release(op);
+        return NULL;
+    }
+    f->lane = l;
+    f->kind = kind_find(op->kind);
+    f->was_sent = op->state == OP_SENT;
+    f->run = (struct run){.engine = e, .state = e->state, .target = e->target, .op = *op, .lane = &l->l,
+                          .unsure = f->was_sent, .lane_next = &l->counter};
+    f->run.grp = engine_grp(e, op->grp);
+    gs_buf_init(&f->run.buf, (size_t)64 << 20);
+    f->link = e->flights;
+    e->flights = f;
+    e->n_flights++;
+    l->in_flight++;
+    return f;
+}
+
+/* Begins one op of this lane, or skips it. */
+static int begin_op(struct engine *e, struct elane *l, struct op *op, bool *out_skipped, struct gs_err *err)
+{
+    *out_skipped = false;
+    struct flight *f = flight_new(e, l, op);
+    if (!f)
+        return gs_fail(err, GS_E_NOMEM, "no memory for an op");
+    if (!f->kind || !f->run.grp)
+        return gs_fail(err, GS_E_STATE_DAMAGED, "op %lld of the state file has an unknown kind or group",
+                       (long long)f->run.op.id);
+    char why[512];
+    if (blocked(e, &f->run.op, f->run.grp, why, sizeof why, err))
+        return -1;
+    if (why[0]) {
+        *out_skipped = true;
+        f->run.op.code = strdup("dependency-failed");
+        f->run.op.text = strdup(why);
+        return flight_end(e, f, OP_SKIPPED, err);
+    }
+    if (load_record(e, f, err))
+        return -1;
+    if (state_op_sent(e->state, f->run.op.id, err))
+        return -1;
+    e->p.group = f->run.grp->src_path;
+    e->p.relation = f->kind->relation;
+    return flight_step(e, f, err);
+}
+
+static int dispatch(struct engine *e, struct gs_err *err)
+{
+    unsigned skips = 0;
+    while (e->queue_n > 0 && e->n_flights < e->jobs && !stopped(e) && skips < SKIPS_PER_TURN) {
+        if (e->opts->stop_after && e->p.done + e->p.failed + e->n_flights >= e->opts->stop_after) {
+            struct gs_err why = {0};
+            GS_IGNORE(gs_fail(&why, GS_E_STOPPED, "stopped after %llu ops as asked", (unsigned long long)e->opts->stop_after),
+                      "it is the reason now");
+            cut(e, &why);
+            break;
+        }
+        struct elane *l = &e->lanes[e->queue[e->queue_head]];
+        e->queue_head = (e->queue_head + 1) % (e->n_lanes + 1);
+        e->queue_n--;
+        l->queued = false;
+        if (l->l.ordered && l->in_flight > 0)
+            continue; /* comes back when that op ends */
+        struct op op;
+        bool none, skipped;
+        if (lane_take(e, l, &op, &none, err))
+            return -1;
+        if (none)
+            continue;
+        if (begin_op(e, l, &op, &skipped, err))
+            return -1;
+        skips += skipped;
+        if (!l->l.ordered)
+            enqueue(e, l);
+    }
+    return 0;
+}
+
+/* ---- the loop ---- */
+
+static bool turn_has_work(struct engine *e, int64_t now)
+{
+    if (e->queue_n > 0 && e->n_flights < e->jobs && !stopped(e))
+        return true;
+    for (struct flight *f = e->flights; f; f = f->link)
+        if (f->state == FLIGHT_ANSWERED || (f->state == FLIGHT_WAIT && (f->wake_ms <= now || stopped(e))) ||
+            f->state == FLIGHT_STEP)
+            return true;
+    return false;
+}
+
+/* Everything that can be done without waiting, in one transaction. */
+static int turn(struct engine *e, struct gs_err *err)
+{
+    int64_t now = gs_mono_ms();
+    struct flight *f, *next;
+    for (f = e->flights; f; f = next) {
+        next = f->link;
+        if (f->state == FLIGHT_ANSWERED) {
+            if (flight_answered(e, f, err))
+                return -1;
+        } else if (f->state == FLIGHT_WAIT && stopped(e)) {
+            if (flight_drop(e, f, err))
+                return -1;
+        } else if (f->state == FLIGHT_WAIT && f->wake_ms <= now) {
+            if (flight_step(e, f, err))
+                return -1;
+        }
+    }
+    if (dispatch(e, err))
+        return -1;
+    /* whoever still wants to send after a stop stays as it is in the state file, and goes on next time */
+    for (f = e->flights; f; f = next) {
+        next = f->link;
+        if (f->state == FLIGHT_STEP && stopped(e) && flight_drop(e, f, err))
+            return -1;
+    }
+    return 0;
+}
+
+static int submit(struct engine *e, struct gs_err *err)
+{
+    for (struct flight *f = e->flights; f; f = f->link) {
+        if (f->state != FLIGHT_STEP || !f->next)
+            continue;
+        struct gl_request *req = gs_steal(&f->next);
+        f->is_write = req->method != GL_GET && req->method != GL_HEAD && !req->read_only;
+        f->writes += f->is_write;
+        req->done = on_answer;
+        req->cookie = f;
+        f->state = FLIGHT_WIRE;
+        e->p.requests++;
+        if (gl_submit(e->client, req, err)) {
+            f->writes -= f->is_write;
+            f->state = FLIGHT_STEP;
+            return -1;
+        }
+    }
+    return 0;
+}
+
+static void progress(struct engine *e, bool force)
+{
+    int64_t now = gs_mono_ms();
+    if (!e->opts->progress || (!force && now - e->last_progress_ms < 100))
+        return;
+    e->last_progress_ms = now;
+    struct gl_stats st;
+    gl_client_stats(e->client, &st);
+    e->p.elapsed_ms = now - e->started_ms;
+    e->p.paused_ms = st.paused_ms;
+    e->p.in_flight = e->n_flights;
+    e->opts->progress(e->opts->cookie, &e->p);
+}
+
+static int loop(struct engine *e, struct gs_err *err)
+{
+    for (;;) {
+        if (turn_has_work(e, gs_mono_ms())) {
+            if (state_begin(e->state, err))
+                return -1;
+            if (turn(e, err)) {
+                state_rollback(e->state);
+                return -1;
+            }
+            if (state_commit(e->state, err))
+                return -1;
+            if (submit(e, err))
+                return -1;
+        }
+        if (e->n_flights == 0 && (stopped(e) || e->queue_n == 0))
+            return 0;
+        int64_t timeout = 200, now = gs_mono_ms();
+        for (struct flight *f = e->flights; f; f = f->link) {
+            if (f->state == FLIGHT_WAIT && f->wake_ms - now < timeout)
+                timeout = f->wake_ms > now ? f->wake_ms - now : 0;
+        }
+        if (e->queue_n > 0 && e->n_flights < e->jobs && !stopped(e))
+            timeout = 0;
+        if (gl_pending(e->client) == 0) {
+            if (timeout > 0)
+                gs_sleep_ms(timeout);
+        } else if (gl_poll(e->client, (int)timeout, err)) {
+            return -1;
+        }
+        progress(e, false);
+    }
+}
+
+/* After a failure of the engine itself: what is on the wire is waited for, so that no callback reaches freed memory. */
+static void drain(struct engine *e)
+{
+    struct gs_err ignored = {0};
+    while (gl_pending(e->client) > 0)
+        if (gl_poll(e->client, 200, &ignored))
+            break;
+    while (e->flights)
+        flight_free(e, e->flights);
+}
+
+int engine_run(struct state *s, struct bundle *b, struct gl_client *c, const struct gl_instance *target,
+               const struct engine_opts *o, struct engine_result *out, struct gs_err *err)
+{
+    struct engine e = {.state = s, .bundle = b, .client = c, .target = target, .opts = o, .started_ms = gs_mono_ms()};
+    e.jobs = gl_free_slots(c);
+    if (e.jobs == 0)
+        e.jobs = 1;
+    int r = load(&e, err);
+    if (r == 0)
+        r = loop(&e, err);
+    drain(&e);
+    progress(&e, true);
+    *out = (struct engine_result){.p = e.p, .commits = state_commits(s)};
+    out->p.group = out->p.relation = NULL;
+    if (r == 0 && e.cut) {
+        *err = e.cut_err;
+        r = -1;
+    } else if (r == 0 && o->stop && *o->stop) {
+        r = gs_fail(err, GS_E_STOPPED, "stopped; %llu of %llu steps have ended",
+                    (unsigned long long)(e.p.done + e.p.failed + e.p.skipped), (unsigned long long)e.p.ops);
+    } else if (r == 0 && e.lanes_open > 0) {
+        r = gs_fail(err, GS_E_STATE_DAMAGED, "state file '%s': %zu lanes wait for each other", state_path(s), e.lanes_open);
+    }
+    unload(&e);
+    return r;
+}

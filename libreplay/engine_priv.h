@@ -1,0 +1,72 @@
+/* engine_priv: what engine.c (scheduling) and run.c (helpers of the kinds) share. */
+#ifndef RP_ENGINE_PRIV_H
+#define RP_ENGINE_PRIV_H
+
+#include "libreplay/engine.h"
+
+#define LANE_PREFETCH 16
+
+struct elane {
+    struct lane l;
+    uint64_t open;        /* ops that have not ended */
+    uint32_t *dependents; /* lanes that wait for this one */
+    uint32_t n_dependents;
+    uint32_t unmet;       /* lanes that this one waits for */
+    uint32_t in_flight;
+    int64_t last_pos;     /* of the op that was taken last */
+    int64_t counter;      /* run->lane_next */
+    struct op *q;         /* prefetched ops; NULL between uses */
+    uint8_t q_n, q_i;
+    bool queued;          /* stands in the queue of runnable lanes */
+};
+
+struct run_loss_row {
+    char *code, *detail;
+};
+
+enum flight_state { FLIGHT_STEP, FLIGHT_WIRE, FLIGHT_WAIT, FLIGHT_ANSWERED };
+
+struct flight {
+    struct run run; /* first: the helpers get from one to the other by a cast */
+    const struct kind *kind;
+    struct elane *lane;
+    enum flight_state state;
+    struct gl_request *next; /* to be submitted after the commit */
+    struct gl_response rsp;
+    bool has_rsp;
+    bool is_write;           /* the request on the wire */
+    bool was_sent;           /* found `sent` when the run began */
+    unsigned writes;         /* that left, or may have left */
+    int64_t wake_ms;
+    struct run_loss_row *losses;
+    size_t n_losses;
+    struct flight *link;
+};
+
+struct engine {
+    struct state *state;
+    struct bundle *bundle;
+    struct gl_client *client;
+    const struct gl_instance *target;
+    const struct engine_opts *opts;
+
+    struct grp *groups; /* sorted by id */
+    size_t n_groups;
+    struct elane *lanes; /* sorted by id */
+    size_t n_lanes;
+    uint32_t *queue; /* ring of runnable lanes */
+    size_t queue_head, queue_n;
+    size_t lanes_open;
+
+    struct flight *flights; /* all of them */
+    unsigned n_flights, jobs;
+
+    bool cut;              /* nothing new is begun */
+    struct gs_err cut_err; /* why */
+    struct engine_progress p;
+    int64_t started_ms, last_progress_ms;
+};
+
+struct grp *engine_grp(struct engine *e, int64_t id);
+
+#endif
