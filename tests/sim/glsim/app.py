@@ -37,7 +37,8 @@ def parse_version(text):
 class Context:
     """One API request on its way."""
     __slots__ = ("app", "db", "method", "path", "query", "headers", "body", "raw", "files", "path_params", "route",
-                 "user", "token", "scopes", "admin", "sudo", "token_sent", "headers_out", "log_body", "req_id", "status")
+                 "user", "token", "scopes", "admin", "sudo", "token_sent", "headers_out", "log_body", "req_id", "status",
+                 "query_cost")
 
     def __init__(self, app, method, path, query, headers, body):
         self.app, self.db, self.method, self.path, self.query = app, app.db, method, path, query

@@ -8,7 +8,8 @@ import sys
 
 from . import faults, seed
 from .app import Simulator
-from . import badges, boards, groups, instance, labels, members, milestones, users  # noqa: F401 (they register routes)
+from . import (badges, boards, gql_boards, gql_groups, groups, instance, labels, members, milestones,  # noqa: F401
+               users)  # imported because they register their routes and fields
 
 
 def parse_args(argv):
