@@ -1,0 +1,128 @@
+/* verify: is a bundle genuine and whole? */
+#include "cmd/cli.h"
+#include "cmd/contents.h"
+
+struct opts {
+    struct cli_common c;
+    struct cli_trust trust;
+    bool deep;
+};
+
+static const struct cli_opt opts[] = {
+    {.name = "deep", .type = CLI_FLAG, .offset = offsetof(struct opts, deep),
+     .help = "also unpack every frame, check and count every record, and add up the ledger"},
+    {0},
+};
+static const struct cli_part parts[] = {{cli_opts_trust, offsetof(struct opts, trust)}, {0}};
+
+static double mb_per_s(const struct bundle_verify_result *v)
+{
+    return v->seconds > 0 ? (double)v->bytes / 1e6 / v->seconds : 0;
+}
+
+static void print_text(struct cli *cli, const char *path, const struct bundle *b, bool deep,
+                       const struct bundle_verify_result *v)
+{
+    const struct bundle_signature *s;
+    size_t n = bundle_signatures(b, &s);
+    char id[SIGN_KEYID_HEX], digest[2 * BUNDLE_DIGEST_LEN + 1];
+    contents_hex(bundle_digest(b), BUNDLE_DIGEST_LEN, digest);
+    cli_out(cli, "'%s' is genuine and whole\n", cli_safe(path));
+    for (size_t i = 0; i < n; i++) {
+        sign_keyid_hex(s[i].info.id, id);
+        if (s[i].result == GS_OK)
+            cli_out(cli, "signed by   key %s, %s\n            \"%s\"\n", id,
+                    s[i].info.key ? cli_safe(s[i].info.key->name) : "", cli_safe(s[i].info.trusted_comment));
+        else
+            cli_out(cli, "and by      key %s: proves nothing [%s]\n", id, gs_code_name(s[i].result));
+    }
+    cli_out(cli, "set         %s\n", cli_safe(bundle_set_id(b)));
+    cli_out(cli, "digest      %s\n", digest);
+    cli_out(cli, "members     %s, %s\n", cli_count(v->members), cli_bytes(v->bytes));
+    cli_out(cli, "records     %s%s\n", cli_count(v->records), deep ? ", each unpacked and checked" : "");
+    if (deep)
+        cli_out(cli, "unpacked    %s\n", cli_bytes(v->raw_bytes));
+    cli_out(cli, "time        %s, %.0f MB/s\n", cli_span((int64_t)(v->seconds * 1000)), mb_per_s(v));
+}
+
+static int print_json(struct cli *cli, const char *path, const struct bundle *b, bool deep,
+                      const struct bundle_verify_result *v, struct gs_err *err)
+{
+    const struct bundle_signature *s;
+    size_t n = bundle_signatures(b, &s);
+    char digest[2 * BUNDLE_DIGEST_LEN + 1];
+    struct gs_jw w;
+    gs_autobuf buf;
+    gs_buf_init(&buf, (size_t)64 << 20);
+    contents_hex(bundle_digest(b), BUNDLE_DIGEST_LEN, digest);
+    cli_json_begin(&w, &buf, "verify", err);
+    gs_jw_kstr(&w, "file", cli_safe(path));
+    gs_jw_kbool(&w, "ok", true);
+    gs_jw_kbool(&w, "deep", deep);
+    gs_jw_kstr(&w, "set_id", bundle_set_id(b));
+    gs_jw_kstr(&w, "digest", digest);
+    gs_jw_key(&w, "signatures");
+    gs_jw_arr(&w);
+    for (size_t i = 0; i < n; i++)
+        contents_json_signature(&w, &s[i]);
+    gs_jw_end(&w);
+    gs_jw_ki64(&w, "members", (int64_t)v->members);
+    gs_jw_ki64(&w, "bytes", (int64_t)v->bytes);
+    gs_jw_ki64(&w, "records", (int64_t)v->records);
+    if (deep)
+        gs_jw_ki64(&w, "raw_bytes", (int64_t)v->raw_bytes);
+    gs_jw_key(&w, "seconds");
+    gs_jw_dbl(&w, v->seconds);
+    gs_jw_key(&w, "mb_per_s");
+    gs_jw_dbl(&w, mb_per_s(v));
+    return cli_json_end(cli, &w);
+}
+
+static int verify(struct cli *cli, const struct opts *o, const struct sign_trust *trust, const char *path,
+                  struct gs_err *err)
+{
+    GS_AUTO(bundle) b = NULL;
+    struct bundle_verify_result v = {0};
+    cli_progress(cli, "opening %s ...", path);
+    if (cli_bundle_open(&o->trust, trust, path, &b, err))
+        return -1;
+    cli_progress_end(cli);
+    cli_progress(cli, "checking %s of %s ...", cli_bytes(bundle_size(b)), path);
+    if (bundle_verify(b, o->deep, &v, err))
+        return gs_wrap(err, "'%s'", path);
+    cli_progress_end(cli);
+    if (o->c.json)
+        return print_json(cli, path, b, o->deep, &v, err);
+    print_text(cli, path, b, o->deep, &v);
+    return 0;
+}
+
+static int run(struct cli *cli, void *optv, int argc, char **argv)
+{
+    const struct opts *o = optv;
+    struct gs_err err = {0};
+    struct sign_trust trust = {0};
+    int r = cli_trust_load(&o->trust, true, &trust, &err);
+    if (r == 0)
+        r = verify(cli, o, &trust, argv[0], &err);
+    sign_trust_release(&trust);
+    return r ? cli_error(cli, &err) : 0;
+}
+
+const struct cli_verb cli_verb_verify = {
+    .name = "verify",
+    .args = "FILE",
+    .min_args = 1,
+    .max_args = 1,
+    .summary = "Check who signed a bundle and every byte of it",
+    .text = "Name the keys you trust with --trust; one good signature by one of them is enough. Nothing in the file is\n"
+            "believed before that signature holds. The exit code tells what is wrong: 20 damaged, 21 signature missing\n"
+            "or not trusted, 22 a part is missing, 23 made by a newer version.\n\n"
+            "The same without this program:\n\n"
+            "  tar xf FILE && minisign -V -p PUB -m manifest.json && b2sum -l 256 -c SUMS",
+    .opts = opts,
+    .more = parts,
+    .opts_size = sizeof(struct opts),
+    .ends_at_once = true,
+    .run = run,
+};

@@ -1,0 +1,35 @@
+#include "cmd/replay/about.h"
+
+const char replay_description[] =
+    "%s loads a bundle made by snap(1) into a GitLab. Nothing in the bundle is believed before a signature by a key\n"
+    "named with --trust holds.\n\n"
+    "A load is planned first: the plan shows every object that would be made, and every loss, before anything is\n"
+    "written. It is kept in a state file, which is journal and account book as well. A load that was cut off goes on\n"
+    "with the same command: what was made is not made again, and a request whose answer never came is looked up\n"
+    "on the target before it is repeated.\n\n"
+    "The result of a command goes to stdout, everything else to stderr. With --json the result is one object with\n"
+    "a versioned schema, or one object per line; keys are only ever added. After an error the last line is an\n"
+    "object with the single key error, which holds code, text, hint and exit.";
+
+const char replay_files[] =
+    "NAME.gsnap is a bundle.\n\n"
+    "NAME.state is the state file of one load of one bundle into one target. Keep it as long as the load matters:\n"
+    "it knows what was made there.";
+
+const char replay_environment[] =
+    "GITLAB_TOKEN is the access token, unless --token-file or --token-command is given. A token is never taken\n"
+    "from the command line.\n\n"
+    "NO_COLOR, when set and not empty, turns colours off. TERM=dumb turns the status line off.";
+
+const char replay_examples[] =
+    "Check what came over:\n\n"
+    "  %s verify team.gsnap --deep --trust key.pub\n\n"
+    "Plan a load, look at it, then do it:\n\n"
+    "  export GITLAB_TOKEN=...\n"
+    "  %s plan team.gsnap --trust key.pub --url https://gitlab.internal\n"
+    "  %s apply team.gsnap --trust key.pub --url https://gitlab.internal --yes\n\n"
+    "What came of it:\n\n"
+    "  %s status --state team.state\n"
+    "  %s failures --state team.state";
+
+const char replay_see_also[] = "snap(1), minisign(1), tar(1), zstd(1), b2sum(1)";

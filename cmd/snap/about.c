@@ -1,0 +1,36 @@
+#include "cmd/snap/about.h"
+
+const char snap_description[] =
+    "%s reads a group with all its subgroups from a GitLab and writes one compressed, signed file: a bundle. The\n"
+    "bundle is carried to a network that has no connection to the first one, and replay(1) loads it there into\n"
+    "another GitLab, or keeps it as an archive.\n\n"
+    "The bundle is a tar of zstd members with a minisign signature. It holds the books of its capture: what was\n"
+    "announced by the server, what was received, and what was knowingly left out or lost, and by which rule.\n\n"
+    "The result of a command goes to stdout, everything else to stderr. With --json the result is one object with\n"
+    "a versioned schema, or one object per line; keys are only ever added. After an error the last line is an\n"
+    "object with the single key error, which holds code, text, hint and exit.";
+
+const char snap_files[] =
+    "NAME.gsnap is a bundle. It appears whole, or not at all.\n\n"
+    "NAME.gsnap.work is the folder in which a capture is collected. After an interruption the same command goes\n"
+    "on with it; it is removed when the bundle is complete.\n\n"
+    "KEY and KEY.pub are a key pair in minisign's format.";
+
+const char snap_environment[] =
+    "GITLAB_TOKEN is the access token, unless --token-file or --token-command is given. A token is never taken\n"
+    "from the command line.\n\n"
+    "NO_COLOR, when set and not empty, turns colours off. TERM=dumb turns the status line off.";
+
+const char snap_examples[] =
+    "Make a key once, and carry key.pub to the other network:\n\n"
+    "  %s keygen -o key\n\n"
+    "Look at what a capture would take and what it would lose, then capture:\n\n"
+    "  export GITLAB_TOKEN=...\n"
+    "  %s preflight --url https://gitlab.example.com team\n"
+    "  %s create --url https://gitlab.example.com -o team.gsnap --key key team\n\n"
+    "Show what the bundle holds:\n\n"
+    "  %s inspect team.gsnap --tree --trust key.pub\n\n"
+    "Make a bundle of GitLab's own group export:\n\n"
+    "  %s import-archive -o team.gsnap --key key export.tar.gz";
+
+const char snap_see_also[] = "replay(1), minisign(1), tar(1), zstd(1), b2sum(1)";

@@ -1,0 +1,25 @@
+/* snap: captures a GitLab group tree into a signed bundle. */
+#include "cmd/snap/about.h"
+#include "cmd/snap/verbs.h"
+
+static const struct cli_verb *const verbs[] = {
+    &snap_verb_keygen,  &snap_verb_groups, &snap_verb_preflight, &snap_verb_create, &snap_verb_import_archive,
+    &snap_verb_sign,    &cli_verb_verify,  &cli_verb_inspect,    &cli_verb_cat,     &snap_verb_diff,
+    NULL,
+};
+
+static const struct cli_tool tool = {
+    .name = "snap",
+    .summary = "Capture a GitLab group tree into one signed bundle",
+    .verbs = verbs,
+    .description = snap_description,
+    .files = snap_files,
+    .environment = snap_environment,
+    .examples = snap_examples,
+    .see_also = snap_see_also,
+};
+
+int main(int argc, char **argv)
+{
+    return cli_main(&tool, argc, argv);
+}
