@@ -1,5 +1,6 @@
 /* Helpers that the kinds use while an op is in flight (declared in kind.h). */
 #include "libreplay/engine_priv.h"
+#include "libreplay/loss.h"
 
 #include <stdarg.h>
 #include <stdio.h>
@@ -8,6 +9,8 @@
 int run_loss(struct run *r, const char *code, const char *detail, struct gs_err *err)
 {
     struct flight *f = (struct flight *)r;
+    if (!loss_find(code))
+        return gs_fail(err, GS_E_INTERNAL, "no loss code '%s'", code);
     /* the same rule with the same words once: a step that is taken again after a wait must not count twice */
     for (size_t i = 0; i < f->n_losses; i++)
         if (strcmp(f->losses[i].code, code) == 0 && strcmp(f->losses[i].detail, detail ? detail : "") == 0)
