@@ -42,9 +42,9 @@ def resolver(type_name, field):
     return add
 
 
-def connection_type(name):
-    sdl("type %sConnection { count: Int! nodes: [%s] edges: [%sEdge] pageInfo: PageInfo! }\n"
-        "type %sEdge { cursor: String! node: %s }" % ((name,) * 5))
+def connection_type(name, count=False):
+    sdl("type %sConnection { %s nodes: [%s] edges: [%sEdge] pageInfo: PageInfo! }\n"
+        "type %sEdge { cursor: String! node: %s }" % (name, "count: Int!" if count else "", name, name, name, name))
 
 
 def mutation(field, input_fields, payload_fields, scope_check=None):

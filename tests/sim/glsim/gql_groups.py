@@ -24,7 +24,7 @@ enum SharedRunnersSetting { DISABLED_AND_UNOVERRIDABLE DISABLED_WITH_OVERRIDE DI
 enum UserState { active blocked deactivated banned ldap_blocked blocked_pending_approval }
 """)
 for name in ("Group", "Label", "Milestone", "GroupMember", "UserCore"):
-    connection_type(name)
+    connection_type(name, count=name == "Label")
 
 extend("Query", """echo(text: String!): String! currentUser: UserCore metadata: Metadata queryComplexity: QueryComplexity
   group(fullPath: ID!): Group namespace(fullPath: ID!): Namespace user(id: UserID username: String): UserCore
