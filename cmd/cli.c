@@ -73,8 +73,7 @@ int cli_json_end(struct cli *cli, struct gs_jw *w)
     gs_jw_end(w);
     if (gs_jw_finish(w) || gs_buf_addc(w->out, '\n', w->err))
         return -1;
-    cli_out_buf(cli, w->out);
-    return 0;
+    return cli_out_json(cli, w->out, w->err);
 }
 
 void cli_json_error(struct cli *cli, const char *code, const char *text, const char *hint, int exit_code,

@@ -165,6 +165,8 @@ void cli_warn(struct cli *cli, const char *fmt, ...) GS_PRINTF(2, 3);
 /* Result on stdout; a failed write (closed pipe, full disk) is remembered and makes the exit code 1. */
 void cli_out(struct cli *cli, const char *fmt, ...) GS_PRINTF(2, 3);
 void cli_out_buf(struct cli *cli, const struct gs_buf *b);
+/* JSON text; on a terminal, characters that could play tricks on it are written as \uXXXX, which is the same value. */
+int cli_out_json(struct cli *cli, const struct gs_buf *b, struct gs_err *err) GS_MUST_USE;
 /* False once a write on stdout has failed: a verb with much to print may end early. */
 bool cli_out_ok(const struct cli *cli);
 /*

@@ -237,6 +237,34 @@ void cli_out_buf(struct cli *cli, const struct gs_buf *b)
         io.out_errno = errno ? errno : EIO;
 }
 
+int cli_out_json(struct cli *cli, const struct gs_buf *b, struct gs_err *err)
+{
+    if (!io.out_tty) {
+        cli_out_buf(cli, b);
+        return 0;
+    }
+    gs_autobuf shown;
+    gs_buf_init(&shown, SIZE_MAX / 2);
+    for (size_t i = 0; i < b->len;) {
+        uint32_t cp;
+        size_t n = cli_utf8((const unsigned char *)b->data + i, b->len - i, &cp);
+        int r;
+        if (n == 0)
+            r = gs_buf_addstr(&shown, "\\ufffd", err);
+        else if (!cli_harmful(cp) || cp == '\n')
+            r = gs_buf_add(&shown, b->data + i, n, err);
+        else if (cp < 0x10000)
+            r = gs_buf_addf(&shown, err, "\\u%04x", cp);
+        else
+            r = gs_buf_addf(&shown, err, "\\u%04x\\u%04x", 0xd7c0 + (cp >> 10), 0xdc00 + (cp & 0x3ff));
+        if (r)
+            return -1;
+        i += n ? n : 1;
+    }
+    cli_out_buf(cli, &shown);
+    return 0;
+}
+
 bool cli_out_ok(const struct cli *cli)
 {
     return io.out_errno == 0;

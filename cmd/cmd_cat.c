@@ -1,5 +1,5 @@
 /* cat: the records of a bundle as JSON lines. */
-#include "cmd/cli_priv.h"
+#include "cmd/cli.h"
 #include "cmd/contents.h"
 #include "formats/relations.h"
 
@@ -22,31 +22,8 @@ struct cat {
     struct cli *cli;
     struct bundle *b;
     const struct opts *o;
-    bool terminal;
-    struct gs_buf line, shown;
+    struct gs_buf line;
 };
-
-/* JSON in which everything that could play tricks on a terminal is written as \uXXXX: the same value. */
-static int harmless_json(const struct gs_buf *in, struct gs_buf *out, struct gs_err *err)
-{
-    for (size_t i = 0; i < in->len;) {
-        uint32_t cp;
-        size_t n = cli_utf8((const unsigned char *)in->data + i, in->len - i, &cp);
-        int r;
-        if (n == 0)
-            r = gs_buf_addstr(out, "\\ufffd", err);
-        else if (!cli_harmful(cp) || cp == '\n')
-            r = gs_buf_add(out, in->data + i, n, err);
-        else if (cp < 0x10000)
-            r = gs_buf_addf(out, err, "\\u%04x", cp);
-        else
-            r = gs_buf_addf(out, err, "\\u%04x\\u%04x", 0xd7c0 + (cp >> 10), 0xdc00 + (cp & 0x3ff));
-        if (r)
-            return -1;
-        i += n ? n : 1;
-    }
-    return 0;
-}
 
 static int begin_line(struct cat *c, const char *group, const char *relation, struct gs_err *err)
 {
@@ -66,15 +43,7 @@ static int print_line(struct cat *c, struct gs_err *err)
 {
     if (gs_buf_addstr(&c->line, c->o->with_key ? "}\n" : "\n", err))
         return -1;
-    if (!c->terminal) {
-        cli_out_buf(c->cli, &c->line);
-        return 0;
-    }
-    gs_buf_reset(&c->shown);
-    if (harmless_json(&c->line, &c->shown, err))
-        return -1;
-    cli_out_buf(c->cli, &c->shown);
-    return 0;
+    return cli_out_json(c->cli, &c->line, err);
 }
 
 /* `group` NULL: users, ledger or index, which are the bundle's own and always ndjson. */
@@ -162,12 +131,10 @@ static int run(struct cli *cli, void *optv, int argc, char **argv)
     if (r == 0) {
         if (trust.n == 0)
             cli_warn(cli, "no --trust is given: nothing proves where '%s' comes from", argv[0]);
-        struct cat c = {.cli = cli, .b = b, .o = o, .terminal = isatty(STDOUT_FILENO)};
+        struct cat c = {.cli = cli, .b = b, .o = o};
         gs_buf_init(&c.line, (size_t)2 << 30);
-        gs_buf_init(&c.shown, (size_t)8 << 30);
         r = argc > 1 ? cat_path(&c, argv[1], &err) : cat_groups(&c, NULL, &err);
         gs_buf_release(&c.line);
-        gs_buf_release(&c.shown);
         if (r)
             gs_wrap(&err, "'%s'", argv[0]);
     }
