@@ -21,15 +21,18 @@ INSTALL ?= install
 PYTHON ?= /usr/bin/python3
 OPT ?= -O2 -g
 
+comma := ,
 config := $(notdir $(CC))
 ifneq ($(SANITIZE),)
 config := $(config)-$(subst $(comma),-,$(subst address,asan,$(subst undefined,ubsan,$(SANITIZE))))
 endif
-comma := ,
+ifneq ($(FUZZER),)
+config := $(config)-fuzz
+endif
 B := build/$(config)
 
 layers := libcommon formats libgitlab libexport libreplay cmd
-no_deps_goals := deps help clean dist format check-layers
+no_deps_goals := ready deps demo check help clean dist format lint check-layers
 ifneq ($(filter-out $(no_deps_goals),$(or $(MAKECMDGOALS),all)),)
 msgpack := $(shell $(PKG_CONFIG) --exists msgpack-c 2>/dev/null && echo msgpack-c || echo msgpack)
 pkgs := libarchive libzstd $(msgpack) libcurl libsodium yyjson sqlite3
@@ -43,6 +46,7 @@ ifneq ($(DEVELOPER),)
 WARN += -Werror
 endif
 SAN := $(if $(SANITIZE),-fsanitize=$(SANITIZE) -fno-sanitize-recover=all -fno-omit-frame-pointer)
+SAN += $(if $(FUZZER),-fsanitize=fuzzer-no-link)
 HARDEN := $(if $(SANITIZE),,-D_FORTIFY_SOURCE=2) -fstack-protector-strong -fPIE
 GS_CPPFLAGS := -D_GNU_SOURCE -D_FILE_OFFSET_BITS=64 -DGS_VERSION='"$(VERSION)"' -I. -include libcommon/banned.h $(CPPFLAGS)
 GS_CFLAGS := -std=gnu11 -pthread $(OPT) $(WARN) $(HARDEN) $(SAN) $(PKG_CFLAGS) $(CFLAGS)
@@ -105,23 +109,116 @@ $(B)/.flags: FORCE
 	@mkdir -p $(@D)
 	@printf '%s\n' '$(subst ','\'',$(flags))' | cmp -s - $@ || printf '%s\n' '$(subst ','\'',$(flags))' >$@
 
-deps: ## install what is needed to build, test and demonstrate (Debian 12 or 13)
-	@.ci/deps
+# ---- tests ----
 
-# what the goals that do all set-up begin with
-.PHONY: ready
-ready:
-	@.ci/deps --check >/dev/null 2>&1 || .ci/deps
+unit_src := $(sort $(wildcard tests/unit/test_*.c))
+unit_bin := $(patsubst %.c,$(B)/%,$(unit_src))
+fuzz_src := $(sort $(wildcard tests/fuzz/fuzz_*.c))
+fuzz_replay := $(patsubst tests/fuzz/%.c,$(B)/tests/fuzz/replay/%,$(fuzz_src))
+fuzz_bin := $(patsubst tests/fuzz/%.c,$(B)/tests/fuzz/%,$(fuzz_src))
+tool_src := $(sort $(wildcard tests/e2e/*.c tests/bench/*.c tests/golden/*.c))
+tool_bin := $(patsubst %.c,$(B)/%,$(tool_src))
+unit_shared := $(call obj,$(sort $(wildcard tests/unit/support/*.c)))
+libs_all := $(B)/libcmd.a $(B)/libexport.a $(B)/libreplay.a $(B)/libgitlab.a $(B)/libformats.a $(B)/libcommon.a
 
-help: ## list the targets
-	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1|\2/p' $(MAKEFILE_LIST) | awk -F'|' '{ printf "  %-14s %s\n", $$1, $$2 }'
+$(unit_bin): %: %.o $(unit_shared) $(libs_all)
+	$(CC) $(GS_LDFLAGS) -o $@ $^ $(PKG_LIBS) -lcmocka $(LDLIBS)
+$(tool_bin): %: %.o $(libs_all)
+	$(CC) $(GS_LDFLAGS) -o $@ $^ $(PKG_LIBS) $(LDLIBS)
+# each fuzz target twice: with a plain main() that replays files, and (FUZZER=1, clang) with libFuzzer's
+$(fuzz_replay): $(B)/tests/fuzz/replay/%: $(B)/tests/fuzz/%.o $(B)/tests/fuzz/standalone.o $(libs_all)
+	@mkdir -p $(@D)
+	$(CC) $(GS_LDFLAGS) -o $@ $^ $(PKG_LIBS) $(LDLIBS)
+ifneq ($(FUZZER),)
+$(fuzz_bin): %: %.o $(libs_all)
+	$(CC) $(GS_LDFLAGS) -fsanitize=fuzzer -o $@ $^ $(PKG_LIBS) $(LDLIBS)
+endif
 
-clean: ## remove what was built
-	rm -rf build snap replay
+tests: $(unit_bin) $(fuzz_replay) $(tool_bin)
+fuzzers: $(fuzz_bin)
+
+export B SANITIZE
+# build on all cores unless -j was given
+par := $(if $(findstring j,$(filter-out --%,$(MAKEFLAGS))),,-j$(shell nproc 2>/dev/null || echo 2))
+suites := tests/check --build $(B)
+
+# a sanitizer finding must be a failed test whatever the program does with its exit code
+check: export ASAN_OPTIONS ?= detect_leaks=1:abort_on_error=0:exitcode=99
+check: export UBSAN_OPTIONS ?= print_stacktrace=1:halt_on_error=1
+
+check: ready ## run every test; ends with one line `N passed, N failed, N skipped`
+	@$(MAKE) --no-print-directory $(par) all tests
+	@$(suites) layers headers unit fuzz cli e2e
+
+check-unit: ## unit tests
+	@$(MAKE) --no-print-directory $(par) tests
+	@$(suites) unit
+check-cli: ## command line tests
+	@$(MAKE) --no-print-directory $(par) all
+	@$(suites) cli
+check-e2e: ## tests of the tools against the simulator
+	@$(MAKE) --no-print-directory $(par) all tests
+	@$(suites) e2e
+check-layers: ## includes point from the top layer down only
+	@$(suites) layers
+check-headers: ## every header compiles alone
+	@$(suites) headers
+
+FUZZ_SECONDS ?= 120
+check-fuzz: ## run every fuzzer for FUZZ_SECONDS (120) with clang's libFuzzer
+	@$(MAKE) --no-print-directory $(par) CC=clang SANITIZE=address,undefined FUZZER=1 fuzzers
+	@tests/fuzz/run-fuzzers build/clang-asan-ubsan-fuzz/tests/fuzz $(FUZZ_SECONDS)
+
+demo: ready ## the main job: capture a sample tree, verify it, load it into an empty GitLab (both simulated)
+	@$(MAKE) --no-print-directory -s $(par) all
+	@tests/demo
+
+bench: ## measurements beside stock tools (not a test)
+	@$(MAKE) --no-print-directory -s $(par) all tests
+	@tests/bench/run
+
+lint: ## clang-tidy and shellcheck, where they are installed
+	@tests/lint
 
 format: ## format the C code in place
 	clang-format -i $$(git ls-files '*.c' '*.h')
 
+# ---- the house ----
+
+deps: ## install what is needed to build, test and demonstrate (Debian 12 or 13)
+	@.ci/deps
+
+# what the goals that do all set-up begin with
+ready:
+	@.ci/deps --check >/dev/null 2>&1 || .ci/deps
+
+install: all ## install the tools, their man pages and completion (PROGRAM_PREFIX=gs- for other names)
+	$(INSTALL) -d $(DESTDIR)$(bindir) $(DESTDIR)$(mandir)/man1 $(DESTDIR)$(mandir)/man5 $(DESTDIR)$(bashcompdir)
+	@set -e; for t in snap replay; do n=$(PROGRAM_PREFIX)$$t; \
+	  echo "  installing $$n"; \
+	  $(INSTALL) -m 755 $(B)/$$t $(DESTDIR)$(bindir)/$$n; \
+	  ln -sf $(abspath $(B))/$$t $(B)/$$n.tmp; \
+	  (exec -a $$n $(B)/$$t __man) >$(B)/$$n.1 2>/dev/null || $(B)/$$t __man >$(B)/$$n.1; rm -f $(B)/$$n.tmp; \
+	  $(INSTALL) -m 644 $(B)/$$n.1 $(DESTDIR)$(mandir)/man1/$$n.1; \
+	  $(B)/$$t __complete bash | sed "s/\b$$t\b/$$n/g" >$(B)/$$n.bash; \
+	  $(INSTALL) -m 644 $(B)/$$n.bash $(DESTDIR)$(bashcompdir)/$$n; done
+
+uninstall: ## remove what install put there
+	@for t in snap replay; do n=$(PROGRAM_PREFIX)$$t; \
+	  rm -f $(DESTDIR)$(bindir)/$$n $(DESTDIR)$(mandir)/man1/$$n.1 $(DESTDIR)$(bashcompdir)/$$n; done
+
+dist: ## a source archive of the last commit
+	git archive --prefix=groupsnap-$(VERSION)/ -o groupsnap-$(VERSION).tar.gz HEAD
+
+clean: ## remove what was built
+	rm -rf build snap replay
+
+help: ## list the targets
+	@echo "make TARGET [SANITIZE=address,undefined] [DEVELOPER=1] [CC=clang] [PROGRAM_PREFIX=gs-]"
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1|\2/p' $(firstword $(MAKEFILE_LIST)) | awk -F'|' '{ printf "  %-14s %s\n", $$1, $$2 }'
+
 -include $(shell find $(B) -name '*.d' 2>/dev/null)
 
-.PHONY: all deps help clean format FORCE
+.PHONY: all ready deps demo check check-unit check-cli check-e2e check-layers check-headers check-fuzz bench lint format \
+  install uninstall dist clean help tests fuzzers FORCE
+.SECONDARY:
