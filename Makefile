@@ -2,6 +2,7 @@
 #
 #   SANITIZE=address,undefined   builds with these sanitizers, in a build folder of its own
 #   DEVELOPER=1                  warnings are errors
+#   V=1                          shows the commands
 #   CC=clang                     another compiler, again in a build folder of its own
 #   PROGRAM_PREFIX=gs-           installs gs-snap and gs-replay (Ubuntu already has a `snap`)
 
@@ -30,6 +31,9 @@ ifneq ($(FUZZER),)
 config := $(config)-fuzz
 endif
 B := build/$(config)
+
+# V=1 shows the commands
+Q := $(if $(V),,@)
 
 layers := libcommon formats libgitlab libexport libreplay cmd
 no_deps_goals := ready deps demo check help clean dist format lint check-layers
@@ -76,9 +80,11 @@ replay: $(B)/replay
 	@ln -sf $< $@
 
 $(B)/snap: $(call obj,$(snap_src)) $(libs_snap)
-	$(CC) $(GS_LDFLAGS) -o $@ $^ $(PKG_LIBS) $(LDLIBS)
+	$(if $(V),,@echo '  LINK    $@')
+	$(Q)$(CC) $(GS_LDFLAGS) -o $@ $^ $(PKG_LIBS) $(LDLIBS)
 $(B)/replay: $(call obj,$(replaycmd_src)) $(libs_replay)
-	$(CC) $(GS_LDFLAGS) -o $@ $^ $(PKG_LIBS) $(LDLIBS)
+	$(if $(V),,@echo '  LINK    $@')
+	$(Q)$(CC) $(GS_LDFLAGS) -o $@ $^ $(PKG_LIBS) $(LDLIBS)
 
 $(B)/libcommon.a: $(call obj,$(common_src))
 $(B)/libformats.a: $(call obj,$(formats_src))
@@ -88,7 +94,7 @@ $(B)/libreplay.a: $(call obj,$(replay_src))
 $(B)/libcmd.a: $(call obj,$(cmd_src))
 $(B)/%.a:
 	@rm -f $@
-	$(AR) rcsD $@ $^
+	$(Q)$(AR) rcsD $@ $^
 
 # GraphQL documents become C strings: libgitlab/graphql/group_labels.graphql -> gl_doc_group_labels
 $(B)/gen/gl_docs.h: $(graphql_docs) Makefile
@@ -100,7 +106,8 @@ $(B)/gen/gl_docs.h: $(graphql_docs) Makefile
 
 $(B)/%.o: %.c $(B)/.flags
 	@mkdir -p $(@D)
-	$(CC) $(GS_CPPFLAGS) -I$(B)/gen $(GS_CFLAGS) -MMD -MP -MF $(@:.o=.d) -c -o $@ $<
+	$(if $(V),,@echo '  CC      $<')
+	$(Q)$(CC) $(GS_CPPFLAGS) -I$(B)/gen $(GS_CFLAGS) -MMD -MP -MF $(@:.o=.d) -c -o $@ $<
 $(call obj,$(gitlab_src)): | $(B)/gen/gl_docs.h
 
 # everything is built again when the flags change
@@ -122,16 +129,20 @@ unit_shared := $(call obj,$(sort $(wildcard tests/unit/support/*.c)))
 libs_all := $(B)/libcmd.a $(B)/libexport.a $(B)/libreplay.a $(B)/libgitlab.a $(B)/libformats.a $(B)/libcommon.a
 
 $(unit_bin): %: %.o $(unit_shared) $(libs_all)
-	$(CC) $(GS_LDFLAGS) -o $@ $^ $(PKG_LIBS) -lcmocka $(LDLIBS)
+	$(if $(V),,@echo '  LINK    $@')
+	$(Q)$(CC) $(GS_LDFLAGS) -o $@ $^ $(PKG_LIBS) -lcmocka $(LDLIBS)
 $(tool_bin): %: %.o $(libs_all)
-	$(CC) $(GS_LDFLAGS) -o $@ $^ $(PKG_LIBS) $(LDLIBS)
+	$(if $(V),,@echo '  LINK    $@')
+	$(Q)$(CC) $(GS_LDFLAGS) -o $@ $^ $(PKG_LIBS) $(LDLIBS)
 # each fuzz target twice: with a plain main() that replays files, and (FUZZER=1, clang) with libFuzzer's
 $(fuzz_replay): $(B)/tests/fuzz/replay/%: $(B)/tests/fuzz/%.o $(B)/tests/fuzz/standalone.o $(libs_all)
 	@mkdir -p $(@D)
-	$(CC) $(GS_LDFLAGS) -o $@ $^ $(PKG_LIBS) $(LDLIBS)
+	$(if $(V),,@echo '  LINK    $@')
+	$(Q)$(CC) $(GS_LDFLAGS) -o $@ $^ $(PKG_LIBS) $(LDLIBS)
 ifneq ($(FUZZER),)
 $(fuzz_bin): %: %.o $(libs_all)
-	$(CC) $(GS_LDFLAGS) -fsanitize=fuzzer -o $@ $^ $(PKG_LIBS) $(LDLIBS)
+	$(if $(V),,@echo '  LINK    $@')
+	$(Q)$(CC) $(GS_LDFLAGS) -fsanitize=fuzzer -o $@ $^ $(PKG_LIBS) $(LDLIBS)
 endif
 
 tests: $(unit_bin) $(fuzz_replay) $(tool_bin)
