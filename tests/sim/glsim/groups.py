@@ -407,7 +407,7 @@ def create(ctx, p):
     if parent is not None and "name" not in errors and ctx.db.val(
             "SELECT 1 FROM groups WHERE parent_id=? AND name=? COLLATE NOCASE", parent["id"], p["name"]):
         errors["name"] = ["has already been taken"]
-    if parent is not None and len(ancestor_ids(parent["tids"])) >= 20:
+    if parent is not None and len(ancestor_ids(parent["tids"])) > 20:
         errors["parent_id"] = ["has too deep level of nesting"]
     if len(p.get("description") or "") > description_limit(ctx):
         errors["description"] = ["is too long (maximum is %d characters)" % description_limit(ctx)]
