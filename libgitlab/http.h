@@ -37,6 +37,7 @@ struct gl_client_opts {
     int64_t max_retry_ms;         /* total waiting per request; 0: 600,000 */
     int64_t deadline_ms;          /* per try; 0: 60,000 */
     const struct gs_log *log;
+    int64_t stall_ms;             /* an answer that began and then brings no byte for so long is given up; 0: 30,000 */
     uint64_t jitter_seed;         /* 0: random */
     const volatile int *stop;     /* when it becomes non-zero nothing new is sent and waits end (GS_E_STOPPED) */
 };
@@ -60,6 +61,7 @@ struct gl_response {
     char request_id[48];          /* X-Request-Id */
     char *link;                   /* Link header or NULL, freed by the engine */
     int64_t total;                /* X-Total, -1 when absent */
+    int64_t total_pages;          /* X-Total-Pages, -1 when absent */
     int64_t next_page;            /* X-Next-Page, 0 when absent or empty */
     int64_t ratelimit_remaining;  /* RateLimit-Remaining, -1 when absent */
     int64_t date_ms;              /* Date header, 0 when absent */
@@ -87,10 +89,20 @@ struct gl_request {
     size_t n_parts;
     size_t max_body;              /* bound of the answer's body; 0: 64 MiB */
     int64_t deadline_ms;          /* 0: the client's */
+    char *sudo;                   /* id or name of the user to act as (Sudo header), owned; NULL: the token's own user */
+    /*
+     * Instead of collecting a 2xx body: `sink` gets it piece by piece (max_body 0: no bound; no decoding of gzip), and
+     * `sink_restart` is called when a further try begins, so that what came so far is thrown away. -1 ends the request with
+     * that error. Other bodies than those of 2xx are collected as always. The cookie is that of `done`.
+     */
+    int (*sink)(void *cookie, const void *data, size_t len, struct gs_err *err);
+    int (*sink_restart)(void *cookie, struct gs_err *err);
     const char *accept_type;      /* NULL: JSON is demanded of 2xx answers with a body (else GS_E_REMOTE); "any": anything */
     void (*done)(void *cookie, struct gl_request *req, struct gl_response *rsp);
     void *cookie;
     /* engine's own */
+    void (*drop)(void *cookie);   /* called instead of `done` when the request is thrown away with its client */
+    size_t document_len;          /* of a GraphQL document */
     struct gl_transfer *transfer;
 };
 
@@ -103,7 +115,15 @@ const char *gl_client_url(const struct gl_client *c);  /* base URL without a tra
 const char *gl_client_host(const struct gl_client *c);
 /* SHA-256 of the server's certificate (hex) once a TLS connection was made, else "". */
 const char *gl_client_tls_sha256(const struct gl_client *c);
-struct gl_stats { uint64_t requests, retries, bytes_in, bytes_out; int64_t waited_ms; unsigned in_flight, queued; int64_t paused_ms; };
+struct gl_stats {
+    uint64_t requests;   /* sent, further tries and redirects included */
+    uint64_t retries;
+    uint64_t bytes_in, bytes_out; /* as on the wire, without TLS */
+    int64_t waited_ms;   /* of all requests together */
+    unsigned in_flight, queued;
+    unsigned window;     /* requests that may be on the wire now: `jobs`, less after a 429 */
+    int64_t paused_ms;   /* how long the pause that the server asked for still lasts; 0: none */
+};
 void gl_client_stats(const struct gl_client *c, struct gl_stats *out);
 
 /* A request owned by the engine from gl_submit() until after its callback, then freed. `path_fmt` is printf'ed. NULL: no memory. */
@@ -120,6 +140,8 @@ unsigned gl_free_slots(const struct gl_client *c);
 /* Takes `r`, runs the loop until its callback would run, and gives the answer to the caller, who calls gl_response_release(). -1: no 2xx (err = rsp->err). */
 int gl_perform(struct gl_client *c, struct gl_request *r, struct gl_response *rsp, struct gs_err *err) GS_MUST_USE;
 void gl_response_release(struct gl_response *rsp);
+/* The name of a method as it stands in a request. */
+const char *gl_method_name(enum gl_method m);
 
 /* Percent-encodes one path segment or query value ("a/b" -> "a%2Fb"); the caller frees. */
 char *gl_encode(const char *s);

@@ -23,13 +23,17 @@ bool gl_error_names(const char *body, size_t len, const char *attr);
 /* Fills err->code, scope, http, request_id and text from a non-2xx answer. Returns -1. */
 int gl_error_fill(const struct gl_response *rsp, struct gs_err *err);
 
+/* Parses the answer's body. What is no JSON is GS_E_REMOTE, unlike gs_json_parse() says. */
+int gl_response_json(const struct gl_response *rsp, yyjson_doc **out, struct gs_err *err) GS_MUST_USE;
+
 /* rel="next" of a Link header into *out (full URL, to be freed), or NULL when there is none. GS_E_REMOTE when malformed. */
 int gl_link_next(const char *link, char **out, struct gs_err *err) GS_MUST_USE;
 
 /*
  * Pages of a REST list, streamed: `page` is called for every page in order with the parsed array (valid during the call only).
- * Follows Link rel=next (host and path are checked to stay on the instance), else X-Next-Page. per_page=100 is added.
- * Loops (a next link seen before) are GS_E_REMOTE. `done` is called once at the end, err->code GS_OK on success.
+ * Follows Link rel=next (its query only: host and path stay those of the instance), else X-Next-Page. per_page=100 is
+ * added. Loops (a next link seen before) are GS_E_REMOTE. `done` is called once at the end, err->code GS_OK on success.
+ * Pages that the server counts are fetched ahead, several at once, into free slots of the client; they still come in order.
  */
 struct gl_pages {
     uint64_t pages, records, bytes, retries;
@@ -41,6 +45,11 @@ typedef void (*gl_pages_done_fn)(void *cookie, const struct gl_pages *p, const s
 /* Asynchronous; `path` with its own query allowed. */
 int gl_list(struct gl_client *c, const char *path, gl_page_fn page, gl_pages_done_fn done, void *cookie,
             struct gs_err *err) GS_MUST_USE;
+struct gl_list_opts {
+    bool sequential; /* one page after the other, as the links say */
+};
+int gl_list_with(struct gl_client *c, const char *path, const struct gl_list_opts *o, gl_page_fn page,
+                 gl_pages_done_fn done, void *cookie, struct gs_err *err) GS_MUST_USE;
 /* Blocking. */
 int gl_list_all(struct gl_client *c, const char *path, gl_page_fn page, void *cookie, struct gl_pages *out,
                 struct gs_err *err) GS_MUST_USE;

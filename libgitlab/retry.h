@@ -1,5 +1,17 @@
 /*
  * retry: the pure decision whether and when a request is tried again. No clock, no randomness of its own, no I/O.
+ *
+ *   what came                          repeatable        not repeatable (a write)
+ *   429                                again, all pause  again, all pause: the server refused before acting
+ *   409 resource lock                  again             again
+ *   408, 5xx but 501 and 505           again             stop: it may have acted
+ *   no connection                      again             again: nothing was sent
+ *   broken, timeout                    again             stop: it may have acted
+ *   anything else                      stop              stop
+ *
+ * "Again" ends after max_tries (429: four times as many, since the server is well) and when the waiting would exceed
+ * max_wait_ms. A server that never answered is tried GL_TRIES_ABSENT times within GL_WAIT_ABSENT_MS, an unknown name or a
+ * failed handshake GL_TRIES_UNLIKELY times. Waits double from half a second to a minute, half of each is jitter.
  */
 #ifndef GL_RETRY_H
 #define GL_RETRY_H
@@ -7,12 +19,17 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#define GL_TRIES_ABSENT 5
+#define GL_WAIT_ABSENT_MS 15000
+#define GL_TRIES_UNLIKELY 3
+#define GL_WAIT_MAX_MS 60000
+
 enum gl_wire {          /* how far a try came */
     GL_WIRE_ANSWERED,   /* complete answer */
     GL_WIRE_NO_CONNECT, /* name, connection or TLS failed: nothing was sent */
     GL_WIRE_BROKEN,     /* sent (partly), then reset, cut, or closed without a complete answer */
     GL_WIRE_TIMEOUT,    /* deadline or stall after sending began */
-    GL_WIRE_FINAL,      /* will not change by trying again (certificate refused, unknown host, body over its bound) */
+    GL_WIRE_FINAL,      /* will not change by trying again (certificate refused, body over its bound) */
 };
 
 struct gl_try {
@@ -20,6 +37,8 @@ struct gl_try {
     int status;
     bool repeatable;        /* a read, or an idempotent write */
     bool resource_lock;     /* 409 whose body says "Resource lock" */
+    bool answered_before;   /* this server has answered some request of this client */
+    bool unlikely;          /* with NO_CONNECT: the name is unknown or the TLS handshake failed */
     int64_t retry_after_ms; /* from Retry-After (seconds or date) or RateLimit-Reset; -1: none */
     unsigned tries;         /* so far, this one included */
     int64_t waited_ms;      /* so far */

@@ -1,0 +1,537 @@
+/* The queues and the loop of the engine. Nothing in here blocks but curl_multi_poll(). */
+#include "http_priv.h"
+
+#include "libcommon/clock.h"
+
+#include <pthread.h>
+#include <sodium.h>
+#include <stdarg.h>
+#include <string.h>
+
+#define STOP_POLL_MS 100  /* how soon a set stop flag is noticed */
+#define STALL_CHECK_MS 100
+
+/* ---- lists ---- */
+
+static void list_remove(struct gl_list *l, struct gl_transfer *t)
+{
+    if (t->prev)
+        t->prev->next = t->next;
+    else
+        l->first = t->next;
+    if (t->next)
+        t->next->prev = t->prev;
+    else
+        l->last = t->prev;
+    t->prev = t->next = NULL;
+    l->n--;
+}
+
+/* Puts `t` behind `after`; NULL: at the front. */
+static void list_insert(struct gl_list *l, struct gl_transfer *after, struct gl_transfer *t)
+{
+    t->prev = after;
+    t->next = after ? after->next : l->first;
+    if (t->next)
+        t->next->prev = t;
+    else
+        l->last = t;
+    if (after)
+        after->next = t;
+    else
+        l->first = t;
+    l->n++;
+}
+
+static void place(struct gl_transfer *t, enum gl_place where)
+{
+    struct gl_client *c = t->client;
+    struct gl_list *lists[] = {NULL, &c->queue, &c->waiting, &c->wire};
+    if (t->place != GL_PLACE_NONE)
+        list_remove(lists[t->place], t);
+    t->place = where;
+    if (where == GL_PLACE_NONE)
+        return;
+    struct gl_transfer *after = lists[where]->last;
+    if (where == GL_PLACE_WAITING)
+        while (after && after->due_ms > t->due_ms)
+            after = after->prev;
+    list_insert(lists[where], after, t);
+}
+
+/* ---- requests ---- */
+
+const char *gl_method_name(enum gl_method m)
+{
+    static const char *const names[] = {"GET", "POST", "PUT", "DELETE", "HEAD"};
+    return (size_t)m < GS_COUNT(names) ? names[m] : "?";
+}
+
+struct gl_request *gl_request_new(enum gl_method m, const char *path_fmt, ...)
+{
+    struct gl_request *r = calloc(1, sizeof *r);
+    if (!r)
+        return NULL;
+    r->method = m;
+    va_list ap;
+    va_start(ap, path_fmt);
+    int n = vasprintf(&r->path, path_fmt, ap);
+    va_end(ap);
+    if (n < 0) {
+        free(r);
+        return NULL;
+    }
+    return r;
+}
+
+static void transfer_free(struct gl_transfer *t)
+{
+    if (!t)
+        return;
+    gs_buf_release(&t->rsp.body);
+    free(t->rsp.link);
+    free(t->url);
+    free(t->location);
+    free(t->sudo_header);
+    free(t);
+}
+
+void gl_request_free(struct gl_request *r)
+{
+    if (!r)
+        return;
+    transfer_free(r->transfer);
+    free(r->path);
+    free(r->body);
+    free(r->sudo);
+    free(r);
+}
+
+void gl_response_release(struct gl_response *rsp)
+{
+    gs_buf_release(&rsp->body);
+    free(rsp->link);
+    rsp->link = NULL;
+}
+
+/* ---- client ---- */
+
+static pthread_once_t curl_once = PTHREAD_ONCE_INIT;
+static CURLcode curl_started;
+
+static void start_curl(void)
+{
+    curl_started = curl_global_init(CURL_GLOBAL_DEFAULT);
+}
+
+static int copy_token(struct gl_client *c, const struct gs_secret *token, struct gs_err *err)
+{
+    if (!token || !token->data || token->len == 0)
+        return 0;
+    for (size_t i = 0; i < token->len; i++)
+        if (token->data[i] <= 32 || token->data[i] >= 127)
+            return gs_fail(err, GS_E_TOKEN, "the token holds a character that no token has");
+    static const char name[] = "PRIVATE-TOKEN: ";
+    size_t n = sizeof name - 1 + token->len;
+    char *p = sodium_malloc(n + 1);
+    if (!p)
+        return gs_fail(err, GS_E_NOMEM, "no locked memory for the token");
+    memcpy(p, name, sizeof name - 1);
+    memcpy(p + sizeof name - 1, token->data, token->len);
+    p[n] = 0;
+    c->token_header.data = p;
+    c->token_header.len = n;
+    return 0;
+}
+
+static int start_engine(struct gl_client *c, struct gs_err *err)
+{
+    c->idle = calloc(c->jobs, sizeof *c->idle);
+    c->multi = curl_multi_init();
+    if (!c->idle || !c->multi)
+        return gs_fail(err, GS_E_NOMEM, "no memory for an HTTP client");
+    curl_multi_setopt(c->multi, CURLMOPT_PIPELINING, (long)CURLPIPE_MULTIPLEX);
+    curl_multi_setopt(c->multi, CURLMOPT_MAX_HOST_CONNECTIONS, (long)c->jobs);
+    curl_multi_setopt(c->multi, CURLMOPT_MAXCONNECTS, (long)c->jobs + 4);
+    return 0;
+}
+
+int gl_client_new(const struct gl_client_opts *o, struct gl_client **out, struct gs_err *err)
+{
+    pthread_once(&curl_once, start_curl);
+    if (curl_started != CURLE_OK || sodium_init() < 0)
+        return gs_fail(err, GS_E_INTERNAL, "a library could not be started");
+    GS_AUTO(gl_client) c = calloc(1, sizeof *c);
+    if (!c)
+        return gs_fail(err, GS_E_NOMEM, "no memory for an HTTP client");
+    c->jobs = c->window = o->jobs ? o->jobs : 8;
+    c->max_tries = o->max_tries ? o->max_tries : 8;
+    c->max_retry_ms = o->max_retry_ms > 0 ? o->max_retry_ms : 600000;
+    c->deadline_ms = o->deadline_ms > 0 ? o->deadline_ms : 60000;
+    c->stall_ms = o->stall_ms > 0 ? o->stall_ms : 30000;
+    c->allow_http = o->allow_http;
+    c->stop = o->stop;
+    if (o->log)
+        c->log = *o->log;
+    c->random = o->jitter_seed;
+    if (!c->random)
+        randombytes_buf(&c->random, sizeof c->random);
+    if (gl_url_base(o->url, &c->base, &c->origin, err))
+        return -1;
+    if (!c->origin.https && !c->origin.loopback && !c->allow_http)
+        return gs_fail(err, GS_E_HTTP_PLAIN, "'%.200s' would send the token without TLS", c->base);
+    if (copy_token(c, o->token, err))
+        return -1;
+    if (o->cacert && gl_ca_load(o->cacert, &c->ca_pem, &c->ca_pem_len, err))
+        return -1;
+    if (start_engine(c, err))
+        return -1;
+    *out = gs_steal(&c);
+    return 0;
+}
+
+/* Throws a request away without its callback. */
+static void drop(struct gl_transfer *t)
+{
+    struct gl_request *r = t->req;
+    gl_transfer_stop(t);
+    place(t, GL_PLACE_NONE);
+    if (r->drop)
+        r->drop(r->cookie);
+    gl_request_free(r);
+}
+
+void gl_client_free(struct gl_client *c)
+{
+    if (!c)
+        return;
+    struct gl_list *lists[] = {&c->queue, &c->waiting, &c->wire};
+    for (size_t i = 0; i < GS_COUNT(lists); i++)
+        while (lists[i]->first)
+            drop(lists[i]->first);
+    while (c->n_idle > 0)
+        curl_easy_cleanup(c->idle[--c->n_idle]);
+    free(c->idle);
+    curl_multi_cleanup(c->multi);
+    gs_secret_release(&c->token_header);
+    free(c->ca_pem);
+    free(c->base);
+    free(c);
+}
+
+const char *gl_client_url(const struct gl_client *c)
+{
+    return c->base;
+}
+
+const char *gl_client_host(const struct gl_client *c)
+{
+    return c->origin.host;
+}
+
+const char *gl_client_tls_sha256(const struct gl_client *c)
+{
+    return c->tls_sha256;
+}
+
+void gl_client_stats(const struct gl_client *c, struct gl_stats *out)
+{
+    int64_t left = c->pause_until - gs_mono_ms();
+    *out = c->stats;
+    out->in_flight = c->wire.n;
+    out->queued = c->queue.n + c->waiting.n;
+    out->window = c->window;
+    out->paused_ms = left > 0 ? left : 0;
+}
+
+unsigned gl_pending(const struct gl_client *c)
+{
+    return c->queue.n + c->waiting.n + c->wire.n;
+}
+
+unsigned gl_free_slots(const struct gl_client *c)
+{
+    unsigned n = gl_pending(c);
+    return n < c->window ? c->window - n : 0;
+}
+
+/* ---- submitting ---- */
+
+static int check_request(const struct gl_request *r, struct gs_err *err)
+{
+    if (!r->path || r->path[0] != '/')
+        return gs_fail(err, GS_E_INTERNAL, "a request without a path");
+    for (const char *p = r->path; p && *p; p++)
+        if ((unsigned char)*p <= 32 || *p == 127)
+            return gs_fail(err, GS_E_INTERNAL, "a request whose path is not encoded");
+    for (const char *p = r->sudo; p && *p; p++)
+        if ((unsigned char)*p < 32 || *p == 127)
+            return gs_fail(err, GS_E_INTERNAL, "a user name with control characters");
+    if (r->document_len > GL_MAX_DOCUMENT)
+        return gs_fail(err, GS_E_GRAPHQL, "a GraphQL document of %zu characters, GitLab takes %d", r->document_len,
+                       GL_MAX_DOCUMENT);
+    return 0;
+}
+
+int gl_submit(struct gl_client *c, struct gl_request *r, struct gs_err *err)
+{
+    struct gl_transfer *t = NULL;
+    if (check_request(r, err) || !(t = calloc(1, sizeof *t))) {
+        gl_request_free(r);
+        return t || err->code ? -1 : gs_fail(err, GS_E_NOMEM, "no memory for a request");
+    }
+    t->client = c;
+    t->req = r;
+    r->transfer = t;
+    gl_answer_reset(t);
+    place(t, GL_PLACE_QUEUE);
+    return 0;
+}
+
+/* ---- the loop ---- */
+
+static bool stopped(const struct gl_client *c)
+{
+    return c->stop && *c->stop;
+}
+
+/* What the message of an error begins with: the request, without its query. */
+static void name_request(const struct gl_request *r, struct gs_err *err)
+{
+    size_t n = strcspn(r->path, "?");
+    if (r->graphql)
+        gs_wrap(err, "GraphQL");
+    else
+        gs_wrap(err, "%s %.*s", gl_method_name(r->method), (int)(n < 160 ? n : 160), r->path);
+}
+
+/* The request is over: its callback runs, and everything of it is freed. */
+static void finish(struct gl_transfer *t)
+{
+    struct gl_request *r = t->req;
+    gl_transfer_stop(t);
+    place(t, GL_PLACE_NONE);
+    if (t->rsp.err.code)
+        name_request(r, &t->rsp.err);
+    if (t->give_to) {
+        *t->give_to = t->rsp;
+        t->rsp.body = (struct gs_buf){0};
+        t->rsp.link = NULL;
+        *t->finished = true;
+    } else if (r->done) {
+        r->done(r->cookie, r, &t->rsp);
+    }
+    gl_request_free(r);
+}
+
+static void finish_stopped(struct gl_transfer *t)
+{
+    gl_answer_reset(t);
+    t->rsp.outcome = GL_NOT_SENT;
+    gs_fail(&t->rsp.err, GS_E_STOPPED, "stopped before it was sent");
+    finish(t);
+}
+
+/* Returns the number of callbacks that ran. */
+static unsigned start_ready(struct gl_client *c, int64_t now)
+{
+    unsigned ran = 0;
+    while (c->wire.n < c->window && now >= c->pause_until) {
+        struct gl_transfer *t = c->waiting.first && c->waiting.first->due_ms <= now ? c->waiting.first : c->queue.first;
+        if (!t)
+            break;
+        t->rsp.tries++;
+        place(t, GL_PLACE_WIRE);
+        struct gs_err e = {0};
+        if (gl_transfer_start(t, &e) == 0) {
+            c->stats.requests++;
+            continue;
+        }
+        t->rsp.outcome = GL_NOT_SENT;
+        t->rsp.err = e;
+        finish(t);
+        ran++;
+    }
+    return ran;
+}
+
+static void slow_down(struct gl_client *c, int64_t now, const struct gl_decision *d)
+{
+    if (now >= c->pause_until) { /* once per pause, not once per request that ran into it */
+        c->window = c->window > 1 ? c->window / 2 : 1;
+        c->window_credit = 0;
+    }
+    if (now + d->wait_ms > c->pause_until)
+        c->pause_until = now + d->wait_ms;
+}
+
+static void speed_up(struct gl_client *c)
+{
+    if (c->window < c->jobs && ++c->window_credit >= c->window) {
+        c->window++;
+        c->window_credit = 0;
+    }
+}
+
+/* A try ended. Returns 1 when that was the end of the request. */
+static unsigned ended(struct gl_transfer *t, CURLcode rc, bool stalled)
+{
+    struct gl_client *c = t->client;
+    struct gl_decision d = {0};
+    int64_t now = gs_mono_ms();
+    switch (gl_transfer_judge(t, rc, stalled, &d)) {
+    case GL_NEXT_REDIRECT: {
+        struct gs_err e = {0};
+        gl_transfer_stop(t);
+        if (gl_transfer_start(t, &e) == 0) {
+            c->stats.requests++;
+            return 0;
+        }
+        t->rsp.outcome = GL_NOT_SENT;
+        t->rsp.err = e;
+        break;
+    }
+    case GL_NEXT_AGAIN: {
+        gs_logf(&c->log, GS_LOG_INFO, "%s %.*s: %s (try %u), again in %.1f s: %s", gl_method_name(t->req->method),
+                (int)strcspn(t->req->path, "?"), t->req->path, d.why, t->rsp.tries, (double)d.wait_ms / 1000,
+                t->rsp.err.text);
+        if (d.pause_all)
+            slow_down(c, now, &d);
+        gl_transfer_stop(t);
+        free(t->url);
+        t->url = NULL;
+        t->redirects = 0;
+        t->due_ms = now + d.wait_ms;
+        t->rsp.waited_ms += d.wait_ms;
+        c->stats.waited_ms += d.wait_ms;
+        c->stats.retries++;
+        place(t, GL_PLACE_WAITING);
+        return 0;
+    }
+    case GL_NEXT_DONE:
+        if (t->rsp.err.code == GS_OK)
+            speed_up(c);
+        break;
+    }
+    finish(t);
+    return 1;
+}
+
+/* An answer that began and does not go on. Before its first byte the deadline alone counts: a server may think long. */
+static unsigned check_stalls(struct gl_client *c, int64_t now)
+{
+    unsigned ran = 0;
+    if (now - c->last_stall_check < STALL_CHECK_MS)
+        return 0;
+    c->last_stall_check = now;
+    for (struct gl_transfer *t = c->wire.first, *next; t; t = next) {
+        next = t->next;
+        if (t->rsp.status != 0 && now - t->last_byte_ms > c->stall_ms)
+            ran += ended(t, CURLE_OPERATION_TIMEDOUT, true);
+    }
+    return ran;
+}
+
+static unsigned end_unsent(struct gl_client *c)
+{
+    unsigned ran = 0;
+    while (c->waiting.first || c->queue.first) {
+        finish_stopped(c->waiting.first ? c->waiting.first : c->queue.first);
+        ran++;
+    }
+    return ran;
+}
+
+static unsigned reap(struct gl_client *c)
+{
+    unsigned ran = 0;
+    int left;
+    for (CURLMsg *m; (m = curl_multi_info_read(c->multi, &left));) {
+        if (m->msg != CURLMSG_DONE)
+            continue;
+        char *p = NULL;
+        CURLcode rc = m->data.result;
+        curl_easy_getinfo(m->easy_handle, CURLINFO_PRIVATE, &p);
+        ran += ended((struct gl_transfer *)(void *)p, rc, false);
+    }
+    return ran;
+}
+
+static int64_t min64(int64_t a, int64_t b)
+{
+    return a < b ? a : b;
+}
+
+/* How long the loop may sleep. */
+static int64_t sleep_ms(const struct gl_client *c, int64_t now, int64_t until)
+{
+    int64_t wait = until - now;
+    if (c->stop)
+        wait = min64(wait, STOP_POLL_MS);
+    if (c->wire.n > 0)
+        wait = min64(wait, c->stall_ms < 2000 ? STALL_CHECK_MS : 1000);
+    if (c->wire.n < c->window && (c->queue.n > 0 || c->waiting.n > 0)) {
+        int64_t due = c->queue.n > 0 ? now : c->waiting.first->due_ms;
+        wait = min64(wait, (due > c->pause_until ? due : c->pause_until) - now);
+    }
+    return wait > 0 ? wait : 0;
+}
+
+static int poll_once(struct gl_client *c, int timeout_ms, struct gs_err *err)
+{
+    int64_t now = gs_mono_ms(), until = now + (timeout_ms > 0 ? timeout_ms : 0);
+    for (;;) {
+        unsigned ran = stopped(c) ? end_unsent(c) : start_ready(c, now);
+        int running = 0;
+        CURLMcode rc = curl_multi_perform(c->multi, &running);
+        if (rc != CURLM_OK)
+            return gs_fail(err, GS_E_INTERNAL, "libcurl: %s", curl_multi_strerror(rc));
+        ran += reap(c);
+        now = gs_mono_ms();
+        ran += check_stalls(c, now);
+        if (ran > 0 || gl_pending(c) == 0 || now >= until)
+            return 0;
+        int64_t wait = sleep_ms(c, now, until);
+        if (wait > 0) {
+            rc = curl_multi_poll(c->multi, NULL, 0, (int)wait, NULL);
+            if (rc != CURLM_OK)
+                return gs_fail(err, GS_E_INTERNAL, "libcurl: %s", curl_multi_strerror(rc));
+            now = gs_mono_ms();
+        }
+    }
+}
+
+int gl_poll(struct gl_client *c, int timeout_ms, struct gs_err *err)
+{
+    if (c->polling)
+        return gs_fail(err, GS_E_INTERNAL, "the HTTP engine was run out of one of its own callbacks");
+    c->polling = true;
+    int r = poll_once(c, timeout_ms, err);
+    c->polling = false;
+    return r;
+}
+
+int gl_perform(struct gl_client *c, struct gl_request *r, struct gl_response *rsp, struct gs_err *err)
+{
+    bool finished = false;
+    *rsp = (struct gl_response){.outcome = GL_NOT_SENT, .total = -1, .total_pages = -1, .ratelimit_remaining = -1};
+    if (c->polling) {
+        gl_request_free(r);
+        return gs_fail(err, GS_E_INTERNAL, "a blocking request was made in a callback of the HTTP engine");
+    }
+    if (gl_submit(c, r, err))
+        return -1;
+    r->transfer->give_to = rsp;
+    r->transfer->finished = &finished;
+    while (!finished)
+        if (gl_poll(c, 1000, err)) {
+            if (!finished)
+                drop(r->transfer);
+            return -1;
+        }
+    if (rsp->err.code) {
+        *err = rsp->err;
+        return -1;
+    }
+    return 0;
+}

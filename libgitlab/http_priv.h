@@ -1,0 +1,108 @@
+/*
+ * http_priv: what the files of the HTTP engine share. http.c holds the queues and the loop, transfer.c one try on the
+ * wire, answer.c what an answer means, tls.c certificates.
+ */
+#ifndef GL_HTTP_PRIV_H
+#define GL_HTTP_PRIV_H
+
+#include "http.h"
+#include "retry.h"
+#include "url.h"
+
+#include <curl/curl.h>
+
+#define GL_MAX_REDIRECTS 5
+#define GL_MAX_BODY ((size_t)64 << 20)
+#define GL_MAX_ERROR_BODY ((size_t)1 << 20)
+#define GL_MAX_LINK ((size_t)64 << 10)
+#define GL_MAX_DOCUMENT 10000 /* characters that GitLab takes in one GraphQL document */
+#define GL_CONNECT_MS 10000
+
+enum gl_place { GL_PLACE_NONE, GL_PLACE_QUEUE, GL_PLACE_WAITING, GL_PLACE_WIRE };
+
+/* A request on its way: in exactly one of the client's lists. */
+struct gl_transfer {
+    struct gl_transfer *prev, *next;
+    enum gl_place place;
+    struct gl_client *client;
+    struct gl_request *req;
+    struct gl_response rsp;
+    struct gl_response *give_to; /* gl_perform() takes the answer instead of a callback */
+    bool *finished;
+    int64_t due_ms; /* while waiting */
+    unsigned redirects;
+    char *url;       /* where a redirect leads to; NULL: the request's own */
+    bool with_token; /* the try goes to the configured host */
+
+    /* of the try that runs */
+    CURL *easy;
+    curl_mime *mime;
+    struct curl_slist token_node, sudo_node, type_node;
+    char *sudo_header;
+    unsigned sends;        /* how often curl was about to send the request */
+    bool resent;           /* curl wanted to send a write once more, and was not allowed to */
+    bool began;            /* the first byte of the answer's body came, or its headers ended */
+    bool sunk;             /* something went to the sink in an earlier or in this try */
+    int64_t last_byte_ms;
+    uint64_t body_bytes;
+    char *location;
+    int64_t retry_after_s; /* -1 none */
+    int64_t retry_at_ms;   /* date form, 0 none */
+    int64_t reset_at_ms;   /* RateLimit-Reset, 0 none */
+    struct gs_err cb_err;  /* why a callback of ours ended the try */
+    char errbuf[CURL_ERROR_SIZE];
+};
+
+struct gl_list {
+    struct gl_transfer *first, *last;
+    unsigned n;
+};
+
+struct gl_client {
+    char *base;
+    struct gl_origin origin;
+    bool allow_http;
+    unsigned jobs, max_tries;
+    int64_t max_retry_ms, deadline_ms, stall_ms;
+    struct gs_log log;
+    const volatile int *stop;
+    struct gs_secret token_header; /* "PRIVATE-TOKEN: ..." */
+    char *ca_pem;                  /* the system's CAs and our own, PEM; NULL: the system's only */
+    size_t ca_pem_len;
+    char tls_sha256[65];
+
+    CURLM *multi;
+    CURL **idle; /* easy handles without work */
+    unsigned n_idle;
+    struct gl_list queue, waiting, wire; /* waiting: by due time */
+    unsigned window, window_credit;
+    int64_t pause_until;
+    int64_t last_stall_check;
+    bool polling;
+    bool answered_before;
+    uint64_t random;
+    struct gl_stats stats;
+};
+
+/* transfer.c. Starting: GS_E_NOMEM, GS_E_INTERNAL; a redirect's target may be refused with GS_E_HTTP_PLAIN. */
+int gl_transfer_start(struct gl_transfer *t, struct gs_err *err) GS_MUST_USE;
+/* Takes the easy handle off the wire and back to the idle ones. */
+void gl_transfer_stop(struct gl_transfer *t);
+
+/* answer.c */
+enum gl_next { GL_NEXT_DONE, GL_NEXT_AGAIN, GL_NEXT_REDIRECT };
+/* Judges the ended try and fills t->rsp; with AGAIN, *out tells when. */
+enum gl_next gl_transfer_judge(struct gl_transfer *t, CURLcode rc, bool stalled, struct gl_decision *out);
+/* The header of an answer, one line. */
+void gl_answer_header(struct gl_transfer *t, const char *line, size_t len);
+/* Forgets what a former try left in the response. */
+void gl_answer_reset(struct gl_transfer *t);
+bool gl_request_repeatable(const struct gl_request *r);
+bool gl_request_writes(const struct gl_request *r);
+
+/* tls.c */
+int gl_ca_load(const char *path, char **out_pem, size_t *out_len, struct gs_err *err) GS_MUST_USE;
+/* SHA-256 of the first certificate in PEM text; false when there is none. */
+bool gl_pem_sha256(const char *pem, char out_hex[65]);
+
+#endif

@@ -1,0 +1,251 @@
+/* One try on the wire: how a request becomes a curl transfer, and what curl calls while it runs. */
+#include "http_priv.h"
+
+#include "libcommon/clock.h"
+
+#include <string.h>
+#include <strings.h>
+
+/*
+ * Headers that every request has. Lists are linked backwards from these shared ends; nodes that differ from request to
+ * request stand in the transfer. curl reads the lists and never writes to them.
+ */
+static char h_expect[] = "Expect:"; /* nobody waits for "100 Continue" */
+static char h_accept_json[] = "Accept: application/json";
+static char h_accept_any[] = "Accept: */*";
+static char h_json[] = "Content-Type: application/json";
+static struct curl_slist expect_node = {h_expect, NULL};
+static struct curl_slist accept_json_node = {h_accept_json, &expect_node};
+static struct curl_slist accept_any_node = {h_accept_any, &expect_node};
+
+static size_t on_header(char *data, size_t size, size_t n, void *arg)
+{
+    gl_answer_header(arg, data, size * n);
+    return size * n;
+}
+
+/* Only now is it known where the body goes: the status came first. */
+static size_t on_body(char *data, size_t size, size_t n, void *arg)
+{
+    struct gl_transfer *t = arg;
+    struct gl_request *r = t->req;
+    size_t len = size * n;
+    t->began = true;
+    t->last_byte_ms = gs_mono_ms();
+    t->body_bytes += len;
+    bool ok = t->rsp.status >= 200 && t->rsp.status < 300;
+    if (ok && r->sink) {
+        if (r->max_body && t->body_bytes > r->max_body) {
+            gs_fail(&t->cb_err, GS_E_LIMIT, "the answer is longer than %zu bytes", r->max_body);
+            return CURL_WRITEFUNC_ERROR;
+        }
+        t->sunk = true;
+        return r->sink(r->cookie, data, len, &t->cb_err) ? CURL_WRITEFUNC_ERROR : len;
+    }
+    struct gs_err e = {0};
+    if (gs_buf_add(&t->rsp.body, data, len, &e) == 0)
+        return len;
+    if (e.code != GS_E_LIMIT || ok) {
+        if (e.code == GS_E_LIMIT)
+            gs_fail(&t->cb_err, GS_E_LIMIT, "the answer is longer than %zu bytes", t->rsp.body.max);
+        else
+            t->cb_err = e;
+        return CURL_WRITEFUNC_ERROR;
+    }
+    /* of an error's body the beginning is enough; a flood of it is not waited for */
+    return t->body_bytes > GL_MAX_BODY ? CURL_WRITEFUNC_ERROR : len;
+}
+
+/*
+ * curl sends a request again by itself when a reused connection died before the first byte of the answer. A server may
+ * have acted on the first copy, so for a write that must not happen.
+ */
+static int on_prereq(void *arg, char *ip, char *local_ip, int port, int local_port)
+{
+    struct gl_transfer *t = arg;
+    if (t->sends > 0 && gl_request_writes(t->req)) {
+        t->resent = true;
+        return CURL_PREREQFUNC_ABORT;
+    }
+    t->sends++;
+    return CURL_PREREQFUNC_OK;
+}
+
+static int add_parts(struct gl_transfer *t, struct gs_err *err)
+{
+    struct gl_request *r = t->req;
+    t->mime = curl_mime_init(t->easy);
+    if (!t->mime)
+        return gs_fail(err, GS_E_NOMEM, "no memory for a form");
+    for (size_t i = 0; i < r->n_parts; i++) {
+        const struct gl_part *p = &r->parts[i];
+        curl_mimepart *m = curl_mime_addpart(t->mime);
+        if (!m || curl_mime_name(m, p->name) || curl_mime_data(m, p->data ? p->data : "", p->len) ||
+            (p->filename && curl_mime_filename(m, p->filename)) || (p->content_type && curl_mime_type(m, p->content_type)))
+            return gs_fail(err, GS_E_NOMEM, "no memory for a form");
+    }
+    return 0;
+}
+
+/* The list of headers of this try, out of the nodes in `t` and the shared ends. */
+static int set_headers(struct gl_transfer *t, struct curl_slist **out, struct gs_err *err)
+{
+    struct gl_request *r = t->req;
+    struct curl_slist *list = r->accept_type || r->sink ? &accept_any_node : &accept_json_node;
+    if (r->body && r->n_parts == 0) {
+        t->type_node = (struct curl_slist){h_json, list};
+        list = &t->type_node;
+    }
+    if (t->with_token && t->client->token_header.data) {
+        t->token_node = (struct curl_slist){t->client->token_header.data, list};
+        list = &t->token_node;
+    }
+    if (t->with_token && r->sudo) {
+        if (!t->sudo_header)
+            t->sudo_header = gs_asprintf("Sudo: %s", r->sudo);
+        if (!t->sudo_header)
+            return gs_fail(err, GS_E_NOMEM, "no memory for a header");
+        t->sudo_node = (struct curl_slist){t->sudo_header, list};
+        list = &t->sudo_node;
+    }
+    *out = list;
+    return 0;
+}
+
+#define SET(option, value)                                                                                             \
+    do {                                                                                                               \
+        CURLcode rc_ = curl_easy_setopt(h, option, value);                                                             \
+        if (rc_ != CURLE_OK)                                                                                           \
+            return gs_fail(err, rc_ == CURLE_OUT_OF_MEMORY ? GS_E_NOMEM : GS_E_INTERNAL, "libcurl refuses " #option   \
+                           ": %s", curl_easy_strerror(rc_));                                                           \
+    } while (0)
+
+static int set_method(struct gl_transfer *t, CURL *h, struct gs_err *err)
+{
+    struct gl_request *r = t->req;
+    if (r->n_parts > 0) {
+        if (add_parts(t, err))
+            return -1;
+        SET(CURLOPT_MIMEPOST, t->mime);
+    } else if (r->body || r->method == GL_POST || r->method == GL_PUT) {
+        SET(CURLOPT_POSTFIELDS, r->body ? r->body : "");
+        SET(CURLOPT_POSTFIELDSIZE_LARGE, (curl_off_t)(r->body ? r->body_len : 0));
+    }
+    switch (r->method) {
+    case GL_GET:
+        if (r->body || r->n_parts)
+            SET(CURLOPT_CUSTOMREQUEST, "GET");
+        break;
+    case GL_HEAD:
+        SET(CURLOPT_NOBODY, 1L);
+        break;
+    case GL_POST:
+        break;
+    case GL_PUT:
+        SET(CURLOPT_CUSTOMREQUEST, "PUT");
+        break;
+    case GL_DELETE:
+        SET(CURLOPT_CUSTOMREQUEST, "DELETE");
+        break;
+    }
+    return 0;
+}
+
+static int set_up(struct gl_transfer *t, struct gs_err *err)
+{
+    struct gl_client *c = t->client;
+    struct gl_request *r = t->req;
+    CURL *h = t->easy;
+    struct gl_origin origin = c->origin;
+    gs_autofree char *own = NULL;
+    if (t->url) {
+        char *same = NULL;
+        if (gl_url_resolve(t->url, t->url, &same, &origin, err))
+            return -1;
+        free(same);
+    } else {
+        own = gs_asprintf("%s/api/%s%s", c->base, r->graphql ? "graphql" : "v4", r->graphql ? "" : r->path);
+        if (!own)
+            return gs_fail(err, GS_E_NOMEM, "no memory for a URL");
+    }
+    t->with_token = gl_origin_equal(&origin, &c->origin);
+
+    SET(CURLOPT_URL, t->url ? t->url : own);
+    SET(CURLOPT_PATH_AS_IS, 1L);
+    SET(CURLOPT_PROTOCOLS_STR, origin.https ? "https" : "http");
+    SET(CURLOPT_HTTP_VERSION, (long)CURL_HTTP_VERSION_2TLS);
+    SET(CURLOPT_PIPEWAIT, origin.https ? 1L : 0L);
+    SET(CURLOPT_FOLLOWLOCATION, 0L);
+    SET(CURLOPT_SUPPRESS_CONNECT_HEADERS, 1L);
+    SET(CURLOPT_NOSIGNAL, 1L);
+    SET(CURLOPT_TCP_KEEPALIVE, 1L);
+    SET(CURLOPT_MAXAGE_CONN, 50L); /* below the usual keep-alive of servers: do not send into a connection that closes */
+    int64_t deadline = r->deadline_ms ? r->deadline_ms : c->deadline_ms;
+    SET(CURLOPT_TIMEOUT_MS, (long)deadline);
+    SET(CURLOPT_CONNECTTIMEOUT_MS, (long)(deadline < GL_CONNECT_MS ? deadline : GL_CONNECT_MS));
+    SET(CURLOPT_SSL_VERIFYPEER, 1L);
+    SET(CURLOPT_SSL_VERIFYHOST, 2L);
+    if (c->ca_pem) {
+        struct curl_blob blob = {.data = c->ca_pem, .len = c->ca_pem_len, .flags = CURL_BLOB_NOCOPY};
+        SET(CURLOPT_CAINFO_BLOB, &blob);
+    }
+    if (origin.https && c->tls_sha256[0] == 0)
+        SET(CURLOPT_CERTINFO, 1L);
+    if (origin.loopback)
+        SET(CURLOPT_NOPROXY, "*");
+    SET(CURLOPT_USERAGENT, "groupsnap/" GS_VERSION);
+    if (!r->sink)
+        SET(CURLOPT_ACCEPT_ENCODING, "gzip");
+    SET(CURLOPT_ERRORBUFFER, t->errbuf);
+    SET(CURLOPT_PRIVATE, t);
+    SET(CURLOPT_HEADERFUNCTION, on_header);
+    SET(CURLOPT_HEADERDATA, t);
+    SET(CURLOPT_WRITEFUNCTION, on_body);
+    SET(CURLOPT_WRITEDATA, t);
+    SET(CURLOPT_PREREQFUNCTION, on_prereq);
+    SET(CURLOPT_PREREQDATA, t);
+    struct curl_slist *headers = NULL;
+    if (set_headers(t, &headers, err))
+        return -1;
+    SET(CURLOPT_HTTPHEADER, headers);
+    return set_method(t, h, err);
+}
+
+int gl_transfer_start(struct gl_transfer *t, struct gs_err *err)
+{
+    struct gl_client *c = t->client;
+    gl_answer_reset(t);
+    if (t->sunk) {
+        t->sunk = false;
+        if (t->req->sink_restart && t->req->sink_restart(t->req->cookie, err))
+            return -1;
+    }
+    t->easy = c->n_idle > 0 ? c->idle[--c->n_idle] : curl_easy_init();
+    if (!t->easy)
+        return gs_fail(err, GS_E_NOMEM, "no memory for a transfer");
+    t->last_byte_ms = gs_mono_ms();
+    if (set_up(t, err) == 0) {
+        CURLMcode rc = curl_multi_add_handle(c->multi, t->easy);
+        if (rc == CURLM_OK)
+            return 0;
+        gs_fail(err, GS_E_INTERNAL, "libcurl cannot start a transfer: %s", curl_multi_strerror(rc));
+    }
+    gl_transfer_stop(t);
+    return -1;
+}
+
+void gl_transfer_stop(struct gl_transfer *t)
+{
+    struct gl_client *c = t->client;
+    if (!t->easy)
+        return;
+    curl_multi_remove_handle(c->multi, t->easy); /* one that was never added is left alone */
+    curl_easy_reset(t->easy);
+    curl_mime_free(t->mime);
+    t->mime = NULL;
+    if (c->n_idle < c->jobs)
+        c->idle[c->n_idle++] = t->easy;
+    else
+        curl_easy_cleanup(t->easy);
+    t->easy = NULL;
+}
