@@ -198,10 +198,7 @@ class Simulator:
         rule = None
         if self.rules:
             rule = faults.pick(self.rules, n, request.method, path, body, ctx.user["username"] if ctx.user else None)
-        try:
-            return await self.answer(request, ctx, rule, n, t0)
-        finally:
-            pass
+        return await self.answer(request, ctx, rule, n, t0)
 
     async def answer(self, request, ctx, rule, n, t0):
         kind = rule.kind if rule else None
@@ -223,7 +220,9 @@ class Simulator:
         if kind == "stale_ms":
             self.remember_stale(ctx, rule.arg / 1000)
         if kind == "twice":
-            self.perform(Context(self, ctx.method, ctx.path, ctx.query, ctx.headers, ctx.body), again=True)
+            first = Context(self, ctx.method, ctx.path, ctx.query, ctx.headers, ctx.body)
+            auth.identify(first)
+            self.perform(first, again=True)
         if self.stale and ctx.method in ("GET", "POST"):
             ctx.db = self.stale_db(ctx)
         status, head, data = self.perform(ctx)
