@@ -1,0 +1,18 @@
+/*
+ * archive_users: the users that the records of an export mention, for the bundle's list of users.
+ *
+ * A membership tells name and public e-mail address; author_id and the like tell an id only. The writer merges what is known.
+ */
+#ifndef EXPORT_ARCHIVE_USERS_H
+#define EXPORT_ARCHIVE_USERS_H
+
+#include "formats/bundle.h"
+
+struct archive_users;
+
+int archive_users_new(struct bundle_writer *w, struct archive_users **out, struct gs_err *err) GS_MUST_USE;
+void archive_users_free(struct archive_users *u);
+/* Every user that one record mentions, at any depth. */
+int archive_users_walk(struct archive_users *u, const char *relation, yyjson_val *record, struct gs_err *err) GS_MUST_USE;
+
+#endif

@@ -1,0 +1,67 @@
+/*
+ * book: the ledger of a capture while it is made, and its sums for the report at the end.
+ *
+ * book_new() -> book_fetch(), book_rule() ... in any order -> book_summary() -> book_free(). Every call writes one line into
+ * the bundle's ledger at once (the writer sorts them), and adds to the sums.
+ */
+#ifndef EXPORT_BOOK_H
+#define EXPORT_BOOK_H
+
+#include "formats/bundle.h"
+#include "formats/ledger.h"
+#include "libcommon/cleanup.h"
+
+struct book_rule_sum {
+    char rule[64];
+    const char *text;  /* of the rule, for people */
+    bool lost;         /* poorer than at the source; false: left out on purpose */
+    uint64_t count;    /* records or values */
+    uint64_t lines;    /* entries of the ledger */
+    uint64_t unknown;  /* of these, entries that could not say a number */
+};
+
+struct book_relation_sum {
+    char relation[64];
+    uint64_t records, groups, raw_bytes;
+};
+
+/* Valid until the book is freed. */
+struct book_summary {
+    const struct book_rule_sum *rules;
+    size_t n_rules;
+    const struct book_relation_sum *relations;
+    size_t n_relations;
+    uint64_t records;
+    uint64_t changed;   /* entries that say that the source changed meanwhile */
+    uint64_t missing;   /* groups and relations that could not be read at all */
+    uint64_t fallbacks;
+};
+
+struct book;
+
+int book_new(struct bundle_writer *w, struct book **out, struct gs_err *err) GS_MUST_USE;
+void book_free(struct book *b);
+GS_DEFINE_AUTO(book, book_free);
+struct bundle_writer *book_writer(const struct book *b);
+
+int book_fetch(struct book *b, const struct ledger_fetch *f, struct gs_err *err) GS_MUST_USE;
+/* The balance of one relation of one group; adds to the sums of the relation. announced -1: nobody said. */
+int book_relation(struct book *b, int64_t group_id, const char *relation, int64_t announced, uint64_t stored,
+                  uint64_t left_out, uint64_t raw_bytes, struct gs_err *err) GS_MUST_USE;
+/* count 0: not known. `what` and `detail` may be NULL. */
+int book_lost(struct book *b, int64_t group_id, const char *relation, const char *rule, const char *what, uint64_t count,
+              const char *detail, struct gs_err *err) GS_MUST_USE;
+int book_left_out(struct book *b, int64_t group_id, const char *relation, const char *rule, const char *what,
+                  uint64_t count, const char *detail, struct gs_err *err) GS_MUST_USE;
+/* A whole group or relation that could not be read: a loss that makes the capture incomplete (exit code 3). */
+int book_missing(struct book *b, int64_t group_id, const char *relation, const char *rule, const char *detail,
+                 struct gs_err *err) GS_MUST_USE;
+int book_fallback(struct book *b, int64_t group_id, const char *relation, const char *from, const char *to,
+                  const char *why, struct gs_err *err) GS_MUST_USE;
+int book_changed(struct book *b, int64_t group_id, const char *relation, const char *before, const char *after,
+                 struct gs_err *err) GS_MUST_USE;
+
+/* Sums so far, rules and relations in a fixed order. */
+void book_summary(struct book *b, struct book_summary *out);
+
+#endif

@@ -1,0 +1,483 @@
+/* The course of a capture: root, discovery of the tree, groups open a few at a time, and the tree's order at the end. */
+#include "libexport/capture_priv.h"
+
+#include "libcommon/clock.h"
+
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define MAX_OPEN_GROUPS 64
+
+/* What is read of a group besides itself. */
+static const struct cap_kind *const cap_kinds[] = {
+    &cap_kind_labels,  &cap_kind_milestones,  &cap_kind_badges, &cap_kind_boards,
+    &cap_kind_members, &cap_kind_invitations, &cap_kind_unread, NULL,
+};
+
+void cap_fail(struct capture *c, const struct gs_err *err)
+{
+    if (!c->failed) {
+        c->failed = true;
+        c->err = *err;
+    }
+    if (c->o.stop)
+        *c->o.stop = 1;
+}
+
+void cap_begin(struct cap_group *g)
+{
+    g->pending++;
+}
+
+void cap_end(struct cap_group *g)
+{
+    if (--g->pending > 0)
+        return;
+    struct capture *c = g->cap;
+    struct plan_group *pg = &c->plan.v[g->at];
+    if (pg->state == PLAN_FOUND)
+        pg->state = PLAN_KEPT;
+    c->open--;
+    c->done++;
+    free(g);
+}
+
+bool cap_denied(const struct gs_err *err)
+{
+    switch (err->code) {
+    case GS_E_TOKEN:
+    case GS_E_SCOPE:
+    case GS_E_STOPPED:
+    case GS_E_NOMEM:
+    case GS_E_DISK_FULL:
+        return false;
+    case GS_E_GRAPHQL:
+    case GS_E_FORBIDDEN:
+    case GS_E_GROUP_NOT_FOUND:
+        return true;
+    default:
+        return err->http == 403 || err->http == 404 || err->http == 405;
+    }
+}
+
+bool cap_try(const struct capture *c, unsigned n)
+{
+    return c->luck[n].ok > 0 || c->luck[n].refused < 3;
+}
+
+int cap_missing(struct cap_group *g, const char *relation, const struct gs_err *why, struct gs_err *err)
+{
+    gs_logf(g->cap->o.log, GS_LOG_WARN, "%s of '%s' cannot be read: %s", relation, g->full_path, why->text);
+    return book_missing(g->cap->book, g->id, relation, "relation-not-readable", why->text, err);
+}
+
+int cap_user(struct capture *c, const struct cap_user *u, struct gs_err *err)
+{
+    if (u->id <= 0)
+        return 0;
+    bool is_new = true;
+    if (u->public_email ? idset_add(&c->users, u->id, &is_new, err) : 0)
+        return -1;
+    if (!is_new || (!u->public_email && idset_has(&c->users, u->id)))
+        return 0;
+    gs_autobuf b;
+    gs_buf_init(&b, 64 << 10);
+    struct gs_jw w;
+    gs_jw_init(&w, &b, 0, err);
+    gs_jw_obj(&w);
+    gs_jw_ki64(&w, "id", u->id);
+    gs_jw_kstr(&w, "username", u->username);
+    gs_jw_kstr(&w, "name", u->name);
+    gs_jw_kstr(&w, "public_email", u->public_email);
+    gs_jw_kstr(&w, "state", u->state);
+    gs_jw_kstr(&w, "kind", u->bot < 0 ? NULL : u->bot ? "bot" : "human");
+    gs_jw_end(&w);
+    return gs_jw_finish(&w) ? -1 : bundle_writer_user(book_writer(c->book), gs_buf_str(&b), b.len, err);
+}
+
+/* ---- discovery ---- */
+
+struct discovery {
+    struct capture *cap;
+    uint64_t twice;
+    bool below; /* direct children of one group, not the whole tree */
+    size_t at;  /* whose */
+};
+
+static int found_page(void *cookie, yyjson_val *array, const char *text, size_t len, struct gs_err *err)
+{
+    struct discovery *d = cookie;
+    struct capture *c = d->cap;
+    if (c->failed)
+        return gs_fail(err, GS_E_STOPPED, "another part of the capture failed");
+    yyjson_arr_iter it = yyjson_arr_iter_with(array);
+    yyjson_val *v;
+    while ((v = yyjson_arr_iter_next(&it))) {
+        int64_t id, parent = 0;
+        const char *path;
+        bool is_new;
+        if (gs_json_need_i64(v, "id", &id, err) || gs_json_need_str(v, "full_path", &path, err))
+            return gs_wrap(err, "list of the groups below '%s'", c->root_path);
+        gs_json_i64(v, "parent_id", &parent);
+        if (plan_add(&c->plan, id, parent, path, &is_new, err))
+            return -1;
+        d->twice += !is_new;
+    }
+    return 0;
+}
+
+static int discover(struct capture *c, size_t at, bool below, struct gs_err *err);
+
+static int found_result(struct discovery *d, const struct gl_pages *p, const struct gs_err *result, struct gs_err *err)
+{
+    struct capture *c = d->cap;
+    struct cap_group g = {.cap = c, .id = d->below ? c->plan.v[d->at].id : c->root_id};
+    const char *endpoint = d->below ? "rest:/groups/:id/subgroups" : "rest:/groups/:id/descendant_groups";
+    if (result->code == GS_OK)
+        return cap_fetch(&g, "subgroups", endpoint, p, err) || cap_compare(&g, "subgroups", p, d->twice, err) ? -1 : 0;
+    if (c->failed || !cap_denied(result)) {
+        *err = *result;
+        return -1;
+    }
+    if (d->below) {
+        g.full_path = c->plan.v[d->at].full_path;
+        return cap_missing(&g, "subgroups", result, err);
+    }
+    /* the whole tree in one list is refused: level by level then */
+    c->recursive = true;
+    return book_fallback(c->book, c->root_id, "subgroups", "descendant_groups", "subgroups", result->text, err);
+}
+
+static void found_done(void *cookie, const struct gl_pages *p, const struct gs_err *result)
+{
+    struct discovery *d = cookie;
+    struct capture *c = d->cap;
+    struct gs_err err = {0};
+    c->discovering--;
+    if (found_result(d, p, result, &err))
+        cap_fail(c, &err);
+    free(d);
+}
+
+static int discover(struct capture *c, size_t at, bool below, struct gs_err *err)
+{
+    struct discovery *d = calloc(1, sizeof *d);
+    if (!d)
+        return gs_fail(err, GS_E_NOMEM, "no memory for the list of groups");
+    *d = (struct discovery){.cap = c, .below = below, .at = at};
+    gs_autofree char *path = gs_asprintf("/groups/%" PRId64 "/%s?all_available=true&order_by=id&sort=asc",
+                                         c->plan.v[at].id, below ? "subgroups" : "descendant_groups");
+    c->discovering++;
+    if (path && gl_list(c->client, path, found_page, found_done, d, err) == 0)
+        return 0;
+    if (!path)
+        gs_fail(err, GS_E_NOMEM, "no memory for a path");
+    c->discovering--;
+    free(d);
+    return -1;
+}
+
+/* ---- groups ---- */
+
+static int group_open(struct capture *c, size_t at, struct gs_err *err)
+{
+    struct cap_group *g = calloc(1, sizeof *g);
+    if (!g)
+        return gs_fail(err, GS_E_NOMEM, "no memory for a group");
+    const struct plan_group *pg = &c->plan.v[at];
+    *g = (struct cap_group){.cap = c, .at = at, .id = pg->id, .parent_id = pg->parent_id, .full_path = pg->full_path};
+    c->open++;
+    cap_begin(g);
+    int r = cap_kind_self.start(g, err);
+    cap_end(g);
+    return r;
+}
+
+int cap_group_rest(struct cap_group *g, struct gs_err *err)
+{
+    for (size_t i = 0; cap_kinds[i]; i++)
+        if (cap_kinds[i]->start(g, err))
+            return -1;
+    return 0;
+}
+
+void cap_group_lost(struct cap_group *g)
+{
+    g->cap->plan.v[g->at].state = PLAN_LOST;
+}
+
+static int fill(struct capture *c, struct gs_err *err)
+{
+    unsigned max_open = c->o.jobs < MAX_OPEN_GROUPS ? c->o.jobs : MAX_OPEN_GROUPS;
+    while (c->recursive && c->next_recursion < c->plan.n && c->discovering < 2)
+        if (discover(c, c->next_recursion++, true, err))
+            return -1;
+    while (c->next < c->plan.n && c->open < max_open && gl_free_slots(c->client) > 0)
+        if (group_open(c, c->next++, err))
+            return -1;
+    return 0;
+}
+
+static void report(struct capture *c)
+{
+    if (!c->o.progress)
+        return;
+    struct book_summary s;
+    book_summary(c->book, &s);
+    struct capture_progress p = {.groups_found = c->plan.n, .groups_done = c->done, .records = s.records,
+                                 .discovering = c->discovering > 0};
+    gl_client_stats(c->client, &p.http);
+    c->o.progress(c->o.cookie, &p);
+}
+
+static bool more(const struct capture *c)
+{
+    return c->open > 0 || c->discovering > 0 || c->next < c->plan.n || (c->recursive && c->next_recursion < c->plan.n);
+}
+
+static void loop(struct capture *c)
+{
+    struct gs_err err = {0};
+    while (!c->failed && more(c)) {
+        if (c->o.stop && *c->o.stop) {
+            gs_fail(&err, GS_E_STOPPED, "stopped");
+            cap_fail(c, &err);
+        } else if (fill(c, &err) || gl_poll(c->client, 200, &err)) {
+            cap_fail(c, &err);
+        }
+        report(c);
+    }
+    /* what is still on its way ends with an error of its own, and cleans up in its callbacks */
+    while (gl_pending(c->client) > 0)
+        if (gl_poll(c->client, 200, &err))
+            break;
+}
+
+/* ---- start and end ---- */
+
+const char *capture_role_name(int64_t level)
+{
+    switch (level) {
+    case 0: return "none";
+    case 5: return "minimal";
+    case 10: return "guest";
+    case 15: return "planner";
+    case 20: return "reporter";
+    case 25: return "security_manager";
+    case 30: return "developer";
+    case 40: return "maintainer";
+    case 50: return "owner";
+    default: return NULL;
+    }
+}
+
+static int find_root(struct capture *c, struct gs_err *err)
+{
+    gs_autofree char *enc = gl_encode(c->o.group);
+    gs_autofree char *path = enc ? gs_asprintf("/groups/%s?with_projects=false", enc) : NULL;
+    if (!path)
+        return gs_fail(err, GS_E_NOMEM, "no memory for a path");
+    GS_AUTO(yyjson_doc) doc = NULL;
+    if (gl_get(c->client, path, &doc, err)) {
+        if (err->http == 404 || err->code == GS_E_GROUP_NOT_FOUND) {
+            gs_err_clear(err);
+            return gs_fail(err, GS_E_GROUP_NOT_FOUND, "group '%s' was not found on %s", c->o.group,
+                           gl_client_host(c->client));
+        }
+        return gs_wrap(err, "group '%s'", c->o.group);
+    }
+    yyjson_val *v = yyjson_doc_get_root(doc);
+    const char *full_path;
+    bool is_new;
+    if (gs_json_need_i64(v, "id", &c->root_id, err) || gs_json_need_str(v, "full_path", &full_path, err))
+        return gs_wrap(err, "group '%s'", c->o.group);
+    c->root_path = strdup(full_path);
+    if (!c->root_path)
+        return gs_fail(err, GS_E_NOMEM, "no memory for a path");
+    return plan_add(&c->plan, c->root_id, 0, full_path, &is_new, err);
+}
+
+/* Role of the token's user in the root group, for the manifest. Who cannot ask does not know. */
+static int find_role(struct capture *c, struct gs_err *err)
+{
+    const struct gl_instance *i = c->o.instance;
+    int64_t level;
+    if (!i || i->user_id <= 0)
+        return 0;
+    if (i->is_admin == 1) {
+        c->role = "admin";
+        return 0;
+    }
+    gs_autofree char *path = gs_asprintf("/groups/%" PRId64 "/members/all/%" PRId64, c->root_id, i->user_id);
+    GS_AUTO(yyjson_doc) doc = NULL;
+    if (!path)
+        return gs_fail(err, GS_E_NOMEM, "no memory for a path");
+    if (gl_get(c->client, path, &doc, err)) {
+        if (!cap_denied(err))
+            return -1;
+        gs_err_clear(err);
+        c->role = "none";
+    } else if (gs_json_i64(yyjson_doc_get_root(doc), "access_level", &level)) {
+        c->role = capture_role_name(level);
+    }
+    if (c->role && strcmp(c->role, "owner") != 0)
+        gs_logf(c->o.log, GS_LOG_WARN,
+                "the token's user is not an Owner of '%s' (role: %s): settings and members may be incomplete",
+                c->root_path, c->role);
+    return 0;
+}
+
+static int by_id(const void *a, const void *b)
+{
+    int64_t x = *(const int64_t *)a, y = *(const int64_t *)b;
+    return x < y ? -1 : x > y;
+}
+
+/* A group that was lost, but has children in the bundle, stays as a bare record, so that they keep their place. */
+static int skeleton(struct capture *c, const struct plan_group *g, struct gs_err *err)
+{
+    struct sink *s;
+    const char *slash = strrchr(g->full_path, '/');
+    const char *path = slash ? slash + 1 : g->full_path;
+    struct gs_jw w;
+    gs_buf_reset(&c->json);
+    gs_jw_init(&w, &c->json, 0, err);
+    gs_jw_obj(&w);
+    gs_jw_ki64(&w, "id", g->id);
+    gs_jw_kstr(&w, "name", path);
+    gs_jw_kstr(&w, "path", path);
+    gs_jw_ki64(&w, "visibility_level", 0);
+    gs_jw_key(&w, "parent_id");
+    if (g->parent_id)
+        gs_jw_i64(&w, g->parent_id);
+    else
+        gs_jw_null(&w);
+    gs_jw_kstr(&w, "full_path", g->full_path);
+    gs_jw_end(&w);
+    if (gs_jw_finish(&w) || sink_open(c->book, g->id, "self", &s, err))
+        return -1;
+    if (sink_add(s, gs_buf_str(&c->json), c->json.len, err)) {
+        sink_abandon(s);
+        return -1;
+    }
+    return sink_close(s, 1, 0, err);
+}
+
+static int write_tree(struct capture *c, struct gs_err *err)
+{
+    struct plan *p = &c->plan;
+    plan_order(p);
+    /* parents of groups that are kept, from the leaves up */
+    size_t n = 0;
+    gs_autofree int64_t *needed = malloc((p->n + 1) * sizeof *needed);
+    if (!needed)
+        return gs_fail(err, GS_E_NOMEM, "no memory for the tree");
+    for (size_t i = p->n; i-- > 0;)
+        if (p->v[i].state == PLAN_KEPT && p->v[i].parent_id)
+            needed[n++] = p->v[i].parent_id;
+    qsort(needed, n, sizeof *needed, by_id);
+    for (size_t i = p->n; i-- > 0;) {
+        struct plan_group *g = &p->v[i];
+        if (g->state != PLAN_LOST || !bsearch(&g->id, needed, n, sizeof *needed, by_id))
+            continue;
+        g->state = PLAN_KEPT;
+        if (g->parent_id) {
+            needed[n++] = g->parent_id;
+            qsort(needed, n, sizeof *needed, by_id);
+        }
+        if (skeleton(c, g, err))
+            return -1;
+    }
+    for (size_t i = 0; i < p->n; i++) {
+        const struct plan_group *g = &p->v[i];
+        int64_t parent = g->id == c->root_id ? 0 : g->parent_id;
+        if (g->state == PLAN_KEPT && bundle_writer_group(book_writer(c->book), g->id, parent, g->full_path, err))
+            return -1;
+    }
+    return 0;
+}
+
+int capture_new(const struct capture_opts *o, struct bundle_writer *w, struct capture **out, struct gs_err *err)
+{
+    struct capture *c = calloc(1, sizeof *c);
+    if (!c)
+        return gs_fail(err, GS_E_NOMEM, "no memory for a capture");
+    c->o = *o;
+    c->client = o->client;
+    if (c->o.jobs == 0)
+        c->o.jobs = 8;
+    plan_init(&c->plan);
+    idset_init(&c->users);
+    gs_buf_init(&c->json, (size_t)50 << 20);
+    if (book_new(w, &c->book, err)) {
+        capture_free(c);
+        return -1;
+    }
+    *out = c;
+    return 0;
+}
+
+void capture_free(struct capture *c)
+{
+    if (!c)
+        return;
+    plan_release(&c->plan);
+    idset_release(&c->users);
+    cap_emails_free(c->emails);
+    gs_buf_release(&c->json);
+    book_free(c->book);
+    free(c->root_path);
+    free(c);
+}
+
+int capture_run(struct capture *c, struct gs_err *err)
+{
+    c->started_ms = gs_unix_ms();
+    if (find_root(c, err) || find_role(c, err))
+        return -1;
+    if (!c->o.no_subgroups && discover(c, 0, false, err))
+        return -1;
+    loop(c);
+    if (c->failed) {
+        *err = c->err;
+        return -1;
+    }
+    c->finished_ms = gs_unix_ms();
+    return cap_not_asked(c, err) || write_tree(c, err) ? -1 : 0;
+}
+
+void capture_summary(struct capture *c, struct book_summary *out)
+{
+    book_summary(c->book, out);
+}
+
+uint64_t capture_groups(const struct capture *c)
+{
+    uint64_t n = 0;
+    for (size_t i = 0; i < c->plan.n; i++)
+        n += c->plan.v[i].state == PLAN_KEPT;
+    return n;
+}
+
+void capture_meta(const struct capture *c, struct bundle_meta *out)
+{
+    const struct gl_instance *i = c->o.instance;
+    out->source_url = gl_client_url(c->client);
+    out->source_host = gl_client_host(c->client);
+    const char *tls = gl_client_tls_sha256(c->client);
+    out->tls_sha256 = tls && *tls ? tls : NULL;
+    out->enterprise = -1;
+    if (i) {
+        out->gitlab_version = i->version[0] ? i->version : NULL;
+        out->gitlab_revision = i->revision[0] ? i->revision : NULL;
+        out->enterprise = i->enterprise;
+        out->token_user = i->username[0] ? i->username : NULL;
+    }
+    out->token_role = c->role;
+    out->via = "api";
+    out->started_at_ms = c->started_ms;
+    out->finished_at_ms = c->finished_ms;
+    out->root_path = c->root_path;
+    out->root_id = c->root_id;
+}

@@ -1,0 +1,49 @@
+/*
+ * capture: reads a group tree over REST and GraphQL into a bundle that is being written.
+ *
+ * capture_new() -> capture_run() -> capture_summary(), capture_meta() -> the caller finishes the bundle -> capture_free().
+ * One thread; the client must be used by nobody else meanwhile. Pages are turned into records as they come. What is in memory
+ * grows with the number of groups (about 100 bytes each) and, for each list that is open, with the number of its ids.
+ */
+#ifndef EXPORT_CAPTURE_H
+#define EXPORT_CAPTURE_H
+
+#include "formats/bundle.h"
+#include "libexport/book.h"
+#include "libgitlab/rest.h"
+
+struct capture_progress {
+    uint64_t groups_found, groups_done, records;
+    bool discovering;
+    struct gl_stats http;
+};
+
+struct capture_opts {
+    struct gl_client *client;
+    const struct gl_instance *instance;
+    const char *group;        /* full path or id */
+    bool no_subgroups;
+    unsigned jobs;            /* as the client's; bounds the groups that are open at a time. 0: 8 */
+    const struct gs_log *log;
+    volatile int *stop;       /* the client's; set by capture_run() itself when it fails, so that requests on the way end. Or NULL */
+    void (*progress)(void *cookie, const struct capture_progress *p); /* may be NULL; called at every turn of the loop */
+    void *cookie;
+};
+
+struct capture;
+
+int capture_new(const struct capture_opts *o, struct bundle_writer *w, struct capture **out, struct gs_err *err) GS_MUST_USE;
+/* GS_E_GROUP_NOT_FOUND, GS_E_FORBIDDEN, GS_E_TOKEN, GS_E_STOPPED, GS_E_DISK_FULL, GS_E_SERVER ... What a single group or relation
+ * refuses is no failure: it is in the books. */
+int capture_run(struct capture *c, struct gs_err *err) GS_MUST_USE;
+void capture_summary(struct capture *c, struct book_summary *out);
+/* Fills what the capture knows of the manifest; strings live as long as the capture, its client and instance. */
+void capture_meta(const struct capture *c, struct bundle_meta *out);
+uint64_t capture_groups(const struct capture *c);
+void capture_free(struct capture *c);
+GS_DEFINE_AUTO(capture, capture_free);
+
+/* "owner", "maintainer" ... of an access level; "none" for 0, "level N" is not given out: NULL when unknown. */
+const char *capture_role_name(int64_t access_level);
+
+#endif

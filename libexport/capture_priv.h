@@ -1,0 +1,152 @@
+/*
+ * What the parts of the capture share.
+ *
+ * A group is open from group_open() until its last job has ended (cap_begin/cap_end count them). Each kind of kinds/ starts
+ * its requests in start() and ends by cap_end(). Everything runs in callbacks on the capture's one thread; a failure is
+ * left with cap_fail(), after which callbacks only clean up.
+ */
+#ifndef EXPORT_CAPTURE_PRIV_H
+#define EXPORT_CAPTURE_PRIV_H
+
+#include "libexport/capture.h"
+#include "libexport/idset.h"
+#include "libexport/plan.h"
+#include "libexport/sink.h"
+#include "libgitlab/graphql.h"
+#include "libgitlab/rest.h"
+
+#define CAP_MAX_SOURCES 2
+
+/* How often a source was tried: one that never worked is not asked again for every group. */
+struct cap_luck {
+    unsigned ok, refused;
+};
+
+struct cap_user {
+    int64_t id;
+    const char *username, *name, *public_email, *state;
+    int bot; /* 1, 0, -1 not known */
+};
+
+struct cap_emails;
+
+struct capture {
+    struct capture_opts o;
+    struct gl_client *client;
+    struct book *book;
+    struct plan plan;
+    size_t next;          /* first group of the plan that was not opened */
+    unsigned open, discovering;
+    size_t next_recursion; /* first group whose subgroups were not asked for */
+    bool recursive;
+    uint64_t done;
+    bool failed;
+    struct gs_err err;
+    int64_t root_id, started_ms, finished_ms;
+    char *root_path;
+    const char *role;
+    struct idset users;   /* whose public e-mail address is known to the bundle */
+    struct cap_emails *emails;
+    struct cap_luck luck[16]; /* by number of the source */
+    struct gs_buf json;   /* scratch of one record */
+};
+
+/* A group that is open. */
+struct cap_group {
+    struct capture *cap;
+    size_t at; /* in the plan */
+    int64_t id, parent_id;
+    const char *full_path;
+    unsigned pending;
+};
+
+/* One relation family. */
+struct cap_kind {
+    const char *relation;
+    /* Starts its requests; calls cap_begin() once per job. On -1 nothing of it is pending. */
+    int (*start)(struct cap_group *g, struct gs_err *err);
+};
+
+extern const struct cap_kind cap_kind_self, cap_kind_labels, cap_kind_milestones, cap_kind_badges, cap_kind_boards,
+    cap_kind_members, cap_kind_invitations, cap_kind_unread;
+
+/* The group's own record is read first; then either this starts the other kinds, or the group is lost. */
+int cap_group_rest(struct cap_group *g, struct gs_err *err) GS_MUST_USE;
+void cap_group_lost(struct cap_group *g);
+
+void cap_fail(struct capture *c, const struct gs_err *err);
+void cap_begin(struct cap_group *g);
+/* `g` may be gone afterwards. */
+void cap_end(struct cap_group *g);
+/* Is this the server's "not for you" or "not here", rather than a failure of the whole capture? */
+bool cap_denied(const struct gs_err *err);
+/* Name of the rule, "relation-forbidden" and the like, and the server's words for the ledger. */
+int cap_missing(struct cap_group *g, const char *relation, const struct gs_err *why, struct gs_err *err) GS_MUST_USE;
+int cap_user(struct capture *c, const struct cap_user *u, struct gs_err *err) GS_MUST_USE;
+/* Public e-mail addresses that were looked up one by one, kept for the whole run. */
+struct cap_emails;
+void cap_emails_free(struct cap_emails *e);
+/* Writes into the books which kinds of objects this version did not ask for in any group. */
+int cap_not_asked(struct capture *c, struct gs_err *err) GS_MUST_USE;
+/* May this source be asked, after what it answered for other groups? `n` is its number, fixed per source. */
+bool cap_try(const struct capture *c, unsigned n);
+
+/* ---- a relation that is one list, read from the first source that works ---- */
+
+struct cap_rel;
+
+struct cap_source {
+    unsigned number;           /* of struct cap_luck */
+    const char *name;          /* "graphql", "rest" */
+    const char *endpoint;      /* for the ledger */
+    const char *path;          /* REST: what stands behind /groups/:id; NULL: GraphQL */
+    const char *document;      /* name of the GraphQL document */
+    const char *connection;    /* "group.labels" */
+    /* Makes the record of one element; leaves `w` alone when the element is none of this group's own (counted as left out). */
+    int (*record)(struct cap_rel *rel, yyjson_val *v, struct gs_jw *w, struct gs_err *err);
+    const char *loss;          /* rule that every record read this way falls under; NULL: none */
+};
+
+struct cap_rel_spec {
+    const char *relation;
+    struct cap_source sources[CAP_MAX_SOURCES];
+    unsigned n_sources;
+    int (*otherwise)(struct cap_group *g, struct gs_err *err); /* when all sources were refused; NULL: the relation is missing */
+    const char *otherwise_name;
+};
+
+struct cap_rel {
+    struct cap_group *group;
+    const struct cap_rel_spec *spec;
+    unsigned source;
+    struct sink *sink;
+    struct idset seen;
+    uint64_t twice, foreign;
+    bool broke; /* we failed, not the server */
+};
+
+int cap_rel_start(struct cap_group *g, const struct cap_rel_spec *spec, struct gs_err *err) GS_MUST_USE;
+/* A fetch line out of what the paging says. */
+int cap_fetch(struct cap_group *g, const char *relation, const char *endpoint, const struct gl_pages *p,
+              struct gs_err *err) GS_MUST_USE;
+/* The same for one request. */
+int cap_fetch_one(struct cap_group *g, const char *relation, const char *endpoint, const struct gl_response *rsp,
+                  uint64_t records, struct gs_err *err) GS_MUST_USE;
+/* Differences between what was announced and what came. */
+int cap_compare(struct cap_group *g, const char *relation, const struct gl_pages *p, uint64_t twice,
+                struct gs_err *err) GS_MUST_USE;
+
+/* ---- small helpers for records ---- */
+
+/* Numeric id of a REST ("id": 7) or GraphQL ("gid://gitlab/Label/7") object; 0 when it has none. */
+int64_t cap_id(yyjson_val *v);
+/* key: value as it is in `obj` under `from` (null when absent). */
+void cap_copy(struct gs_jw *w, const char *key, yyjson_val *obj, const char *from);
+/* The same, left away when absent. */
+void cap_copy_known(struct gs_jw *w, const char *key, yyjson_val *obj, const char *from);
+/* First ten characters of a date or time, or null. */
+void cap_copy_date(struct gs_jw *w, const char *key, yyjson_val *obj, const char *from);
+/* A label inside another record; REST (`name`) or GraphQL (`title`). */
+void cap_nested_label(struct gs_jw *w, yyjson_val *label);
+
+#endif

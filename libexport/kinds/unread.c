@@ -1,0 +1,149 @@
+/*
+ * Kinds that this version does not carry over the API: which groups have some goes to the ledger, so that nothing is left
+ * behind in silence. What can be asked for in one request per group is asked for; the rest is named once for the tree.
+ */
+#include "libexport/capture_priv.h"
+
+#include <inttypes.h>
+
+enum { LUCK_GRAPHQL = 9 };
+
+/* Aliases of the document group_unread. */
+static const struct {
+    const char *connection, *relation;
+} asked[] = {{"epics", "epics"}, {"epicBoards", "epic_boards"}, {"iterationCadences", "iterations_cadences"}};
+
+static const struct {
+    const char *relation, *what;
+    bool enterprise;
+} not_asked[] = {
+    {"uploads", "files attached to descriptions and notes", false},
+    {"ci_variables", "CI/CD variables, whose values are secrets", false},
+    {"custom_emoji", "custom emoji", false},
+    {"deploy_tokens", "deploy and access tokens, which are secrets", false},
+    {"projects", "projects of the groups", false},
+    {"wiki", "group wikis", true},
+    {"hooks", "webhooks, whose tokens cannot be read", true},
+    {"push_rules", "push rules", true},
+    {"saved_replies", "saved replies", true},
+};
+
+int cap_not_asked(struct capture *c, struct gs_err *err)
+{
+    bool enterprise = !c->o.instance || c->o.instance->enterprise != 0;
+    for (size_t i = 0; i < GS_COUNT(not_asked); i++)
+        if ((enterprise || !not_asked[i].enterprise) &&
+            book_left_out(c->book, c->root_id, not_asked[i].relation, "relation-not-read", not_asked[i].what, 0,
+                          "not asked for in any group of the tree", err))
+            return -1;
+    if (!enterprise || cap_try(c, LUCK_GRAPHQL))
+        return 0;
+    for (size_t i = 0; i < GS_COUNT(asked); i++)
+        if (book_left_out(c->book, c->root_id, asked[i].relation, "relation-not-read", NULL, 0,
+                          "the server does not tell which groups have some", err))
+            return -1;
+    return 0;
+}
+
+/* Epics can be counted; the other kinds only seen. */
+static void epics_done(void *cookie, struct gl_request *req, struct gl_response *rsp)
+{
+    struct cap_group *g = cookie;
+    struct gs_err err = {0};
+    uint64_t n = rsp->outcome == GL_ANSWERED && rsp->status == 200 && rsp->total > 0 ? (uint64_t)rsp->total : 0;
+    int r = 0;
+    if (rsp->err.code != GS_OK && !cap_denied(&rsp->err)) {
+        err = rsp->err;
+        r = -1;
+    } else {
+        r = book_left_out(g->cap->book, g->id, "epics", "relation-not-read", NULL, n, n ? NULL : "some; number unknown", &err);
+    }
+    if (r)
+        cap_fail(g->cap, &err);
+    cap_end(g);
+}
+
+static int count_epics(struct cap_group *g, struct gs_err *err)
+{
+    struct gl_request *r = gl_request_new(GL_GET, "/groups/%" PRId64 "/epics?include_descendant_groups=false"
+                                          "&include_ancestor_groups=false&state=all&per_page=1", g->id);
+    if (!r)
+        return gs_fail(err, GS_E_NOMEM, "no memory for a request");
+    r->done = epics_done;
+    r->cookie = g;
+    cap_begin(g);
+    if (gl_submit(g->cap->client, r, err) == 0)
+        return 0;
+    cap_end(g);
+    return -1;
+}
+
+static int answered(struct cap_group *g, yyjson_val *data, struct gs_err *err)
+{
+    yyjson_val *group = yyjson_obj_get(data, "group");
+    for (size_t i = 0; i < GS_COUNT(asked); i++) {
+        if (yyjson_arr_size(yyjson_obj_get(yyjson_obj_get(group, asked[i].connection), "nodes")) == 0)
+            continue;
+        if (i == 0 ? count_epics(g, err)
+                   : book_left_out(g->cap->book, g->id, asked[i].relation, "relation-not-read", NULL, 0,
+                                   "some; number unknown", err))
+            return -1;
+    }
+    return 0;
+}
+
+static void done(void *cookie, struct gl_request *req, struct gl_response *rsp)
+{
+    struct cap_group *g = cookie;
+    struct capture *c = g->cap;
+    struct gs_err err = {0};
+    GS_AUTO(yyjson_doc) doc = NULL;
+    yyjson_val *data = NULL;
+    bool unknown = false;
+    int r = gl_graphql_answer(rsp, &doc, &data, &unknown, &err);
+    if (r == 0) {
+        c->luck[LUCK_GRAPHQL].ok++;
+        r = cap_fetch_one(g, "unread", "graphql:group.epics", rsp, 0, &err) || answered(g, data, &err) ? -1 : 0;
+    } else if (cap_denied(&err)) {
+        c->luck[LUCK_GRAPHQL].refused++;
+        gs_err_clear(&err);
+        r = 0;
+        for (size_t i = 0; i < GS_COUNT(asked) && r == 0; i++)
+            r = book_left_out(c->book, g->id, asked[i].relation, "relation-not-read", NULL, 0,
+                              "the server does not tell whether there are some", &err);
+    }
+    if (r)
+        cap_fail(c, &err);
+    cap_end(g);
+}
+
+static int start(struct cap_group *g, struct gs_err *err)
+{
+    struct capture *c = g->cap;
+    if (c->o.instance && c->o.instance->enterprise == 0)
+        return 0;
+    if (!cap_try(c, LUCK_GRAPHQL))
+        return 0; /* said once for the tree */
+    gs_autobuf vars;
+    gs_buf_init(&vars, 64 << 10);
+    struct gs_jw w;
+    gs_jw_init(&w, &vars, 0, err);
+    gs_jw_obj(&w);
+    gs_jw_kstr(&w, "fullPath", g->full_path);
+    gs_jw_end(&w);
+    const char *document = gl_document("group_unread");
+    if (gs_jw_finish(&w))
+        return -1;
+    struct gl_request *r = document ? gl_graphql_request(document, gs_buf_str(&vars), true) : NULL;
+    if (!r)
+        return gs_fail(err, GS_E_NOMEM, "no memory for a request");
+    r->done = done;
+    r->cookie = g;
+    cap_begin(g);
+    if (gl_submit(c->client, r, err) == 0)
+        return 0;
+    cap_end(g);
+    return -1;
+}
+
+const struct cap_kind cap_kind_unread = {.relation = "unread", .start = start};

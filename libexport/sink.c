@@ -1,0 +1,95 @@
+#include "libexport/sink.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#define MAX_WITHHELD 32 /* different secret keys of one relation; more are counted together */
+
+struct sink {
+    struct book *book;
+    struct bundle_part *part;
+    int64_t group_id;
+    char relation[64];
+    uint64_t stored, raw;
+    struct gs_buf clean;
+    struct {
+        char path[96];
+        uint64_t n;
+    } withheld[MAX_WITHHELD];
+    unsigned n_withheld;
+};
+
+int sink_open(struct book *b, int64_t group_id, const char *relation, struct sink **out, struct gs_err *err)
+{
+    struct sink *s = calloc(1, sizeof *s);
+    if (!s)
+        return gs_fail(err, GS_E_NOMEM, "no memory for relation '%s'", relation);
+    s->book = b;
+    s->group_id = group_id;
+    snprintf(s->relation, sizeof s->relation, "%s", relation);
+    gs_buf_init(&s->clean, (size_t)64 << 20);
+    *out = s;
+    return 0;
+}
+
+void sink_abandon(struct sink *s)
+{
+    if (!s)
+        return;
+    bundle_part_abandon(s->part);
+    gs_buf_release(&s->clean);
+    free(s);
+}
+
+uint64_t sink_stored(const struct sink *s)
+{
+    return s->stored;
+}
+
+static void seen_secret(void *cookie, const char *path)
+{
+    struct sink *s = cookie;
+    unsigned i = 0;
+    while (i < s->n_withheld && strncmp(s->withheld[i].path, path, sizeof s->withheld[i].path - 1) != 0)
+        i++;
+    if (i == s->n_withheld) {
+        if (i == MAX_WITHHELD)
+            i--;
+        else
+            s->n_withheld++;
+        snprintf(s->withheld[i].path, sizeof s->withheld[i].path, "%s", path);
+    }
+    s->withheld[i].n++;
+}
+
+int sink_add(struct sink *s, const char *json, size_t len, struct gs_err *err)
+{
+    bool changed = false;
+    gs_buf_reset(&s->clean);
+    if (ledger_withhold(json, len, seen_secret, s, &changed, &s->clean, err))
+        return -1;
+    if (changed) {
+        json = gs_buf_str(&s->clean);
+        len = s->clean.len;
+    }
+    if (!s->part && bundle_part_open(book_writer(s->book), s->group_id, s->relation, &s->part, err))
+        return -1;
+    if (bundle_part_add(s->part, json, len, err))
+        return -1;
+    s->stored++;
+    s->raw += len + 1;
+    return 0;
+}
+
+int sink_close(struct sink *s, int64_t announced, uint64_t left_out, struct gs_err *err)
+{
+    struct bundle_part *part = gs_steal(&s->part);
+    int r = part ? bundle_part_close(part, err) : 0;
+    if (r == 0)
+        r = book_relation(s->book, s->group_id, s->relation, announced, s->stored, left_out, s->raw, err);
+    for (unsigned i = 0; i < s->n_withheld && r == 0; i++)
+        r = book_left_out(s->book, s->group_id, s->relation, "secret-field", s->withheld[i].path, s->withheld[i].n, NULL,
+                          err);
+    sink_abandon(s);
+    return r;
+}

@@ -1,0 +1,23 @@
+/*
+ * sink: where the records of one relation of one group go on their way into a bundle.
+ *
+ * sink_open() -> sink_add() for each -> sink_close() writes the balance and what was withheld into the books, or
+ * sink_abandon() forgets everything. Nothing is made in the staging folder before the first record comes.
+ */
+#ifndef EXPORT_SINK_H
+#define EXPORT_SINK_H
+
+#include "libexport/book.h"
+
+struct sink;
+
+int sink_open(struct book *b, int64_t group_id, const char *relation, struct sink **out, struct gs_err *err) GS_MUST_USE;
+/* One record as JSON text without line end. Kept byte for byte unless it holds a secret, which is then taken out and counted. */
+int sink_add(struct sink *s, const char *json, size_t len, struct gs_err *err) GS_MUST_USE;
+uint64_t sink_stored(const struct sink *s);
+/* `announced` is what the source said there is (-1: nothing); `left_out` what came and was not stored. Frees `s` in any case. */
+int sink_close(struct sink *s, int64_t announced, uint64_t left_out, struct gs_err *err) GS_MUST_USE;
+/* NULL is fine. */
+void sink_abandon(struct sink *s);
+
+#endif
