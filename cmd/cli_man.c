@@ -1,37 +1,58 @@
 /* The manual page, as troff with the man macros, from the tables. */
 #include "cmd/cli_priv.h"
+#include "libcommon/clock.h"
 
 #include <ctype.h>
 #include <string.h>
 
-/* Text as troff shows it unchanged: no line of it is a request, no character of it an escape. */
-static void troff(struct cli *cli, const char *s)
+/* What stands in the source for one character; NULL: itself. */
+static const char *troff_char(char c)
 {
-    char out[1024];
-    size_t n = 0;
+    switch (c) {
+    case '\\': return "\\e";
+    case '-': return "\\-";
+    case '\'': return "\\(aq";
+    case '`': return "\\(ga";
+    case '^': return "\\(ha";
+    case '~': return "\\(ti";
+    default: return NULL;
+    }
+}
+
+/*
+ * Text as troff shows it unchanged: no line of it is a request, no character of it an escape. `fold` breaks lines of the
+ * source at blanks, which does not show where text is filled.
+ */
+static void troff_text(struct cli *cli, const char *s, bool fold)
+{
+    unsigned col = 0;
     if (*s == '.' || *s == '\'')
         cli_out(cli, "\\&");
     for (; *s; s++) {
-        if (n + 8 > sizeof out) {
-            cli_out(cli, "%.*s", (int)n, out);
-            n = 0;
-        }
-        const char *put = *s == '\\' ? "\\e" : *s == '-' ? "\\-" : *s == '\'' ? "\\(aq" : *s == '`' ? "\\(ga"
-                        : *s == '^' ? "\\(ha" : *s == '~' ? "\\(ti" : NULL;
-        if (put) {
-            memcpy(out + n, put, strlen(put));
-            n += strlen(put);
+        const char *put = troff_char(*s);
+        size_t word = strcspn(s + 1, " ");
+        if (fold && *s == ' ' && col + word + 8 > 76 && s[1] != '.' && s[1] != '\'' && s[1] != ' ') {
+            cli_out(cli, "\n");
+            col = 0;
+        } else if (put) {
+            cli_out(cli, "%s", put);
+            col += (unsigned)strlen(put);
         } else {
-            out[n++] = *s;
+            cli_out(cli, "%c", *s);
+            col++;
         }
     }
-    cli_out(cli, "%.*s", (int)n, out);
+}
+
+static void troff(struct cli *cli, const char *s)
+{
+    troff_text(cli, s, false);
 }
 
 static void troff_line(struct cli *cli, const char *macro, const char *s)
 {
     cli_out(cli, "%s", macro);
-    troff(cli, s);
+    troff_text(cli, s, *macro == 0);
     cli_out(cli, "\n");
 }
 
@@ -52,16 +73,18 @@ static int block(void *cookie, enum cli_block kind, const char *s)
     struct page *p = cookie;
     if (kind == CLI_VERBATIM) {
         if (!p->verbatim)
-            cli_out(p->cli, ".%s\n.RS 4\n.nf\n", p->any ? "PP" : "RS 0\n.RE");
+            cli_out(p->cli, "%s.RS 4\n.nf\n", p->any ? ".PP\n" : "");
         p->verbatim = true;
         while (*s == ' ')
             s++;
+        troff(p->cli, s);
+        cli_out(p->cli, "\n");
     } else {
         end_verbatim(p);
         if (p->any)
             cli_out(p->cli, ".PP\n");
+        troff_line(p->cli, "", s);
     }
-    troff_line(p->cli, "", s);
     p->any = true;
     return 0;
 }
@@ -159,8 +182,9 @@ static void exit_status(struct cli *cli)
 static void error_codes(struct cli *cli)
 {
     cli_out(cli, ".SH ERROR CODES\n"
-                 "Every error message ends with a stable name in brackets, which \\fB\\-\\-json\\fR gives as\n"
-                 "\\fIerror.code\\fR. The number is the exit status that belongs to it.\n");
+                 "Every error message ends with a stable name in brackets, which\n"
+                 "\\fB\\-\\-json\\fR gives as \\fIerror.code\\fR. The number is the exit status\n"
+                 "that belongs to it.\n");
     for (int c = GS_OK + 1; c < GS_E_COUNT; c++) {
         cli_out(cli, ".TP\n.BR ");
         troff(cli, gs_code_name((enum gs_code)c));
@@ -170,6 +194,19 @@ static void error_codes(struct cli *cli)
         snprintf(hint, sizeof hint, "%c%s.", toupper((unsigned char)h[0]), h[0] ? h + 1 : "");
         troff_line(cli, "", hint);
     }
+}
+
+/* The day of SOURCE_DATE_EPOCH, which packagers set; without it the page has no date, so that it does not change by itself. */
+static void page_date(char out[GS_TIME_LEN])
+{
+    const char *epoch = getenv("SOURCE_DATE_EPOCH");
+    char *end;
+    long long secs = epoch ? strtoll(epoch, &end, 10) : 0;
+    out[0] = 0;
+    if (!epoch || end == epoch || *end || secs < 0 || secs > 250000000000)
+        return;
+    gs_time_format(secs * 1000, out);
+    out[strlen("2025-01-02")] = 0;
 }
 
 int cli_man(struct cli *cli, const char *name)
@@ -182,7 +219,9 @@ int cli_man(struct cli *cli, const char *name)
     upper[n] = 0;
     cli_out(cli, ".\\\" Made by '%s __man' from the option tables.\n.TH ", cli_safe(name));
     troff(cli, upper);
-    cli_out(cli, " 1 \"\" \"groupsnap %s\" \"groupsnap manual\"\n.nh\n.ad l\n.SH NAME\n", GS_VERSION);
+    char date[GS_TIME_LEN];
+    page_date(date);
+    cli_out(cli, " 1 \"%s\" \"groupsnap %s\" \"groupsnap manual\"\n.nh\n.ad l\n.SH NAME\n", date, GS_VERSION);
     troff(cli, name);
     cli_out(cli, " \\- ");
     char summary[300];
@@ -199,9 +238,10 @@ int cli_man(struct cli *cli, const char *name)
     cli_out(cli, ".BR help \" [\\fICOMMAND\\fR] | \" \\-\\-version\n");
     section(cli, "DESCRIPTION", t->description, name);
     cli_out(cli, ".SH COMMANDS\n"
-                 "Every command takes the options that follow here, and those named with it. There are no\n"
-                 "abbreviations; an option that may not be repeated is refused when it is. \\fB\\-\\-\\fR ends the options.\n"
-                 "Sizes are bytes, or take k, m, g or t (powers of 1024).\n");
+                 "Every command takes the options that follow here, and those named with\n"
+                 "it. There are no abbreviations; an option that may not be repeated is\n"
+                 "refused when it is. \\fB\\-\\-\\fR ends the options. Sizes are bytes, or\n"
+                 "take k, m, g or t (powers of 1024).\n");
     for (const struct cli_opt *o = cli_opts_common; o->name; o++)
         option(cli, o);
     for (const struct cli_verb *const *v = t->verbs; *v; v++)

@@ -61,13 +61,14 @@ static void print_signatures(const struct inspect *in)
 static void print_origin(const struct inspect *in)
 {
     yyjson_val *m = bundle_manifest(in->b), *src = yyjson_obj_get(m, "source"), *cap = yyjson_obj_get(m, "capture");
+    yyjson_val *tool = yyjson_obj_get(m, "tool");
     struct cli *cli = in->cli;
     const char *tls = gs_json_str(src, "tls_sha256"), *user = gs_json_str(src, "user"), *role = gs_json_str(src, "role");
     yyjson_val *ee = yyjson_obj_get(src, "enterprise");
-    cli_out(cli, "made        %s by groupsnap %s\n", safe_or(gs_json_str(m, "created_at"), "?"),
-            safe_or(gs_json_str(m, "tool_version"), "?"));
+    cli_out(cli, "made        %s by %s %s\n", safe_or(gs_json_str(m, "created_at"), "?"),
+            safe_or(gs_json_str(tool, "name"), "?"), safe_or(gs_json_str(tool, "version"), ""));
     cli_out(cli, "source      %s, GitLab %s%s\n", safe_or(gs_json_str(src, "url"), "?"),
-            safe_or(gs_json_str(src, "gitlab_version"), "?"),
+            safe_or(gs_json_str(src, "version"), "?"),
             yyjson_is_true(ee) ? ", Enterprise Edition" : yyjson_is_false(ee) ? ", Community Edition" : "");
     if (tls)
         cli_out(cli, "            TLS certificate sha256 %s\n", cli_safe(tls));
