@@ -288,7 +288,10 @@ def run(ctx, query, variables, operation):
             return {"errors": [{"message": NOT_FOUND, "locations": [], "path": [n]} for n in names],
                     "data": {n: None for n in names}}
         ctx.app.db.begin()
-    r = execute(s, doc, None, ctx, variables, operation)
+    try:
+        r = execute(s, doc, None, ctx, variables, operation)
+    except graphql.GraphQLError as e:       # 2.x raises for variables that do not fit, 3.x puts them into the result
+        return {"errors": [error_entry(e)]}
     out = {"data": r.data}
     if r.errors:
         out["errors"] = [error_entry(e) for e in r.errors]

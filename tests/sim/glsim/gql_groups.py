@@ -404,7 +404,7 @@ def label_update(ctx, i):
     return {"label": label_node(ctx.db.one("SELECT * FROM labels WHERE id=?", r["id"]))}
 
 
-@mutation("groupUpdate", "fullPath: ID! sharedRunnersSetting: SharedRunnersSetting", "group: Group")
+@mutation("groupUpdate", "fullPath: ID! sharedRunnersSetting: SharedRunnersSetting!", "group: Group")
 def group_update(ctx, i):
     g = group_for(ctx, i["fullPath"], OWNER)
     ctx.path_params = {"id": str(g["id"])}

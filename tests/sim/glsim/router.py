@@ -111,12 +111,18 @@ def to_int(v):
         raise Invalid from None
 
 
+TRUE = frozenset("1 on On ON t true True TRUE T y yes Yes YES Y".split())
+FALSE = frozenset("0 off Off OFF f false False FALSE F n no No NO N".split())
+
+
 def to_bool(v):
     if isinstance(v, bool):
         return v
-    if v in ("true", "t", "on", "1", 1):
+    if isinstance(v, (list, dict)):
+        raise Invalid
+    if v == 1 or v in TRUE:
         return True
-    if v in ("false", "f", "off", "0", 0):
+    if v == 0 or v in FALSE:
         return False
     raise Invalid
 
