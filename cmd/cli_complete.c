@@ -35,7 +35,7 @@ static void values(struct cli *cli, const struct cli_verb *v)
 int cli_complete(struct cli *cli, const char *shell, const char *name)
 {
     if (strcmp(shell, "bash") != 0)
-        return cli_wrong_use(cli, "%s __complete bash", "completion is there for bash, not for '%s'", shell);
+        return cli_wrong_use(cli, "name bash", "completion is there for bash, not for '%s'", shell);
     char fn[64];
     size_t n = 0;
     for (; name[n] && n + 1 < sizeof fn; n++)

@@ -279,10 +279,12 @@ int cli_io_finish(struct cli *cli, int rc)
         return rc;
     if (io.out_errno == EPIPE)
         return rc ? rc : 128 + SIGPIPE; /* the reader had enough: said to the shell, not to the user */
-    struct gs_err err = {0};
-    gs_fail_sys(&err, GS_E_IO, io.out_errno, "writing the result to stdout");
-    char head[256];
-    snprintf(head, sizeof head, "%.100s%s%.100s: ", cli->tool, cli->verb ? " " : "", cli->verb ? cli->verb->name : "");
-    cli_io_line(cli, head, err.text);
+    char head[300], text[200], why[128];
+    snprintf(head, sizeof head, "%s%.100s%s%.100s:%s ", cli_colour(cli, CLI_RED), cli->tool, cli->verb ? " " : "",
+             cli->verb ? cli->verb->name : "", cli_colour(cli, CLI_PLAIN));
+    snprintf(text, sizeof text, "writing the result to stdout: %s [%s]", strerror_r(io.out_errno, why, sizeof why),
+             gs_code_name(GS_E_IO));
+    cli_io_line(cli, head, text);
+    cli_io_line(cli, "  what to do: ", "look at where stdout leads, then run the command again");
     return rc ? rc : 1;
 }

@@ -129,11 +129,11 @@ static int run(struct cli *cli, void *optv, int argc, char **argv)
         return cli_json_end(cli, &w) ? cli_error(cli, &err) : 0;
     }
     cli_out(cli, "key id      %s\n", id);
-    cli_out(cli, "public key  %s\n", line);
-    cli_out(cli, "            in '%s': carry it to the other network over another channel than the\n"
-                 "            bundles, and name it there with --trust\n", cli_safe(pub_path));
-    cli_out(cli, "secret key  in '%s'%s: keep it here, and name it with --key\n", cli_safe(o->output),
-            o->no_passphrase ? ", NOT encrypted" : ", encrypted");
+    cli_out(cli, "secret key  '%s', %s: keep it here, name it with --key\n", cli_safe(o->output),
+            o->no_passphrase ? "NOT encrypted" : "encrypted");
+    cli_out(cli, "public key  '%s': carry it to the other network over another channel\n"
+                 "            than the bundles, and name it there with --trust\n"
+                 "            %s\n", cli_safe(pub_path), line);
     return 0;
 }
 

@@ -1,0 +1,237 @@
+#include "cmd/snap/output.h"
+
+#include "libcommon/clock.h"
+#include "libcommon/io.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <sodium.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/file.h>
+#include <sys/stat.h>
+
+const struct cli_opt snap_output_opts_table[] = {
+    {.name = "output", .letter = 'o', .type = CLI_STR, .offset = offsetof(struct snap_output_opts, path), .arg = "FILE",
+     .required = true, .help = "the bundle to make; it must not exist"},
+    {.name = "encoding", .type = CLI_CHOICE, .offset = offsetof(struct snap_output_opts, encoding), .arg = "NAME",
+     .choices = "ndjson|msgpack", .help = "how records are written: readable lines, or a binary form"},
+    {.name = "level", .type = CLI_UINT, .offset = offsetof(struct snap_output_opts, level), .arg = "N", .min = 1, .max = 19,
+     .help = "zstd level, 3 unless told otherwise"},
+    {.name = "serial", .type = CLI_STR, .offset = offsetof(struct snap_output_opts, serial), .arg = "N",
+     .help = "serial number in the manifest, for those who number their transfers"},
+    {.name = "time", .type = CLI_STR, .offset = offsetof(struct snap_output_opts, time), .arg = "TIME",
+     .help = "time in the manifest (2025-01-02T03:04:05Z), so that the same records give the same bytes"},
+    {0},
+};
+
+static int parse_serial(const char *s, uint64_t *out, struct gs_err *err)
+{
+    char *end;
+    if (!s)
+        return 0;
+    errno = 0;
+    unsigned long long v = strtoull(s, &end, 10);
+    if (*s < '0' || *s > '9' || *end || errno || v == 0 || v > INT64_MAX)
+        return gs_fail(err, GS_E_USAGE, "--serial: '%s' is no number from 1 on", s);
+    *out = v;
+    return 0;
+}
+
+/* Whoever holds the lock makes this file. The lock file goes away with its holder. */
+static int take_lock(struct snap_output *out, struct gs_err *err)
+{
+    for (int i = 0; i < 100; i++) {
+        gs_autofd int fd = open(out->lock_path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
+        struct stat mine, there;
+        if (fd < 0)
+            return gs_fail_sys(err, errno == ENOENT ? GS_E_NOT_FOUND : GS_E_IO, errno, "'%s'", out->lock_path);
+        if (flock(fd, LOCK_EX | LOCK_NB) < 0)
+            return errno == EWOULDBLOCK ? gs_fail(err, GS_E_LOCKED, "another run is making '%s'", out->path)
+                                        : gs_fail_sys(err, GS_E_IO, errno, "locking '%s'", out->lock_path);
+        /* its holder may have removed it between our open and our lock */
+        if (fstat(fd, &mine) == 0 && stat(out->lock_path, &there) == 0 && mine.st_ino == there.st_ino &&
+            mine.st_dev == there.st_dev) {
+            out->lock_fd = gs_steal_fd(&fd);
+            return 0;
+        }
+    }
+    return gs_fail(err, GS_E_LOCKED, "other runs are making '%s'", out->path);
+}
+
+static int check_absent(const char *path, struct gs_err *err)
+{
+    struct stat st;
+    if (lstat(path, &st) == 0)
+        return gs_fail(err, GS_E_EXISTS, "'%s' exists", path);
+    return errno == ENOENT ? 0 : gs_fail_sys(err, errno == ENOTDIR ? GS_E_NOT_FOUND : GS_E_IO, errno, "'%s'", path);
+}
+
+int snap_output_open(struct cli *cli, const struct snap_output_opts *o, const struct cli_key *key, struct snap_output *out,
+                     struct gs_err *err)
+{
+    *out = (struct snap_output){.path = o->path, .lock_fd = -1, .begun_ms = gs_mono_ms()};
+    if (parse_serial(o->serial, &out->serial, err))
+        return -1;
+    if (o->time && gs_time_parse(o->time, &out->time_ms, err)) {
+        gs_err_clear(err);
+        return gs_fail(err, GS_E_USAGE, "--time: '%s' is no time such as 2025-01-02T03:04:05Z", o->time);
+    }
+    if (check_absent(o->path, err) || cli_key_load(cli, key, &out->key, err))
+        return -1;
+    out->work = gs_asprintf("%s.work", o->path);
+    out->lock_path = gs_asprintf("%s.lock", o->path);
+    if (!out->work || !out->lock_path)
+        return gs_fail(err, GS_E_NOMEM, "no memory for a path");
+    /* again under the lock: another run may just have finished */
+    return take_lock(out, err) || check_absent(o->path, err) ? -1 : 0;
+}
+
+int snap_output_begin(struct snap_output *out, const struct snap_output_opts *o, struct gs_err *err)
+{
+    struct bundle_writer_opts w = {.encoding = o->encoding ? RECORD_MSGPACK : RECORD_NDJSON, .level = (int)o->level};
+    if (gs_remove_tree(out->work, err)) /* of a run that was killed */
+        return -1;
+    return bundle_writer_new(out->work, &w, &out->writer, err);
+}
+
+int snap_output_finish(struct cli *cli, struct snap_output *out, struct bundle_meta *meta, struct gs_err *err)
+{
+    const struct sign_seckey *keys[] = {out->key};
+    meta->serial = out->serial;
+    if (out->time_ms) {
+        meta->created_at_ms = meta->started_at_ms = meta->finished_at_ms = out->time_ms;
+        /* the id must not be random then: it follows from what the bundle is about */
+        uint8_t h[16];
+        gs_autofree char *of = gs_asprintf("%s\n%s\n%" PRId64 "\n%" PRId64 "\n%" PRIu64, meta->source_url ? meta->source_url : "",
+                                           meta->root_path ? meta->root_path : "", meta->root_id, out->time_ms, out->serial);
+        if (!of)
+            return gs_fail(err, GS_E_NOMEM, "no memory for an id");
+        crypto_generichash(h, sizeof h, (const unsigned char *)of, strlen(of), NULL, 0);
+        sodium_bin2hex(out->set_id, sizeof out->set_id, h, sizeof h);
+        meta->set_id = out->set_id;
+    }
+    cli_progress(cli, "packing and signing %s ...", out->path);
+    if (bundle_writer_finish(out->writer, meta, keys, 1, out->path, false, err))
+        return gs_wrap(err, "'%s'", out->path);
+    cli_progress_end(cli);
+    GS_AUTO(bundle) b = NULL;
+    struct bundle_opts look = {.no_verify = true};
+    if (bundle_open(out->path, &look, &b, err))
+        return gs_wrap(err, "'%s'", out->path);
+    out->size = bundle_size(b);
+    sodium_bin2hex(out->digest, sizeof out->digest, bundle_digest(b), BUNDLE_DIGEST_LEN);
+    return 0;
+}
+
+static int exit_code(const struct book_summary *s)
+{
+    return s->missing ? 3 : s->changed ? 4 : 0;
+}
+
+static int report_json(struct cli *cli, const struct snap_output *out, const char *what, const struct bundle_meta *meta,
+                       uint64_t groups, const struct book_summary *s, const struct gl_stats *stats, struct gs_err *err)
+{
+    struct gs_jw w;
+    gs_autobuf buf;
+    gs_buf_init(&buf, 16 << 20);
+    cli_json_begin(&w, &buf, what, err);
+    gs_jw_kstr(&w, "file", out->path);
+    gs_jw_ki64(&w, "size", (int64_t)out->size);
+    gs_jw_kstr(&w, "digest", out->digest);
+    gs_jw_kstr(&w, "root", meta->root_path);
+    gs_jw_ki64(&w, "groups", (int64_t)groups);
+    gs_jw_ki64(&w, "records", (int64_t)s->records);
+    gs_jw_key(&w, "relations");
+    gs_jw_obj(&w);
+    for (size_t i = 0; i < s->n_relations; i++)
+        gs_jw_ki64(&w, s->relations[i].relation, (int64_t)s->relations[i].records);
+    gs_jw_end(&w);
+    for (int lost = 1; lost >= 0; lost--) {
+        gs_jw_key(&w, lost ? "lost" : "left_out");
+        gs_jw_arr(&w);
+        for (size_t i = 0; i < s->n_rules; i++) {
+            const struct book_rule_sum *r = &s->rules[i];
+            if (r->lost != lost)
+                continue;
+            gs_jw_obj(&w);
+            gs_jw_kstr(&w, "rule", r->rule);
+            gs_jw_ki64(&w, "count", (int64_t)r->count);
+            gs_jw_ki64(&w, "entries", (int64_t)r->lines);
+            gs_jw_ki64(&w, "unknown", (int64_t)r->unknown);
+            gs_jw_kstr(&w, "text", r->text);
+            gs_jw_end(&w);
+        }
+        gs_jw_end(&w);
+    }
+    gs_jw_ki64(&w, "changed", (int64_t)s->changed);
+    gs_jw_ki64(&w, "missing", (int64_t)s->missing);
+    gs_jw_ki64(&w, "fallbacks", (int64_t)s->fallbacks);
+    if (stats) {
+        gs_jw_ki64(&w, "requests", (int64_t)stats->requests);
+        gs_jw_ki64(&w, "retries", (int64_t)stats->retries);
+        gs_jw_ki64(&w, "bytes_in", (int64_t)stats->bytes_in);
+    }
+    gs_jw_ki64(&w, "duration_ms", gs_mono_ms() - out->begun_ms);
+    gs_jw_ki64(&w, "exit", exit_code(s));
+    return cli_json_end(cli, &w);
+}
+
+static void report_rules(struct cli *cli, const struct book_summary *s, bool lost)
+{
+    bool any = false;
+    for (size_t i = 0; i < s->n_rules; i++) {
+        const struct book_rule_sum *r = &s->rules[i];
+        if (r->lost != lost)
+            continue;
+        if (!any)
+            cli_out(cli, "%s\n", lost ? "\nPoorer than at the source:" : "\nKnowingly left out:");
+        any = true;
+        if (r->count > 0)
+            cli_out(cli, "  %9s  %s: %s\n", cli_count(r->count), r->rule, r->text);
+        else
+            cli_out(cli, "  %9s  %s: %s\n", "-", r->rule, r->text);
+    }
+}
+
+int snap_output_report(struct cli *cli, struct snap_output *out, const char *what, const struct bundle_meta *meta,
+                       uint64_t groups, const struct book_summary *s, const struct gl_stats *stats,
+                       const struct cli_key *key)
+{
+    struct gs_err err = {0};
+    if (cli->common->json)
+        return report_json(cli, out, what, meta, groups, s, stats, &err) ? cli_error(cli, &err) : exit_code(s);
+    cli_out(cli, "%-22s %12s %9s\n", "relation", "records", "groups");
+    for (size_t i = 0; i < s->n_relations; i++)
+        cli_out(cli, "%-22s %12s %9s\n", s->relations[i].relation, cli_count(s->relations[i].records),
+                cli_count(s->relations[i].groups));
+    cli_out(cli, "%-22s %12s %9s\n", "total", cli_count(s->records), cli_count(groups));
+    report_rules(cli, s, true);
+    report_rules(cli, s, false);
+    cli_out(cli, "\n%s  %s in %s", cli_safe(out->path), cli_bytes(out->size), cli_span(gs_mono_ms() - out->begun_ms));
+    if (stats)
+        cli_out(cli, ", %s requests (%s repeated)", cli_count(stats->requests), cli_count(stats->retries));
+    cli_out(cli, "\ndigest %s\n", out->digest);
+    if (s->missing)
+        cli_warn(cli, "%s groups or relations could not be read; the ledger names each: %s cat %s ledger",
+                 cli_count(s->missing), cli->tool, out->path);
+    if (s->changed)
+        cli_warn(cli, "the source changed while it was read (%s entries of the ledger say where); capture again when it is quiet",
+                 cli_count(s->changed));
+    cli_note(cli, "next: %s verify %s --trust %s.pub, then carry %s and %s.pub to the target", cli->tool, out->path, key->key,
+             out->path, key->key);
+    return exit_code(s);
+}
+
+void snap_output_close(struct snap_output *out)
+{
+    bundle_writer_free(out->writer);
+    sign_seckey_free(out->key);
+    if (out->lock_fd >= 0) {
+        unlink(out->lock_path);
+        close(out->lock_fd);
+    }
+    free(out->work);
+    free(out->lock_path);
+}

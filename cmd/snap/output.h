@@ -1,0 +1,49 @@
+/*
+ * output: what the verbs that make a bundle have in common: the place it goes to, its key, the lock, the staging folder, and
+ * the report at the end.
+ *
+ * snap_output_open() before anything that costs time -> records go to out.writer -> snap_output_finish() ->
+ * snap_output_report(); snap_output_close() always. Nothing is left behind on failure.
+ */
+#ifndef SNAP_OUTPUT_H
+#define SNAP_OUTPUT_H
+
+#include "cmd/cli.h"
+#include "libexport/book.h"
+
+/* Options of these verbs besides --key. */
+struct snap_output_opts {
+    const char *path, *time, *serial;
+    int encoding; /* position in "ndjson|msgpack" */
+    unsigned level;
+};
+extern const struct cli_opt snap_output_opts_table[];
+
+struct snap_output {
+    const char *path;
+    char *work, *lock_path;
+    int lock_fd;
+    struct sign_seckey *key;
+    struct bundle_writer *writer;
+    int64_t time_ms;  /* of --time; 0: now */
+    uint64_t serial;
+    int64_t begun_ms;
+    char set_id[33];
+    /* after snap_output_finish() */
+    uint64_t size;
+    char digest[65];
+};
+
+int snap_output_open(struct cli *cli, const struct snap_output_opts *o, const struct cli_key *key, struct snap_output *out,
+                     struct gs_err *err) GS_MUST_USE;
+/* The staging folder, once it is certain that there is something to write. */
+int snap_output_begin(struct snap_output *out, const struct snap_output_opts *o, struct gs_err *err) GS_MUST_USE;
+/* Packs and signs. Sets the times and ids of `meta` that the options fix. */
+int snap_output_finish(struct cli *cli, struct snap_output *out, struct bundle_meta *meta, struct gs_err *err) GS_MUST_USE;
+/* What was carried and what was not; gives the exit code. `stats` may be NULL (no network). */
+int snap_output_report(struct cli *cli, struct snap_output *out, const char *what, const struct bundle_meta *meta,
+                       uint64_t groups, const struct book_summary *s, const struct gl_stats *stats,
+                       const struct cli_key *key);
+void snap_output_close(struct snap_output *out);
+
+#endif
