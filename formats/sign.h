@@ -76,5 +76,10 @@ int sign_peek(const char *sig, size_t sig_len, struct sign_info *out, struct gs_
  */
 int sign_verify(const char *sig, size_t sig_len, const void *data, size_t len, const struct sign_trust *trust,
                 struct sign_info *out, struct gs_err *err) GS_MUST_USE;
+/*
+ * Is every byte of this signature file what sign_create() writes, so that no part of it (the untrusted comment, line ends)
+ * could differ unnoticed? Bundles hold only such. GS_E_SIG_FORMAT.
+ */
+int sign_canonical(const char *sig, size_t sig_len, struct gs_err *err) GS_MUST_USE;
 
 #endif
