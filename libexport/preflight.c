@@ -1,0 +1,281 @@
+#include "libexport/preflight.h"
+
+#include "libcommon/clock.h"
+#include "libexport/capture.h"
+
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* Bytes in a bundle, measured on captured trees: of a record, and of the tar members of a group. */
+#define BYTES_PER_RECORD 90
+#define BYTES_PER_GROUP 6000
+#define PER_PAGE 100
+
+static const struct {
+    const char *name, *path;
+} kinds[PREFLIGHT_KINDS] = {
+    [PREFLIGHT_LABELS] = {"labels", "/labels?include_ancestor_groups=false&include_descendant_groups=false"
+                                    "&only_group_labels=true&per_page=1"},
+    [PREFLIGHT_MILESTONES] = {"milestones", "/milestones?state=all&include_ancestors=false&per_page=1"},
+    [PREFLIGHT_BADGES] = {"badges", "/badges?per_page=1"},
+    [PREFLIGHT_BOARDS] = {"boards", "/boards?per_page=1"},
+    [PREFLIGHT_MEMBERS] = {"members", "/members?per_page=1"},
+    [PREFLIGHT_EPICS] = {"epics", "/epics?include_descendant_groups=false&include_ancestor_groups=false&state=all&per_page=1"},
+};
+
+struct flight {
+    const struct preflight_opts *o;
+    struct preflight *out;
+    int64_t *ids;
+    size_t n, cap;
+    uint64_t pages; /* of lists that have more than one, in the counted groups */
+    bool failed;
+    struct gs_err err;
+};
+
+struct count {
+    struct flight *f;
+    unsigned kind;
+};
+
+static void fail(struct flight *f, const struct gs_err *err)
+{
+    if (!f->failed) {
+        f->failed = true;
+        f->err = *err;
+    }
+    if (f->o->stop)
+        *f->o->stop = 1;
+}
+
+static int add_group(struct flight *f, yyjson_val *v, struct gs_err *err)
+{
+    int64_t id;
+    if (gs_json_need_i64(v, "id", &id, err))
+        return -1;
+    if (f->n == f->cap) {
+        size_t cap = f->cap ? f->cap * 2 : 64;
+        int64_t *ids = realloc(f->ids, cap * sizeof *ids);
+        if (!ids)
+            return gs_fail(err, GS_E_NOMEM, "no memory for %zu groups", cap);
+        f->ids = ids;
+        f->cap = cap;
+    }
+    f->ids[f->n++] = id;
+    f->out->avatars += gs_json_str(v, "avatar_url") != NULL;
+    return 0;
+}
+
+static int page(void *cookie, yyjson_val *array, const char *text, size_t len, struct gs_err *err)
+{
+    struct flight *f = cookie;
+    yyjson_arr_iter it = yyjson_arr_iter_with(array);
+    yyjson_val *v;
+    while ((v = yyjson_arr_iter_next(&it)))
+        if (add_group(f, v, err))
+            return -1;
+    if (f->o->progress)
+        f->o->progress(f->o->cookie, f->n, 0);
+    return 0;
+}
+
+static bool refused(const struct gs_err *err)
+{
+    return err->code == GS_E_FORBIDDEN || err->http == 403 || err->http == 404;
+}
+
+/* ---- one by one ---- */
+
+static int root(struct flight *f, struct gs_err *err)
+{
+    const struct preflight_opts *o = f->o;
+    gs_autofree char *enc = gl_encode(o->group);
+    gs_autofree char *path = enc ? gs_asprintf("/groups/%s?with_projects=false", enc) : NULL;
+    GS_AUTO(yyjson_doc) doc = NULL;
+    const char *full_path;
+    if (!path)
+        return gs_fail(err, GS_E_NOMEM, "no memory for a path");
+    if (gl_get(o->client, path, &doc, err)) {
+        if (err->http != 404)
+            return gs_wrap(err, "group '%s'", o->group);
+        gs_err_clear(err);
+        return gs_fail(err, GS_E_GROUP_NOT_FOUND, "group '%s' was not found on %s", o->group, gl_client_host(o->client));
+    }
+    yyjson_val *v = yyjson_doc_get_root(doc);
+    if (add_group(f, v, err) || gs_json_need_str(v, "full_path", &full_path, err))
+        return gs_wrap(err, "group '%s'", o->group);
+    f->out->root_id = f->ids[0];
+    snprintf(f->out->root_path, sizeof f->out->root_path, "%s", full_path);
+    return 0;
+}
+
+static int role(struct flight *f, struct gs_err *err)
+{
+    const struct gl_instance *i = f->o->instance;
+    int64_t level;
+    if (i->is_admin == 1) {
+        f->out->role = "admin";
+        return 0;
+    }
+    gs_autofree char *path = gs_asprintf("/groups/%" PRId64 "/members/all/%" PRId64, f->out->root_id, i->user_id);
+    GS_AUTO(yyjson_doc) doc = NULL;
+    if (!path)
+        return gs_fail(err, GS_E_NOMEM, "no memory for a path");
+    if (gl_get(f->o->client, path, &doc, err)) {
+        if (!refused(err))
+            return -1;
+        gs_err_clear(err);
+        f->out->role = "none";
+    } else if (gs_json_i64(yyjson_doc_get_root(doc), "access_level", &level)) {
+        f->out->role = capture_role_name(level);
+    }
+    return 0;
+}
+
+/* The tier is nowhere told; epics are there from Premium on. */
+static int tier(struct flight *f, struct gs_err *err)
+{
+    struct gl_request *r = gl_request_new(GL_GET, "/groups/%" PRId64 "/epics?per_page=1", f->out->root_id);
+    struct gl_response rsp;
+    if (!r)
+        return gs_fail(err, GS_E_NOMEM, "no memory for a request");
+    if (f->o->instance->enterprise == 0) {
+        gl_request_free(r);
+        f->out->tier = "community edition";
+        return 0;
+    }
+    int n = gl_perform(f->o->client, r, &rsp, err);
+    int status = rsp.status;
+    gl_response_release(&rsp);
+    if (n == 0) {
+        f->out->tier = "premium or ultimate";
+        return 0;
+    }
+    if (!refused(err))
+        return -1;
+    gs_err_clear(err);
+    f->out->tier = status == 403 ? "free" : NULL;
+    return 0;
+}
+
+static int latency(struct flight *f, struct gs_err *err)
+{
+    gs_autofree char *path = gs_asprintf("/groups/%" PRId64 "?with_projects=false", f->out->root_id);
+    if (!path)
+        return gs_fail(err, GS_E_NOMEM, "no memory for a path");
+    for (int i = 0; i < 3; i++) {
+        GS_AUTO(yyjson_doc) doc = NULL;
+        int64_t begun = gs_mono_ms();
+        if (gl_get(f->o->client, path, &doc, err))
+            return -1;
+        int64_t ms = gs_mono_ms() - begun;
+        if (i == 0 || ms < f->out->latency_ms)
+            f->out->latency_ms = ms;
+    }
+    return 0;
+}
+
+/* ---- counting ---- */
+
+static void counted(void *cookie, struct gl_request *req, struct gl_response *rsp)
+{
+    struct count *c = cookie;
+    struct flight *f = c->f;
+    if (rsp->outcome == GL_ANSWERED && rsp->status >= 200 && rsp->status < 300) {
+        f->out->kinds[c->kind].known |= rsp->total >= 0;
+        uint64_t n = rsp->total > 0 ? (uint64_t)rsp->total : 0;
+        f->out->kinds[c->kind].count += n;
+        if (n > PER_PAGE && c->kind != PREFLIGHT_EPICS)
+            f->pages += (n - 1) / PER_PAGE;
+    } else if (!refused(&rsp->err)) {
+        fail(f, &rsp->err);
+    }
+    free(c);
+}
+
+static int ask(struct flight *f, int64_t id, unsigned kind, struct gs_err *err)
+{
+    struct count *c = calloc(1, sizeof *c);
+    struct gl_request *r = c ? gl_request_new(GL_GET, "/groups/%" PRId64 "%s", id, kinds[kind].path) : NULL;
+    if (!r) {
+        free(c);
+        return gs_fail(err, GS_E_NOMEM, "no memory for a request");
+    }
+    *c = (struct count){.f = f, .kind = kind};
+    r->done = counted;
+    r->cookie = c;
+    if (gl_submit(f->o->client, r, err) == 0)
+        return 0;
+    free(c);
+    return -1;
+}
+
+static int count_all(struct flight *f, struct gs_err *err)
+{
+    size_t sample = f->n < PREFLIGHT_SAMPLE ? f->n : PREFLIGHT_SAMPLE;
+    bool epics = f->out->tier && strcmp(f->out->tier, "premium or ultimate") == 0;
+    for (size_t i = 0; i < sample && !f->failed; i++) {
+        int64_t id = f->ids[i * f->n / sample];
+        for (unsigned k = 0; k < PREFLIGHT_KINDS; k++)
+            if ((k != PREFLIGHT_EPICS || epics) && ask(f, id, k, err)) {
+                fail(f, err);
+                break;
+            }
+        while (!f->failed && gl_free_slots(f->o->client) == 0)
+            if (gl_poll(f->o->client, 200, err))
+                fail(f, err);
+        if (f->o->progress)
+            f->o->progress(f->o->cookie, f->n, i + 1);
+    }
+    while (gl_pending(f->o->client) > 0)
+        if (gl_poll(f->o->client, 200, err)) {
+            fail(f, err);
+            break;
+        }
+    if (f->failed) {
+        *err = f->err;
+        return -1;
+    }
+    f->out->counted = sample;
+    for (unsigned k = 0; k < PREFLIGHT_KINDS; k++)
+        f->out->kinds[k].count = f->out->kinds[k].count * f->n / sample;
+    f->pages = f->pages * f->n / sample;
+    return 0;
+}
+
+static void estimate(struct flight *f)
+{
+    struct preflight *p = f->out;
+    unsigned jobs = f->o->jobs ? f->o->jobs : 8;
+    for (unsigned k = 0; k < PREFLIGHT_KINDS; k++)
+        if (k != PREFLIGHT_EPICS)
+            p->records += p->kinds[k].count;
+    p->records += 2 * f->n; /* self, namespace_settings */
+    /* group, labels, milestones, badges, boards twice, members, invitations; with epics and the like asked for on EE */
+    p->requests = f->n * (8 + (f->o->instance->enterprise != 0)) + f->pages + p->avatars + 1 + f->n / PER_PAGE;
+    p->duration_ms = (int64_t)(p->requests / jobs + 1) * (p->latency_ms > 0 ? p->latency_ms : 1);
+    p->bytes = p->records * BYTES_PER_RECORD + f->n * BYTES_PER_GROUP;
+}
+
+int preflight_run(const struct preflight_opts *o, struct preflight *out, struct gs_err *err)
+{
+    *out = (struct preflight){0};
+    struct flight f = {.o = o, .out = out};
+    for (unsigned k = 0; k < PREFLIGHT_KINDS; k++)
+        out->kinds[k].name = kinds[k].name;
+    int r = root(&f, err) || role(&f, err) || tier(&f, err) || latency(&f, err) ? -1 : 0;
+    if (r == 0 && !o->no_subgroups) {
+        gs_autofree char *path = gs_asprintf("/groups/%" PRId64 "/descendant_groups?all_available=true&order_by=id&sort=asc",
+                                             out->root_id);
+        struct gl_pages pages;
+        r = path ? gl_list_all(o->client, path, page, &f, &pages, err) : gs_fail(err, GS_E_NOMEM, "no memory for a path");
+    }
+    if (r == 0)
+        r = count_all(&f, err);
+    out->groups = f.n;
+    if (r == 0)
+        estimate(&f);
+    free(f.ids);
+    return r;
+}
