@@ -189,8 +189,6 @@ class Simulator:
         self.n += 1
         n, t0 = self.n, time.monotonic()
         body = await request.read()
-        if self.config["latency_ms"]:
-            await asyncio.sleep(self.config["latency_ms"] / 1000)
         query = nest(parse_qsl(qs, keep_blank_values=True)) if qs else {}
         ctx = Context(self, request.method, path, query, request.headers, body)
         ctx.req_id = "01SIM%013X%08X" % (int(time.time() * 1000), n)
@@ -209,10 +207,12 @@ class Simulator:
                     b"<!DOCTYPE html><html><head><title>Sign in</title></head><body>Please wait</body></html>"
             else:
                 status, head, data = self.scripted(rule.arg, rule.do)
+            await self.travel(t0)
             self.write_log(n, t0, ctx, status, len(data), rule)
             return web.Response(status=status, headers=self.common(ctx, head), body=data)
         if kind == "reset":
             self.peek_params(ctx)
+            await self.travel(t0)
             self.write_log(n, t0, ctx, 0, 0, rule)
             self.drop(request, rst=True)
         if kind == "delay_ms":
@@ -235,6 +235,7 @@ class Simulator:
             sent = min(rule.arg, len(data))
         elif kind == "stall_ms":
             sent = 0
+        await self.travel(t0)
         self.write_log(n, t0, ctx, status, sent, rule)
         if kind == "lose_answer":
             self.drop(request)
@@ -242,11 +243,19 @@ class Simulator:
             await self.raw_answer(request, ctx, rule, status, head, data)
         return web.Response(status=status, headers=self.common(ctx, head), body=data)
 
+    async def travel(self, t0):
+        """The latency: the answer leaves that long after the request came, whatever the work took. The work itself
+        is done on arrival, so that requests which come together do not wait for each other afterwards."""
+        if self.config["latency_ms"]:
+            rest = t0 + self.config["latency_ms"] / 1000 - time.monotonic()
+            if rest > 0:
+                await asyncio.sleep(rest)
+
     def common(self, ctx, head):
         h = {"Content-Type": "application/json", "X-Request-Id": ctx.req_id, "X-Runtime": "0.004211",
              "X-Gitlab-Meta": '{"correlation_id":"%s","version":"1"}' % ctx.req_id,
              "Cache-Control": "max-age=0, private, must-revalidate", "Vary": "Origin", "X-Frame-Options": "SAMEORIGIN",
-             "X-Content-Type-Options": "nosniff"}
+             "X-Content-Type-Options": "nosniff", "Server": "nginx"}
         h.update(head)
         return h
 

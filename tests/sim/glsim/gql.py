@@ -302,7 +302,8 @@ def run(ctx, query, variables, operation):
 
 def error_entry(e, validation=False):
     cause = getattr(e, "original_error", None)
-    if cause is not None and not isinstance(cause, (GqlError, CursorError, ApiError, ValueError)):
+    if cause is not None and not isinstance(
+            cause, (GqlError, CursorError, ApiError, ValueError, graphql.GraphQLError)):
         import traceback
         traceback.print_exception(type(cause), cause, cause.__traceback__)
         text = "Internal server error"
