@@ -88,13 +88,13 @@ void cli_json_error(struct cli *cli, const char *code, const char *text, const c
     gs_jw_key(&w, "error");
     gs_jw_obj(&w);
     gs_jw_kstr(&w, "code", code);
-    gs_jw_kstr(&w, "text", cli_safe(text));
-    gs_jw_kstr(&w, "hint", cli_safe(hint));
+    gs_jw_kstr(&w, "text", cli_valid(text));
+    gs_jw_kstr(&w, "hint", cli_valid(hint));
     gs_jw_ki64(&w, "exit", exit_code);
     if (err && err->http)
         gs_jw_ki64(&w, "http", err->http);
     if (err && err->request_id[0])
-        gs_jw_kstr(&w, "request_id", cli_safe(err->request_id));
+        gs_jw_kstr(&w, "request_id", cli_valid(err->request_id));
     gs_jw_end(&w);
     GS_IGNORE(cli_json_end(cli, &w), "out of memory: the text on stderr has to do");
 }

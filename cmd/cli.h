@@ -180,6 +180,8 @@ int cli_json_end(struct cli *cli, struct gs_jw *w) GS_MUST_USE;
  * invalid UTF-8 are shown as \x1b, \u202e ... Ring of 16 buffers per thread, 4 KiB each; longer text is cut with "...".
  */
 const char *cli_safe(const char *s);
+/* For JSON, which escapes by itself: valid UTF-8 stays as it is, anything else becomes cli_safe(). */
+const char *cli_valid(const char *s);
 /* Columns that UTF-8 text takes on a terminal. */
 unsigned cli_width(const char *s);
 /* "12.3 MiB", "1,234", "3m 20s" into one of a ring of static buffers. */
@@ -203,6 +205,8 @@ int cli_trust_load(const struct cli_trust *t, bool need, struct sign_trust *out,
  */
 int cli_bundle_open(const struct cli_trust *t, const struct sign_trust *trust, const char *path, struct bundle **out,
                     struct gs_err *err) GS_MUST_USE;
+/* Puts the file in front of an error's text unless that names it already. Returns -1. */
+int cli_wrap_file(struct gs_err *err, const char *path);
 /* The secret key, with its passphrase from --passphrase-file or the terminal when it has one. */
 int cli_key_load(struct cli *cli, const struct cli_key *k, struct sign_seckey **out, struct gs_err *err) GS_MUST_USE;
 /* Asks on the terminal; Ctrl-C there ends the process at once with the terminal as it was. */

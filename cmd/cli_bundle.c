@@ -41,7 +41,7 @@ int cli_trust_load(const struct cli_trust *t, bool need, struct sign_trust *out,
     *out = (struct sign_trust){0};
     for (size_t i = 0; i < t->trust.n; i++)
         if (sign_trust_add(out, t->trust.v[i], err))
-            return gs_wrap(err, "--trust '%s'", t->trust.v[i]);
+            return gs_wrap(err, "--trust");
     if (t->trust.n == 0 && need)
         return gs_fail(err, GS_E_NO_TRUST, "no trusted key is named");
     if (t->trust.n > 0 && out->n == 0)
@@ -68,8 +68,13 @@ int cli_bundle_open(const struct cli_trust *t, const struct sign_trust *trust, c
         },
     };
     if (bundle_open(path, &o, out, err))
-        return gs_wrap(err, "'%s'", path);
+        return cli_wrap_file(err, path);
     return 0;
+}
+
+int cli_wrap_file(struct gs_err *err, const char *path)
+{
+    return strstr(err->text, path) ? -1 : gs_wrap(err, "'%s'", path);
 }
 
 int cli_ask_secret(struct cli *cli, const char *prompt, struct gs_secret *out, struct gs_err *err)

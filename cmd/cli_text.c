@@ -100,6 +100,21 @@ const char *cli_safe(const char *s)
     return out;
 }
 
+const char *cli_valid(const char *s)
+{
+    const unsigned char *p = (const unsigned char *)s;
+    size_t len = s ? strlen(s) : 0;
+    while (len > 0) {
+        uint32_t cp;
+        size_t n = cli_utf8(p, len, &cp);
+        if (n == 0)
+            return cli_safe(s);
+        p += n;
+        len -= n;
+    }
+    return s;
+}
+
 static char *short_ring(void)
 {
     static _Thread_local char ring[RING][48];
@@ -139,8 +154,10 @@ const char *cli_span(int64_t ms)
 {
     char *out = short_ring();
     long long s = ms < 0 ? 0 : (ms + 500) / 1000;
-    if (ms < 9950)
-        snprintf(out, 48, "%.1fs", ms < 0 ? 0.0 : (double)ms / 1000);
+    if (ms < 1000)
+        snprintf(out, 48, "%dms", ms < 0 ? 0 : (int)ms);
+    else if (ms < 9950)
+        snprintf(out, 48, "%.1fs", (double)ms / 1000);
     else if (s < 60)
         snprintf(out, 48, "%llds", s);
     else if (s < 3600)

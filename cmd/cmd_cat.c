@@ -136,7 +136,7 @@ static int run(struct cli *cli, void *optv, int argc, char **argv)
         r = argc > 1 ? cat_path(&c, argv[1], &err) : cat_groups(&c, NULL, &err);
         gs_buf_release(&c.line);
         if (r)
-            gs_wrap(&err, "'%s'", argv[0]);
+            cli_wrap_file(&err, argv[0]);
     }
     bundle_close(gs_steal(&b)); /* before the keys that it refers to */
     sign_trust_release(&trust);

@@ -48,11 +48,9 @@ static void print_signatures(const struct inspect *in)
     for (size_t i = 0; i < n; i++) {
         sign_keyid_hex(s[i].info.id, id);
         if (s[i].result == GS_OK)
-            cli_out(in->cli, "signed by   key %s, %s\n            \"%s\"\n", id,
-                    s[i].info.key ? cli_safe(s[i].info.key->name) : "", cli_safe(s[i].info.trusted_comment));
+            contents_print_signer(in->cli, &s[i]);
         else
-            cli_out(in->cli, "%s   key %s, not checked against a trusted key [%s]\n",
-                    in->proven ? "and by   " : "signature", id, gs_code_name(s[i].result));
+            cli_out(in->cli, "signature   by key %s, which proves nothing [%s]\n", id, gs_code_name(s[i].result));
     }
     if (n == 0)
         cli_out(in->cli, "signature   none\n");
@@ -364,7 +362,7 @@ static int print_json(const struct inspect *in, struct gs_err *err)
     gs_buf_init(&buf, (size_t)256 << 20);
     contents_hex(bundle_digest(in->b), BUNDLE_DIGEST_LEN, digest);
     cli_json_begin(&w, &buf, "inspect", err);
-    gs_jw_kstr(&w, "file", cli_safe(in->path));
+    gs_jw_kstr(&w, "file", cli_valid(in->path));
     gs_jw_ki64(&w, "bytes", (int64_t)bundle_size(in->b));
     gs_jw_kbool(&w, "origin_proven", in->proven);
     gs_jw_kstr(&w, "set_id", bundle_set_id(in->b));
@@ -411,7 +409,7 @@ static int run(struct cli *cli, void *optv, int argc, char **argv)
         if (r == 0)
             r = o->c.json ? print_json(&in, &err) : print_text(&in, &err);
         if (r)
-            gs_wrap(&err, "'%s'", argv[0]);
+            cli_wrap_file(&err, argv[0]);
         inspect_ledger_release(&in.ledger);
         contents_release(&in.all);
     }

@@ -28,13 +28,14 @@ static void print_text(struct cli *cli, const char *path, const struct bundle *b
     char id[SIGN_KEYID_HEX], digest[2 * BUNDLE_DIGEST_LEN + 1];
     contents_hex(bundle_digest(b), BUNDLE_DIGEST_LEN, digest);
     cli_out(cli, "'%s' is genuine and whole\n", cli_safe(path));
-    for (size_t i = 0; i < n; i++) {
-        sign_keyid_hex(s[i].info.id, id);
+    for (size_t i = 0; i < n; i++)
         if (s[i].result == GS_OK)
-            cli_out(cli, "signed by   key %s, %s\n            \"%s\"\n", id,
-                    s[i].info.key ? cli_safe(s[i].info.key->name) : "", cli_safe(s[i].info.trusted_comment));
-        else
-            cli_out(cli, "and by      key %s: proves nothing [%s]\n", id, gs_code_name(s[i].result));
+            contents_print_signer(cli, &s[i]);
+    for (size_t i = 0; i < n; i++) {
+        if (s[i].result == GS_OK)
+            continue;
+        sign_keyid_hex(s[i].info.id, id);
+        cli_out(cli, "also        a signature by key %s that proves nothing [%s]\n", id, gs_code_name(s[i].result));
     }
     cli_out(cli, "set         %s\n", cli_safe(bundle_set_id(b)));
     cli_out(cli, "digest      %s\n", digest);
@@ -56,7 +57,7 @@ static int print_json(struct cli *cli, const char *path, const struct bundle *b,
     gs_buf_init(&buf, (size_t)64 << 20);
     contents_hex(bundle_digest(b), BUNDLE_DIGEST_LEN, digest);
     cli_json_begin(&w, &buf, "verify", err);
-    gs_jw_kstr(&w, "file", cli_safe(path));
+    gs_jw_kstr(&w, "file", cli_valid(path));
     gs_jw_kbool(&w, "ok", true);
     gs_jw_kbool(&w, "deep", deep);
     gs_jw_kstr(&w, "set_id", bundle_set_id(b));
@@ -89,7 +90,7 @@ static int verify(struct cli *cli, const struct opts *o, const struct sign_trust
     cli_progress_end(cli);
     cli_progress(cli, "checking %s of %s ...", cli_bytes(bundle_size(b)), path);
     if (bundle_verify(b, o->deep, &v, err))
-        return gs_wrap(err, "'%s'", path);
+        return cli_wrap_file(err, path);
     cli_progress_end(cli);
     if (o->c.json)
         return print_json(cli, path, b, o->deep, &v, err);

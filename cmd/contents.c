@@ -130,12 +130,36 @@ void contents_json_signature(struct gs_jw *w, const struct bundle_signature *s)
     bool ok = s->result == GS_OK;
     sign_keyid_hex(s->info.id, id);
     gs_jw_obj(w);
-    gs_jw_kstr(w, "member", cli_safe(s->member));
+    gs_jw_kstr(w, "member", cli_valid(s->member));
     gs_jw_kstr(w, "key_id", id);
     gs_jw_kbool(w, "verified", ok);
     gs_jw_kstr(w, "result", ok ? "ok" : gs_code_name(s->result));
-    gs_jw_kstr(w, "key", ok && s->info.key ? cli_safe(s->info.key->name) : NULL);
+    gs_jw_kstr(w, "key", ok && s->info.key ? cli_valid(s->info.key->name) : NULL);
     /* of a signature that does not hold, the comment is anybody's words */
-    gs_jw_kstr(w, ok ? "trusted_comment" : "unproven_comment", cli_safe(s->info.trusted_comment));
+    gs_jw_kstr(w, ok ? "trusted_comment" : "unproven_comment", cli_valid(s->info.trusted_comment));
     gs_jw_end(w);
+}
+
+/* minisign parts the fields of its comments by tabs. */
+static void comment_text(const char *comment, char *out, size_t cap)
+{
+    size_t n = 0;
+    for (; *comment && n + 3 < cap; comment++) {
+        if (*comment == '\t') {
+            out[n++] = ',';
+            out[n++] = ' ';
+        } else {
+            out[n++] = *comment;
+        }
+    }
+    out[n] = 0;
+}
+
+void contents_print_signer(struct cli *cli, const struct bundle_signature *s)
+{
+    char id[SIGN_KEYID_HEX], comment[2 * sizeof s->info.trusted_comment];
+    sign_keyid_hex(s->info.id, id);
+    comment_text(s->info.trusted_comment, comment, sizeof comment);
+    cli_out(cli, "signed by   key %s%s%s\n            \"%s\"\n", id, s->info.key ? ", " : "",
+            s->info.key ? cli_safe(s->info.key->name) : "", cli_safe(comment));
 }

@@ -36,5 +36,8 @@ void contents_hex(const uint8_t *data, size_t len, char *out);
 
 /* How one signature of a bundle stands, as the object {"member":...,"key_id":...,"verified":...} of --json. */
 void contents_json_signature(struct gs_jw *w, const struct bundle_signature *s);
+/* Two lines for people about a signature that holds. */
+struct cli;
+void contents_print_signer(struct cli *cli, const struct bundle_signature *s);
 
 #endif

@@ -123,8 +123,8 @@ static int run(struct cli *cli, void *optv, int argc, char **argv)
         cli_json_begin(&w, &buf, "keygen", &err);
         gs_jw_kstr(&w, "key_id", id);
         gs_jw_kstr(&w, "public_key", line);
-        gs_jw_kstr(&w, "secret_key_file", cli_safe(o->output));
-        gs_jw_kstr(&w, "public_key_file", cli_safe(pub_path));
+        gs_jw_kstr(&w, "secret_key_file", cli_valid(o->output));
+        gs_jw_kstr(&w, "public_key_file", cli_valid(pub_path));
         gs_jw_kbool(&w, "encrypted", !o->no_passphrase);
         return cli_json_end(cli, &w) ? cli_error(cli, &err) : 0;
     }

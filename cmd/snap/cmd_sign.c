@@ -17,7 +17,7 @@ static int run(struct cli *cli, void *optv, int argc, char **argv)
         return cli_error(cli, &err);
     cli_progress(cli, "checking and signing %s ...", argv[0]);
     if (bundle_add_signature(argv[0], key, &err)) {
-        gs_wrap(&err, "'%s'", argv[0]);
+        cli_wrap_file(&err, argv[0]);
         return cli_error(cli, &err);
     }
     cli_progress_end(cli);
@@ -30,7 +30,7 @@ static int run(struct cli *cli, void *optv, int argc, char **argv)
         gs_autobuf buf;
         gs_buf_init(&buf, 1 << 20);
         cli_json_begin(&w, &buf, "sign", &err);
-        gs_jw_kstr(&w, "file", cli_safe(argv[0]));
+        gs_jw_kstr(&w, "file", cli_valid(argv[0]));
         gs_jw_kstr(&w, "key_id", id);
         return cli_json_end(cli, &w) ? cli_error(cli, &err) : 0;
     }
