@@ -491,7 +491,8 @@ static int second_pass(void *cookie, struct walk_file *f, struct gs_err *err)
         size_t n = strlen(f->name);
         bool wiki = n > 12 && strcmp(f->name + n - 12, ".wiki.bundle") == 0;
         gs_logf(a->o.log, GS_LOG_WARN, "'%s' is not carried", f->name);
-        return book_left_out(a->book, a->root_id, wiki ? "wiki" : "files", "archive-file-not-read", f->name, 1, NULL, err);
+        return book_left_out(a->book, a->root_id, wiki ? "wiki" : "files", wiki ? "wiki-not-carried" : "archive-extra-file",
+                             f->name, 1, NULL, err);
     }
     default:
         return 0;

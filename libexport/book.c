@@ -144,36 +144,39 @@ int book_missing(struct book *b, int64_t group_id, const char *relation, const c
     return rule_entry(b, true, group_id, relation, rule, NULL, 0, detail, err);
 }
 
-/* Entries of the ledger that have no function of their own: four keys behind "entry", "group" and "relation". */
-static int plain(struct book *b, const char *entry, int64_t group_id, const char *relation, const char *const kv[6],
-                 struct gs_err *err)
-{
-    struct gs_jw w;
-    gs_jw_init(&w, &b->line, 0, err);
-    gs_jw_obj(&w);
-    gs_jw_kstr(&w, "entry", entry);
-    gs_jw_ki64(&w, "group", group_id);
-    gs_jw_kstr(&w, "relation", relation);
-    for (int i = 0; i < 6 && kv[i]; i += 2)
-        gs_jw_kstr(&w, kv[i], kv[i + 1]);
-    gs_jw_end(&w);
-    return gs_jw_finish(&w) ? -1 : post(b, err);
-}
+/* Keys in the order of their bytes, like all lines of the ledger. */
 
 int book_fallback(struct book *b, int64_t group_id, const char *relation, const char *from, const char *to,
                   const char *why, struct gs_err *err)
 {
     b->fallbacks++;
-    const char *const kv[6] = {"from", from, "to", to, "why", why};
-    return plain(b, "fallback", group_id, relation, kv, err);
+    struct gs_jw w;
+    gs_jw_init(&w, &b->line, 0, err);
+    gs_jw_obj(&w);
+    gs_jw_kstr(&w, "entry", "fallback");
+    gs_jw_kstr(&w, "from", from);
+    gs_jw_ki64(&w, "group", group_id);
+    gs_jw_kstr(&w, "relation", relation);
+    gs_jw_kstr(&w, "to", to);
+    gs_jw_kstr(&w, "why", why);
+    gs_jw_end(&w);
+    return gs_jw_finish(&w) ? -1 : post(b, err);
 }
 
 int book_changed(struct book *b, int64_t group_id, const char *relation, const char *before, const char *after,
                  struct gs_err *err)
 {
     b->changed++;
-    const char *const kv[6] = {"before", before, "after", after, NULL, NULL};
-    return plain(b, "changed", group_id, relation, kv, err);
+    struct gs_jw w;
+    gs_jw_init(&w, &b->line, 0, err);
+    gs_jw_obj(&w);
+    gs_jw_kstr(&w, "after", after);
+    gs_jw_kstr(&w, "before", before);
+    gs_jw_kstr(&w, "entry", "changed");
+    gs_jw_ki64(&w, "group", group_id);
+    gs_jw_kstr(&w, "relation", relation);
+    gs_jw_end(&w);
+    return gs_jw_finish(&w) ? -1 : post(b, err);
 }
 
 static int by_relation(const void *a, const void *b)

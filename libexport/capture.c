@@ -69,7 +69,8 @@ bool cap_try(const struct capture *c, unsigned n)
 int cap_missing(struct cap_group *g, const char *relation, const struct gs_err *why, struct gs_err *err)
 {
     gs_logf(g->cap->o.log, GS_LOG_WARN, "%s of '%s' cannot be read: %s", relation, g->full_path, why->text);
-    return book_missing(g->cap->book, g->id, relation, "relation-not-readable", why->text, err);
+    bool forbidden = why->code == GS_E_FORBIDDEN || why->code == GS_E_GROUP_NOT_FOUND || why->http == 403 || why->http == 404;
+    return book_missing(g->cap->book, g->id, relation, forbidden ? "forbidden" : "relation-not-read", why->text, err);
 }
 
 int cap_user(struct capture *c, const struct cap_user *u, struct gs_err *err)

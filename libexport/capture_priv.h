@@ -80,7 +80,7 @@ void cap_begin(struct cap_group *g);
 void cap_end(struct cap_group *g);
 /* Is this the server's "not for you" or "not here", rather than a failure of the whole capture? */
 bool cap_denied(const struct gs_err *err);
-/* Name of the rule, "relation-forbidden" and the like, and the server's words for the ledger. */
+/* A relation that could not be read, for the ledger, with the server's words. */
 int cap_missing(struct cap_group *g, const char *relation, const struct gs_err *why, struct gs_err *err) GS_MUST_USE;
 int cap_user(struct capture *c, const struct cap_user *u, struct gs_err *err) GS_MUST_USE;
 /* Public e-mail addresses that were looked up one by one, kept for the whole run. */

@@ -147,6 +147,11 @@ static int rel_finish(struct cap_rel *rel, const struct gl_pages *p, struct gs_e
     if (cap_fetch(g, rel->spec->relation, src->endpoint, p, err) ||
         cap_compare(g, rel->spec->relation, p, rel->twice, err))
         return -1;
+    if ((rel->twice > 0 && book_left_out(g->cap->book, g->id, rel->spec->relation, "duplicate-record", NULL, rel->twice, NULL,
+                                         err)) ||
+        (rel->foreign > 0 && book_left_out(g->cap->book, g->id, rel->spec->relation, "inherited-record", NULL, rel->foreign,
+                                           NULL, err)))
+        return -1;
     if (src->loss && stored > 0 && book_lost(g->cap->book, g->id, rel->spec->relation, src->loss, NULL, stored, NULL, err))
         return -1;
     return sink_close(gs_steal(&rel->sink), p->announced, rel->foreign + rel->twice, err);

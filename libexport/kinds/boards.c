@@ -379,7 +379,7 @@ static int store(struct boards *b, int64_t id, struct sink *s, struct gs_err *er
         return -1;
     size_t shown = yyjson_arr_size(yyjson_obj_get(yyjson_obj_get(gv, "lists"), "nodes"));
     if (!rv && shown >= GRAPHQL_LISTS)
-        return book_lost(c->book, b->group->id, "boards", "board-lists-not-readable", NULL, 1,
+        return book_lost(c->book, b->group->id, "boards", "truncated-by-server", NULL, 1,
                          "a board with more lists than one answer shows", err);
     return 0;
 }
@@ -393,12 +393,15 @@ static int finish(struct boards *b, struct gs_err *err)
     if (!b->rest.ok && book_fallback(c->book, g->id, "boards", "rest", "graphql", b->rest.why.text, err))
         return -1;
     if (b->graphql.ok && b->document > 0 && c->o.instance && c->o.instance->enterprise == 1 &&
-        book_fallback(c->book, g->id, "boards", "graphql:group_boards", "graphql:group_boards_ce",
-                      "the full document was refused", err))
+        (book_fallback(c->book, g->id, "boards", "graphql:group_boards", "graphql:group_boards_ce",
+                       "the full document was refused", err) ||
+         (b->graphql.n > 0 &&
+          book_lost(c->book, g->id, "boards", "board-scope-not-readable", NULL, b->graphql.n, NULL, err))))
         return -1;
     if (!b->graphql.ok &&
         (book_fallback(c->book, g->id, "boards", "graphql", "rest", b->graphql.why.text, err) ||
-         (b->rest.n > 0 && book_lost(c->book, g->id, "boards", "board-details-not-readable", NULL, b->rest.n, NULL, err))))
+         (b->rest.n > 0 && (book_lost(c->book, g->id, "boards", "board-times-not-readable", NULL, b->rest.n, NULL, err) ||
+                            book_lost(c->book, g->id, "boards", "board-lists-hidden", NULL, b->rest.n, NULL, err)))))
         return -1;
     size_t n = 0;
     gs_autofree int64_t *ids = malloc((b->rest.n + b->graphql.n + 1) * sizeof *ids);

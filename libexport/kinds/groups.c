@@ -159,8 +159,7 @@ static int store_self(struct cap_group *g, yyjson_val *v, struct gs_err *err)
             return -1;
     }
     size_t shares = yyjson_arr_size(yyjson_obj_get(v, "shared_with_groups"));
-    if (shares > 0 && book_left_out(c->book, g->id, "group_shares", "relation-not-read", NULL, shares,
-                                    "invitations of other groups into this one", err))
+    if (shares > 0 && book_left_out(c->book, g->id, "group_shares", "shares-not-carried", NULL, shares, NULL, err))
         return -1;
     return 0;
 }
@@ -288,7 +287,7 @@ static int self_result(struct cap_group *g, struct gl_response *rsp, struct gs_e
         }
         cap_group_lost(g);
         gs_logf(c->o.log, GS_LOG_WARN, "group '%s' cannot be read: %s", g->full_path, rsp->err.text);
-        return book_missing(c->book, g->id, "self", "group-not-readable", rsp->err.text, err);
+        return book_missing(c->book, g->id, "self", "group-not-visible", rsp->err.text, err);
     }
     GS_AUTO(yyjson_doc) doc = NULL;
     struct gs_json_opts raw = {.raw_numbers = true};

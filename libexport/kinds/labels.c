@@ -14,7 +14,7 @@ static int from_graphql(struct cap_rel *rel, yyjson_val *v, struct gs_jw *w, str
     gs_jw_kbool(w, "template", false);
     cap_copy(w, "description", v, "description");
     gs_jw_kstr(w, "type", "GroupLabel");
-    cap_copy(w, "textColor", v, "textColor");
+    cap_copy(w, "text_color", v, "textColor");
     gs_jw_end(w);
     return 0;
 }
@@ -30,7 +30,7 @@ static int from_rest(struct cap_rel *rel, yyjson_val *v, struct gs_jw *w, struct
     gs_jw_kbool(w, "template", false);
     cap_copy(w, "description", v, "description");
     gs_jw_kstr(w, "type", "GroupLabel");
-    cap_copy(w, "textColor", v, "text_color");
+    cap_copy(w, "text_color", v, "text_color");
     cap_copy_known(w, "archived", v, "archived");
     gs_jw_end(w);
     return 0;

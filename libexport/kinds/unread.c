@@ -14,18 +14,18 @@ static const struct {
 } asked[] = {{"epics", "epics"}, {"epicBoards", "epic_boards"}, {"iterationCadences", "iterations_cadences"}};
 
 static const struct {
-    const char *relation, *what;
+    const char *relation, *rule;
     bool enterprise;
 } not_asked[] = {
-    {"uploads", "files attached to descriptions and notes", false},
-    {"ci_variables", "CI/CD variables, whose values are secrets", false},
-    {"custom_emoji", "custom emoji", false},
-    {"deploy_tokens", "deploy and access tokens, which are secrets", false},
-    {"projects", "projects of the groups", false},
-    {"wiki", "group wikis", true},
-    {"hooks", "webhooks, whose tokens cannot be read", true},
-    {"push_rules", "push rules", true},
-    {"saved_replies", "saved replies", true},
+    {"uploads", "relation-not-read", false},
+    {"ci_variables", "ci-variables-not-carried", false},
+    {"custom_emoji", "custom-emoji-not-exported", false},
+    {"deploy_tokens", "deploy-tokens-not-carried", false},
+    {"projects", "projects-not-carried", false},
+    {"wiki", "wiki-not-carried", true},
+    {"hooks", "webhooks-not-carried", true},
+    {"push_rules", "push-rules-not-carried", true},
+    {"saved_replies", "saved-replies-not-exported", true},
 };
 
 int cap_not_asked(struct capture *c, struct gs_err *err)
@@ -33,7 +33,7 @@ int cap_not_asked(struct capture *c, struct gs_err *err)
     bool enterprise = !c->o.instance || c->o.instance->enterprise != 0;
     for (size_t i = 0; i < GS_COUNT(not_asked); i++)
         if ((enterprise || !not_asked[i].enterprise) &&
-            book_left_out(c->book, c->root_id, not_asked[i].relation, "relation-not-read", not_asked[i].what, 0,
+            book_left_out(c->book, c->root_id, not_asked[i].relation, not_asked[i].rule, NULL, 0,
                           "not asked for in any group of the tree", err))
             return -1;
     if (!enterprise || cap_try(c, LUCK_GRAPHQL))
