@@ -5,9 +5,12 @@
 #ifndef RP_LOSS_H
 #define RP_LOSS_H
 
+#include <stdbool.h>
+
 struct loss_rule {
     const char *code;
     const char *relation; /* "labels", or "*" */
+    bool whole;           /* the record is not loaded at all; else it is, but for a part of it */
     const char *text;     /* one sentence: what is not as at the source, and why */
 };
 extern const struct loss_rule loss_rules[]; /* ended by a NULL code */

@@ -1,0 +1,258 @@
+#include "libreplay/kinds/step.h"
+
+#include "libcommon/clock.h"
+
+#include <ctype.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+#include <strings.h>
+
+struct step_notes *step_notes(struct run *r)
+{
+    if (!r->text)
+        r->text = calloc(1, sizeof(struct step_notes));
+    return (struct step_notes *)(void *)r->text;
+}
+
+static void take_error(const struct gl_response *rsp, struct gs_err *err)
+{
+    if (rsp->err.code != GS_OK) {
+        *err = rsp->err;
+        return;
+    }
+    gs_fail(err, GS_E_REMOTE, "the server answered %d", rsp->status);
+    err->http = rsp->status;
+}
+
+int step_judge(struct run *r, const struct gl_response *rsp, bool write, enum step_answer *out, struct gs_err *err)
+{
+    *out = ANS_NONE;
+    if (!rsp)
+        return 0;
+    struct step_notes *n = step_notes(r);
+    if (!n)
+        return gs_fail(err, GS_E_NOMEM, "out of memory");
+    bool ok = rsp->status >= 200 && rsp->status < 300;
+    bool unclear = rsp->outcome == GL_UNKNOWN || (ok && rsp->err.code != GS_OK);
+    if (rsp->outcome == GL_NOT_SENT || (unclear && !write)) {
+        take_error(rsp, err);
+        return err->scope == GS_SCOPE_FATAL && err->code != GS_E_REMOTE ? -1 : gs_scoped(err, GS_SCOPE_RETRY);
+    }
+    if (unclear) {
+        n->looks = 0;
+        r->unsure = true;
+        if (++n->lost >= STEP_MAX_LOST) {
+            take_error(rsp, err);
+            gs_wrap(err, "sent %u times without an answer", n->lost);
+            return gs_scoped(err, GS_SCOPE_ITEM);
+        }
+        *out = ANS_LOST;
+        return 0;
+    }
+    if (ok) {
+        *out = ANS_OK;
+        return 0;
+    }
+    if (rsp->status == 401) {
+        take_error(rsp, err);
+        return gs_scoped(err, GS_SCOPE_FATAL);
+    }
+    if (rsp->status == 429 || rsp->status >= 500 || rsp->status < 400) {
+        take_error(rsp, err);
+        return gs_scoped(err, GS_SCOPE_RETRY);
+    }
+    *out = ANS_REFUSED;
+    return 0;
+}
+
+int step_refused(const struct gl_response *rsp, struct gs_err *err, const char *fmt, ...)
+{
+    char what[300];
+    va_list ap;
+    va_start(ap, fmt);
+    vsnprintf(what, sizeof(what), fmt, ap);
+    va_end(ap);
+    take_error(rsp, err);
+    if (err->code == GS_E_REMOTE)
+        err->code = GS_E_REFUSED;
+    gs_wrap(err, "%s", what);
+    return gs_scoped(err, GS_SCOPE_ITEM);
+}
+
+int step_fail(struct gs_err *err, enum gs_code code, const char *fmt, ...)
+{
+    char what[500];
+    va_list ap;
+    va_start(ap, fmt);
+    vsnprintf(what, sizeof(what), fmt, ap);
+    va_end(ap);
+    gs_fail(err, code, "%s", what);
+    return gs_scoped(err, GS_SCOPE_ITEM);
+}
+
+int step_send(struct run *r, int phase, struct gl_request *q, struct gl_request **out_req, enum step_result *out,
+              struct gs_err *err)
+{
+    if (!q)
+        return gs_fail(err, GS_E_NOMEM, "out of memory");
+    r->phase = phase;
+    *out_req = q;
+    *out = STEP_SEND;
+    return 0;
+}
+
+int step_wait(struct run *r, int phase, enum step_result *out, struct gs_err *err)
+{
+    (void)err;
+    r->phase = phase;
+    r->wait_ms = STEP_WAIT_MS;
+    *out = STEP_AGAIN;
+    return 0;
+}
+
+int step_lost(struct run *r, const char *code, const char *detail, enum step_result *out, struct gs_err *err)
+{
+    if (run_loss(r, code, detail, err))
+        return -1;
+    *out = STEP_SKIP;
+    return 0;
+}
+
+static int parse(const struct gl_response *rsp, bool array, yyjson_doc **out, struct gs_err *err)
+{
+    GS_AUTO(yyjson_doc) doc = NULL;
+    if (gs_json_parse(gs_buf_str(&rsp->body), rsp->body.len, NULL, &doc, err)) {
+        gs_wrap(err, "answer of the server");
+        err->code = GS_E_REMOTE;
+        return gs_scoped(err, GS_SCOPE_ITEM);
+    }
+    yyjson_val *root = yyjson_doc_get_root(doc);
+    if (array ? !yyjson_is_arr(root) : !yyjson_is_obj(root))
+        return step_fail(err, GS_E_REMOTE, "the server's answer is no JSON %s", array ? "array" : "object");
+    *out = gs_steal(&doc);
+    return 0;
+}
+
+int step_doc(const struct gl_response *rsp, yyjson_doc **out, struct gs_err *err)
+{
+    return parse(rsp, false, out, err);
+}
+
+int step_array(const struct gl_response *rsp, yyjson_doc **out, struct gs_err *err)
+{
+    return parse(rsp, true, out, err);
+}
+
+bool step_next_page(struct step_notes *n, const struct gl_response *rsp)
+{
+    if (rsp->next_page > n->page)
+        n->page = rsp->next_page;
+    else if (rsp->next_page == 0 && rsp->link && strstr(rsp->link, "rel=\"next\""))
+        n->page++;
+    else
+        return false;
+    return true;
+}
+
+int step_made_by_us(struct run *r, yyjson_val *obj, bool *out, struct gs_err *err)
+{
+    *out = false;
+    const char *created = gs_json_str(obj, "created_at");
+    if (!created)
+        return 0;
+    int64_t at;
+    struct gs_err ignored = {0};
+    if (gs_time_parse(created, &at, &ignored))
+        return 0;
+    gs_autofree char *text = NULL;
+    if (state_meta_get(r->state, "started_at_ms", &text, err))
+        return -1;
+    if (!text)
+        return 0;
+    /* stored in the server's time; a minute for clocks that drift */
+    int64_t start = strtoll(text, NULL, 10) - 60000;
+    *out = at >= start;
+    return 0;
+}
+
+int step_take_id(struct run *r, yyjson_val *obj, struct gs_err *err)
+{
+    int64_t id = 0;
+    if (!gs_json_i64(obj, "id", &id) || id <= 0)
+        return step_fail(err, GS_E_REMOTE, "the server's answer has no id");
+    r->op.target_id = id;
+    return 0;
+}
+
+int step_loss(struct run *r, struct gs_err *err, const char *code, const char *fmt, ...)
+{
+    char detail[600];
+    va_list ap;
+    va_start(ap, fmt);
+    vsnprintf(detail, sizeof(detail), fmt, ap);
+    va_end(ap);
+    return run_loss(r, code, detail, err);
+}
+
+char *step_strip(const char *s)
+{
+    while (*s && isspace((unsigned char)*s))
+        s++;
+    size_t len = strlen(s);
+    while (len && isspace((unsigned char)s[len - 1]))
+        len--;
+    return strndup(s, len);
+}
+
+size_t step_cut(const char *s, size_t max)
+{
+    size_t i = 0, n = 0;
+    for (; s[i]; i++)
+        if (((unsigned char)s[i] & 0xc0) != 0x80 && n++ == max)
+            return i;
+    return i;
+}
+
+bool step_same_text(const char *a, const char *b)
+{
+    return strcmp(a ? a : "", b ? b : "") == 0;
+}
+
+bool step_same_date(const char *a, const char *b)
+{
+    a = a ? a : "";
+    b = b ? b : "";
+    return strncmp(a, b, 10) == 0;
+}
+
+static bool color_long(const char *s, char out[8])
+{
+    size_t len = strlen(s);
+    if (s[0] != '#' || (len != 4 && len != 7))
+        return false;
+    for (size_t i = 0; i < 6; i++)
+        out[i + 1] = (char)tolower((unsigned char)s[1 + (len == 4 ? i / 2 : i)]);
+    out[0] = '#';
+    out[7] = 0;
+    return true;
+}
+
+bool step_same_color(const char *a, const char *b)
+{
+    char x[8], y[8];
+    if (!a || !b || !color_long(a, x) || !color_long(b, y))
+        return true;
+    return strcmp(x, y) == 0;
+}
+
+yyjson_val *step_get(yyjson_val *obj, const char *key)
+{
+    yyjson_val *v = yyjson_obj_get(obj, key);
+    return yyjson_is_null(v) ? NULL : v;
+}
+
+int step_name(struct gs_buf *list, const char *name, struct gs_err *err)
+{
+    return gs_buf_addf(list, err, "%s%s", list->len ? ", " : "", name);
+}

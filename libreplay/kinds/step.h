@@ -1,0 +1,87 @@
+/*
+ * step: what the steps of all kinds share: judging an answer, the notes of a run, look-ups over pages, bodies.
+ *
+ * The common course of an op that creates something:
+ *
+ *     sure:    write -> check the answer -> second calls -> done
+ *     unsure:  look up -> there: adopt -> second calls -> done
+ *                      -> absent: wait, look once more (a replica may lag behind) -> absent: write
+ *
+ * A write whose answer did not come makes the run unsure and begins with the look-up again, five times at most.
+ */
+#ifndef RP_STEP_H
+#define RP_STEP_H
+
+#include "libreplay/kind.h"
+
+#define STEP_WAIT_MS 400
+#define STEP_MAX_LOST 5
+
+enum step_answer {
+    ANS_NONE,    /* called without an answer */
+    ANS_OK,      /* 2xx */
+    ANS_LOST,    /* a write that may or may not have acted */
+    ANS_REFUSED, /* 4xx: see rsp->status */
+};
+
+/* Notes of a run, in run->text; all zero at first. */
+struct step_notes {
+    unsigned lost;  /* writes without an answer */
+    unsigned looks; /* complete look-ups that found nothing, since the last write */
+    int64_t page;
+    int64_t id, max_id, number;
+    int why;        /* what the look-up is for; the kind's own */
+    int flags;      /* the kind's own */
+    bool ours;      /* what was found was made by this load */
+    bool differs;
+};
+/* NULL: out of memory. */
+struct step_notes *step_notes(struct run *r);
+
+/*
+ * Judges an answer. Fails with scope RETRY when a read could not be done, FATAL when the token is no longer good, ITEM when too many
+ * writes were lost. `write`: what the answer belongs to.
+ */
+int step_judge(struct run *r, const struct gl_response *rsp, bool write, enum step_answer *out, struct gs_err *err) GS_MUST_USE;
+/* The op is refused: what the server said, behind the text. Returns -1. */
+int step_refused(const struct gl_response *rsp, struct gs_err *err, const char *fmt, ...) GS_PRINTF(3, 4);
+/* The op fails without the server having said so. Returns -1. */
+int step_fail(struct gs_err *err, enum gs_code code, const char *fmt, ...) GS_PRINTF(3, 4);
+/* Hands a request out; NULL is GS_E_NOMEM. */
+int step_send(struct run *r, int phase, struct gl_request *q, struct gl_request **out_req, enum step_result *out,
+              struct gs_err *err) GS_MUST_USE;
+/* Comes back in `phase` after STEP_WAIT_MS. */
+int step_wait(struct run *r, int phase, enum step_result *out, struct gs_err *err) GS_MUST_USE;
+/* Ends the op as a loss that is no failure. */
+int step_lost(struct run *r, const char *code, const char *detail, enum step_result *out, struct gs_err *err) GS_MUST_USE;
+
+/* Parses the body of an answer; one that is no JSON object (or array) is GS_E_REMOTE. */
+int step_doc(const struct gl_response *rsp, yyjson_doc **out, struct gs_err *err) GS_MUST_USE;
+int step_array(const struct gl_response *rsp, yyjson_doc **out, struct gs_err *err) GS_MUST_USE;
+/* Is there another page? Counts notes->page on when there is. */
+bool step_next_page(struct step_notes *n, const struct gl_response *rsp);
+
+/* Was this object (its created_at) made after the load began, by the server's clock? */
+int step_made_by_us(struct run *r, yyjson_val *obj, bool *out, struct gs_err *err) GS_MUST_USE;
+/* Puts the id of an object into the op; none is GS_E_REMOTE. */
+int step_take_id(struct run *r, yyjson_val *obj, struct gs_err *err) GS_MUST_USE;
+
+/* A loss with a printed detail. */
+int step_loss(struct run *r, struct gs_err *err, const char *code, const char *fmt, ...) GS_MUST_USE GS_PRINTF(4, 5);
+
+/* Text without white space at its ends, as GitLab stores titles; the caller frees. NULL: no memory. */
+char *step_strip(const char *s);
+/* Bytes of the first `max` code points of UTF-8 text. */
+size_t step_cut(const char *s, size_t max);
+/* The same string; NULL and "" are one. */
+bool step_same_text(const char *a, const char *b);
+/* The same date ("2025-01-02", also with a time behind it); NULL and "" are one. */
+bool step_same_date(const char *a, const char *b);
+/* "#ABC", "#aabbcc": the same colour. Names of colours are taken as equal to anything. */
+bool step_same_color(const char *a, const char *b);
+/* A record's object or string below a key; NULL when null or absent. */
+yyjson_val *step_get(yyjson_val *obj, const char *key);
+/* Appends "name" to a list for people: "color, description". */
+int step_name(struct gs_buf *list, const char *name, struct gs_err *err) GS_MUST_USE;
+
+#endif
