@@ -60,6 +60,15 @@ def routes():
     expect(sim.call("PATCH", "/groups/40"), 405, {"error": "405 Not Allowed"})
     expect(sim.post("/groups", {}), 400, {"error": "name is missing, path is missing"})
     expect(sim.call("POST", "/groups", b"{", headers={"Content-Type": "application/json"}), 400)
+    for text in (b'{"name":"a\\u0000b","color":"red"}', b'{"name":"a\\ud800b","color":"red"}'):
+        expect(sim.call("POST", "/groups/40/labels", text, headers={"Content-Type": "application/json"}), 400,
+               {"error": "400 Bad Request"})
+    big = 10 ** 30
+    expect(sim.get("/groups?page=%d" % big), 400, {"error": "page is invalid"})
+    expect(sim.get("/groups/%d" % big), 404)
+    expect(sim.get("/groups/40/milestones/%d" % big), 404)
+    expect(sim.post("/groups/40/members", {"user_id": big, "access_level": 10}), 404)
+    expect(sim.post("/groups/40/boards/1/lists", {"label_id": big}), 400)
     expect(sim.get("/groups?page=x"), 400, {"error": "page is invalid"})
     expect(sim.get("/groups?per_page=0"), 400, {"error": "per_page has a value not allowed"})
     expect(sim.post("/groups", {"name": "a", "path": "aa", "visibility": "secret"}), 400,

@@ -3,6 +3,7 @@ import asyncio
 import io
 import json
 import os
+import re
 import socket
 import struct
 import tempfile
@@ -116,6 +117,18 @@ def parse_multipart(content_type, body):
     return nest(pairs), files
 
 
+MALFORMED = re.compile(rb"\\u(0000|[dD][89a-fA-F])")
+
+
+def malformed(v):
+    """Text that no database column takes: a NUL or half a surrogate pair."""
+    if isinstance(v, str):
+        return "\0" in v or any("\ud800" <= c <= "\udfff" for c in v)
+    if isinstance(v, dict):
+        return any(malformed(k) or malformed(x) for k, x in v.items())
+    return isinstance(v, list) and any(malformed(x) for x in v)
+
+
 def read_params(ctx):
     """Merge query and body into ctx.raw; note for the log what the body held."""
     ctx.raw = dict(ctx.query)
@@ -128,6 +141,8 @@ def read_params(ctx):
             v = json.loads(ctx.body)
         except ValueError:
             raise ApiError(400, {"error": "message body does not match declared format"}) from None
+        if MALFORMED.search(ctx.body) and malformed(v):
+            raise ApiError(400, {"error": "400 Bad Request"})
         if isinstance(v, dict):
             ctx.raw.update(v)
         ctx.log_body = v

@@ -82,7 +82,7 @@ def apply_sudo(ctx):
     if "sudo" not in ctx.scopes:
         raise scope_error(["sudo"])
     who = str(who)
-    row = ctx.db.one("SELECT * FROM users WHERE id=?", int(who)) if who.isdigit() else None
+    row = ctx.db.one("SELECT * FROM users WHERE id=?", int(who)) if who.isdigit() and len(who) < 19 else None
     row = row or ctx.db.one("SELECT * FROM users WHERE username=?", who)
     if row is None:
         raise not_found("User with ID or username '%s'" % who)

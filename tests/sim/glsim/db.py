@@ -42,11 +42,14 @@ CREATE TABLE members(
   access_level INTEGER NOT NULL, expires_at TEXT, created_by_id INTEGER,
   created_at TEXT NOT NULL, updated_at TEXT NOT NULL, UNIQUE(group_id, user_id));
 CREATE INDEX members_user ON members(user_id);
+CREATE INDEX members_group ON members(group_id, id);
 CREATE TABLE milestones(
   id INTEGER PRIMARY KEY AUTOINCREMENT, group_id INTEGER NOT NULL, iid INTEGER NOT NULL, title TEXT NOT NULL,
   description TEXT, state TEXT NOT NULL DEFAULT 'active', start_date TEXT, due_date TEXT,
   created_at TEXT NOT NULL, updated_at TEXT NOT NULL, UNIQUE(group_id, iid));
 CREATE INDEX milestones_title ON milestones(title);
+CREATE INDEX milestones_group ON milestones(group_id, id);
+CREATE INDEX milestones_due ON milestones(group_id, coalesce(due_date,'9999-99'), id);
 CREATE TABLE counters(group_id INTEGER NOT NULL, kind TEXT NOT NULL, value INTEGER NOT NULL,
   PRIMARY KEY(group_id, kind));
 CREATE TABLE badges(
@@ -107,6 +110,7 @@ class Database:
         c.execute("PRAGMA cache_size=-65536")
         c.execute("PRAGMA busy_timeout=10000")
         self.in_tx = False
+        self.counts, self.counts_at = {}, -1
         if snapshot:
             # Reading once pins the state of this moment for as long as the transaction lives.
             c.execute("BEGIN")

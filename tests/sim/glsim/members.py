@@ -132,7 +132,7 @@ def create(ctx, p):
     if "," in who:
         return bulk(ctx, g, p, who.split(","))
     if p.get("user_id") is not None:
-        u = ctx.db.one("SELECT * FROM users WHERE id=?", int(who)) if who.isdigit() else None
+        u = ctx.db.one("SELECT * FROM users WHERE id=?", int(who)) if who.isdigit() and len(who) < 19 else None
     else:
         u = ctx.db.one("SELECT * FROM users WHERE username=?", who)
     if u is None:

@@ -29,11 +29,22 @@ def _url(ctx, **changes):
     return "%s%s?%s" % (ctx.app.base_url, ctx.path, _query(q))
 
 
+def count(db, sql, args):
+    """Counting costs more than a page; between two writes the answer stays the same."""
+    if db.counts_at != db.con.total_changes:
+        db.counts_at = db.con.total_changes
+        db.counts.clear()
+    key = (sql, *args)
+    if key not in db.counts:
+        db.counts[key] = db.val(sql, *args)
+    return db.counts[key]
+
+
 def paginate(ctx, p, select, where, args, order, limited=False):
     """Run `select ... where ... order` for the wanted page and set the paging headers.
 
     select: 'SELECT cols FROM table'; where: SQL condition. `limited`: the offset limit applies."""
-    page = max(p.get("page") or 1, 1)
+    page = min(max(p.get("page") or 1, 1), 2 ** 40)
     per = min(max(p.get("per_page") or 20, 1), 100)
     offset = (page - 1) * per
     cap = ctx.app.config["offset_limit"]
@@ -48,8 +59,8 @@ def paginate(ctx, p, select, where, args, order, limited=False):
         total = offset + len(rows)
     else:
         source = select[select.index(" FROM "):]
-        total = ctx.db.val("SELECT count(*) FROM (SELECT 1%s WHERE %s LIMIT %d)"
-                           % (source, where, COUNT_LIMIT + 1), *args)
+        total = count(ctx.db, "SELECT count(*) FROM (SELECT 1%s WHERE %s LIMIT %d)"
+                      % (source, where, COUNT_LIMIT + 1), args)
     known = total <= COUNT_LIMIT
     h = ctx.headers_out
     pages = max((total + per - 1) // per, 1)

@@ -101,14 +101,13 @@ DATE = re.compile(r"^(\d{4})[-/](\d{1,2})[-/](\d{1,2})")
 def to_int(v):
     if isinstance(v, bool) or isinstance(v, (list, dict)):
         raise Invalid
-    if isinstance(v, float):
-        return int(v)
-    if isinstance(v, int):
-        return v
     try:
-        return int(v.strip(), 10)
-    except (ValueError, AttributeError):
+        n = int(v) if isinstance(v, (int, float)) else int(v.strip(), 10)
+    except (ValueError, AttributeError, OverflowError):
         raise Invalid from None
+    if abs(n) >= 2 ** 63:
+        raise Invalid
+    return n
 
 
 TRUE = frozenset("1 on On ON t true True TRUE T y yes Yes YES Y".split())
