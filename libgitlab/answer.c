@@ -37,7 +37,7 @@ void gl_answer_reset(struct gl_transfer *t)
     free(t->location);
     t->location = NULL;
     t->sends = 0;
-    t->resent = t->began = false;
+    t->resent = t->head_done = false;
     t->body_bytes = 0;
     t->retry_after_s = -1;
     t->retry_at_ms = t->reset_at_ms = 0;
@@ -118,7 +118,7 @@ static void header_value(struct gl_transfer *t, const char *name, const char *v)
 void gl_answer_header(struct gl_transfer *t, const char *line, size_t len)
 {
     t->last_byte_ms = gs_mono_ms();
-    if (t->began) /* trailers */
+    if (t->head_done) /* trailers */
         return;
     while (len > 0 && (line[len - 1] == '\n' || line[len - 1] == '\r' || line[len - 1] == ' ' || line[len - 1] == '\t'))
         len--;
@@ -136,7 +136,7 @@ void gl_answer_header(struct gl_transfer *t, const char *line, size_t len)
     const char *colon = memchr(line, ':', len);
     if (len == 0) {
         if (t->rsp.status >= 200)
-            t->began = true;
+            t->head_done = true;
         return;
     }
     char name[32];
@@ -391,7 +391,8 @@ enum gl_next gl_transfer_judge(struct gl_transfer *t, CURLcode rc, bool stalled,
                          .answered_before = c->answered_before};
     /* an error's body that was cut off at its bound by ourselves is still an answer */
     bool flooded = rc == CURLE_WRITE_ERROR && !t->cb_err.code && rsp->status >= 300;
-    if (!stalled && (rc == CURLE_OK || flooded) && rsp->status >= 200) {
+    /* curl takes a head that breaks off for a whole one */
+    if (!stalled && (rc == CURLE_OK || flooded) && t->head_done) {
         try.wire = GL_WIRE_ANSWERED;
         try.status = rsp->status;
         c->answered_before = true;

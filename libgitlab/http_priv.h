@@ -41,7 +41,7 @@ struct gl_transfer {
     char *sudo_header;
     unsigned sends;        /* how often curl was about to send the request */
     bool resent;           /* curl wanted to send a write once more, and was not allowed to */
-    bool began;            /* the first byte of the answer's body came, or its headers ended */
+    bool head_done;        /* the answer's headers are complete */
     bool sunk;             /* something went to the sink in an earlier or in this try */
     int64_t last_byte_ms;
     uint64_t body_bytes;

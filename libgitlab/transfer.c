@@ -30,7 +30,6 @@ static size_t on_body(char *data, size_t size, size_t n, void *arg)
     struct gl_transfer *t = arg;
     struct gl_request *r = t->req;
     size_t len = size * n;
-    t->began = true;
     t->last_byte_ms = gs_mono_ms();
     t->body_bytes += len;
     bool ok = t->rsp.status >= 200 && t->rsp.status < 300;
