@@ -65,8 +65,9 @@ static void print_origin(const struct inspect *in)
     yyjson_val *ee = yyjson_obj_get(src, "enterprise");
     cli_out(cli, "made        %s by %s %s\n", safe_or(gs_json_str(m, "created_at"), "?"),
             safe_or(gs_json_str(tool, "name"), "?"), safe_or(gs_json_str(tool, "version"), ""));
-    cli_out(cli, "source      %s, GitLab %s%s\n", safe_or(gs_json_str(src, "url"), "?"),
-            safe_or(gs_json_str(src, "version"), "?"),
+    const char *url = gs_json_str(src, "url");
+    cli_out(cli, "source      %s%sGitLab %s%s\n", safe_or(url, ""), url ? ", " : "",
+            safe_or(gs_json_str(src, "version"), "of unknown version"),
             yyjson_is_true(ee) ? ", Enterprise Edition" : yyjson_is_false(ee) ? ", Community Edition" : "");
     if (tls)
         cli_out(cli, "            TLS certificate sha256 %s\n", cli_safe(tls));

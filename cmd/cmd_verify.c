@@ -15,9 +15,9 @@ static const struct cli_opt opts[] = {
 };
 static const struct cli_part parts[] = {{cli_opts_trust, offsetof(struct opts, trust)}, {0}};
 
-static double mb_per_s(const struct bundle_verify_result *v)
+static double mb_per_s(uint64_t bytes, double seconds)
 {
-    return v->seconds > 0 ? (double)v->bytes / 1e6 / v->seconds : 0;
+    return seconds > 0 ? (double)bytes / 1e6 / seconds : 0;
 }
 
 static void print_text(struct cli *cli, const char *path, const struct bundle *b, bool deep,
@@ -43,7 +43,8 @@ static void print_text(struct cli *cli, const char *path, const struct bundle *b
     cli_out(cli, "records     %s%s\n", cli_count(v->records), deep ? ", each unpacked and checked" : "");
     if (deep)
         cli_out(cli, "unpacked    %s\n", cli_bytes(v->raw_bytes));
-    cli_out(cli, "time        %s, %.0f MB/s\n", cli_span((int64_t)(v->seconds * 1000)), mb_per_s(v));
+    cli_out(cli, "time        %s, %.0f MB/s%s\n", cli_span((int64_t)(v->seconds * 1000)),
+            mb_per_s(deep ? v->raw_bytes : v->bytes, v->seconds), deep ? " unpacked" : "");
 }
 
 static int print_json(struct cli *cli, const char *path, const struct bundle *b, bool deep,
@@ -75,7 +76,11 @@ static int print_json(struct cli *cli, const char *path, const struct bundle *b,
     gs_jw_key(&w, "seconds");
     gs_jw_dbl(&w, v->seconds);
     gs_jw_key(&w, "mb_per_s");
-    gs_jw_dbl(&w, mb_per_s(v));
+    gs_jw_dbl(&w, mb_per_s(v->bytes, v->seconds));
+    if (deep) {
+        gs_jw_key(&w, "raw_mb_per_s");
+        gs_jw_dbl(&w, mb_per_s(v->raw_bytes, v->seconds));
+    }
     return cli_json_end(cli, &w);
 }
 
