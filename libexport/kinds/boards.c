@@ -35,7 +35,8 @@ struct boards {
 static const struct {
     unsigned number;
     const char *name;
-} documents[] = {{5, "group_boards"}, {6, "group_boards_ce"}};
+    bool enterprise;
+} documents[] = {{5, "group_boards", true}, {6, "group_boards_ee", true}, {10, "group_boards_ce", false}};
 
 #define LUCK_REST 4
 
@@ -393,7 +394,7 @@ static int finish(struct boards *b, struct gs_err *err)
     if (!b->rest.ok && book_fallback(c->book, g->id, "boards", "rest", "graphql", b->rest.why.text, err))
         return -1;
     if (b->graphql.ok && b->document > 0 && c->o.instance && c->o.instance->enterprise == 1 &&
-        (book_fallback(c->book, g->id, "boards", "graphql:group_boards", "graphql:group_boards_ce",
+        (book_fallback(c->book, g->id, "boards", "graphql:group_boards", documents[b->document].name,
                        "the full document was refused", err) ||
          (b->graphql.n > 0 &&
           book_lost(c->book, g->id, "boards", "board-scope-not-readable", NULL, b->graphql.n, NULL, err))))
@@ -536,10 +537,10 @@ static int start(struct cap_group *g, struct gs_err *err)
         cap_end(g);
         return -1;
     }
-    /* the first document that was not refused all the time; a Community Edition knows only the second */
+    /* the first document that was not refused all the time; a Community Edition knows only the last */
     bool enterprise = !g->cap->o.instance || g->cap->o.instance->enterprise != 0;
     while (b->document < GS_COUNT(documents) &&
-           (!cap_try(g->cap, documents[b->document].number) || (b->document == 0 && !enterprise)))
+           (!cap_try(g->cap, documents[b->document].number) || (documents[b->document].enterprise && !enterprise)))
         b->document++;
     if (b->document == GS_COUNT(documents)) {
         gs_fail(&b->graphql.why, GS_E_GRAPHQL, "refused for other groups before");
