@@ -40,6 +40,13 @@ int ledger_relation_line(int64_t group_id, const char *relation, int64_t announc
 int ledger_rule_line(const char *entry, int64_t group_id, const char *relation, const char *rule, const char *what,
                      uint64_t count, const char *detail, struct gs_buf *out, struct gs_err *err) GS_MUST_USE;
 
+/* Another way was taken than the one first tried, and why. */
+int ledger_fallback_line(int64_t group_id, const char *relation, const char *from, const char *to, const char *why,
+                         struct gs_buf *out, struct gs_err *err) GS_MUST_USE;
+/* The source changed between the first and the last look: watermarks `before` and `after`. Excuses an unequal balance. */
+int ledger_changed_line(int64_t group_id, const char *relation, const char *before, const char *after,
+                        struct gs_buf *out, struct gs_err *err) GS_MUST_USE;
+
 /*
  * Secrets that answers and exports contain (runners_token, saml_discovery_token, invite_token, hook tokens, anything named
  * like one). Is this key one? Case-insensitive; known harmless names that only look like one are listed in the code.
