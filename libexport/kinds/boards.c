@@ -36,7 +36,7 @@ static const struct {
     unsigned number;
     const char *name;
     bool enterprise;
-} documents[] = {{5, "group_boards", true}, {6, "group_boards_ee", true}, {10, "group_boards_ce", false}};
+} documents[] = {{5, "group_boards", true}, {6, "group_boards_ce", false}};
 
 #define LUCK_REST 4
 
