@@ -95,7 +95,8 @@ int gl_url_base(const char *url, char **out_base, struct gl_origin *out, struct 
     /* the text of the URL is left out here: what stands before the @ is a secret */
     if (has_part(u, CURLUPART_USER) || has_part(u, CURLUPART_PASSWORD))
         return gs_fail(err, GS_E_URL, "the URL holds a user name or password");
-    if (strstr(url, ":///")) /* libcurl would take the path for the host */
+    const char *colon = strchr(url, ':'); /* libcurl puts up with one slash, and with three */
+    if (!colon || strncmp(colon, "://", 3) != 0 || colon[3] == '/')
         return gs_fail(err, GS_E_URL, "'%.200s' has no host", url);
     if (strpbrk(url, "?#"))
         return gs_fail(err, GS_E_URL, "'%.200s' has a query or fragment", url);

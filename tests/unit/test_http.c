@@ -46,7 +46,7 @@ static void test_base_refused(void **state)
 {
     static const char *const urls[] = {"", "gitlab.example.com", "ftp://h", "file:///etc", "https://", "https://u@h", "https://u:p@h",
                                        "https://:p@h", "https://h?x", "https://h/#f", "https://h/?a=b", "https://h h", "https://h\n",
-                                       "https://h:0", "https://h:99999", "javascript:alert(1)", "https:///x"};
+                                       "https://h:0", "https://h:99999", "javascript:alert(1)", "https:///x", "https:/h"};
     for (size_t i = 0; i < GS_COUNT(urls); i++) {
         struct gs_err err = {0};
         struct gl_origin o;
