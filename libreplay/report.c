@@ -100,6 +100,19 @@ int report_total(struct state *s, struct report_total *out, struct gs_err *err)
                : 0;
 }
 
+static int count_sent(void *cookie, sqlite3_stmt *st, struct gs_err *err)
+{
+    (void)err;
+    *(uint64_t *)cookie = u64(st, 0);
+    return 0;
+}
+
+int report_sent(struct state *s, uint64_t *out, struct gs_err *err)
+{
+    *out = 0;
+    return query(s, "SELECT count(*) FROM op WHERE state = 1", 0, count_sent, out, err);
+}
+
 /* ---- relations ---- */
 
 #define MAX_RELATIONS 64
@@ -327,4 +340,36 @@ int report_nobody(struct state *s, int (*row)(void *cookie, const struct user_ro
 {
     struct nobody x = {.row = row, .cookie = cookie};
     return query(s, "SELECT src_id, username, public_email, how FROM user WHERE target_id = 0 ORDER BY how, username", 0, one_nobody, &x, err);
+}
+
+/* ---- rows of the plan ---- */
+
+struct rows {
+    int (*row)(void *cookie, const struct report_row *r, struct gs_err *err);
+    void *cookie;
+    bool loss;
+};
+
+static int one_row(void *cookie, sqlite3_stmt *st, struct gs_err *err)
+{
+    struct rows *x = cookie;
+    struct report_row r = {.loss = x->loss, .group = text(st, 0), .target_group = text(st, 1), .relation = text(st, 2), .key = text(st, 3),
+                           .what = text(st, 4), .count = u64(st, 5), .detail = text(st, 6)};
+    if (!x->loss) {
+        const struct kind *k = r.what ? kind_find(r.what) : NULL;
+        r.relation = k ? k->relation : r.what;
+    }
+    return x->row(x->cookie, &r, err);
+}
+
+int report_rows(struct state *s, int (*row)(void *cookie, const struct report_row *r, struct gs_err *err), void *cookie,
+                struct gs_err *err)
+{
+    struct rows x = {.row = row, .cookie = cookie};
+    if (query(s, "SELECT g.src_path, g.dst_path, NULL, o.key, o.kind, 1, NULL FROM op o LEFT JOIN grp g ON g.id = o.grp ORDER BY o.id", 0,
+              one_row, &x, err))
+        return -1;
+    x.loss = true;
+    return query(s, "SELECT g.src_path, g.dst_path, l.relation, l.key, l.code, l.count, l.detail FROM loss l LEFT JOIN grp g ON g.id = l.grp"
+                    " ORDER BY l.id", 0, one_row, &x, err);
 }

@@ -46,6 +46,8 @@ struct report_total {
 };
 
 int report_total(struct state *s, struct report_total *out, struct gs_err *err) GS_MUST_USE;
+/* Ops that were begun and have not ended. */
+int report_sent(struct state *s, uint64_t *out, struct gs_err *err) GS_MUST_USE;
 /* In the order of loading. `grp` 0: all groups. */
 int report_relations(struct state *s, int64_t grp, int (*row)(void *cookie, const struct report_relation *r, struct gs_err *err),
                      void *cookie, struct gs_err *err) GS_MUST_USE;
@@ -61,6 +63,15 @@ int report_groups(struct state *s, int (*row)(void *cookie, const struct report_
 /* Users of the bundle that are nobody on the target, by reason. */
 int report_nobody(struct state *s, int (*row)(void *cookie, const struct user_row *u, struct gs_err *err), void *cookie,
                   struct gs_err *err) GS_MUST_USE;
+/* Everything that a plan holds, row by row: what is to be done, then what is lost. */
+struct report_row {
+    bool loss;
+    const char *group, *target_group, *relation, *key, *detail;
+    const char *what;      /* kind of the op, or code of the loss */
+    uint64_t count;
+};
+int report_rows(struct state *s, int (*row)(void *cookie, const struct report_row *r, struct gs_err *err), void *cookie,
+                struct gs_err *err) GS_MUST_USE;
 /* A number out of the facts; 0 when absent. */
 int report_fact(struct state *s, const char *key, int64_t *out, struct gs_err *err) GS_MUST_USE;
 

@@ -1,0 +1,110 @@
+/* replay plan: says everything that a load would do, and writes nothing to the target. */
+#include "cmd/replay/session.h"
+#include "cmd/replay/show.h"
+#include "cmd/replay/verbs.h"
+#include "libcommon/clock.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+struct opts {
+    struct cli_remote r;
+    struct cli_trust trust;
+    struct session_args args;
+    bool csv;
+};
+
+static const struct cli_opt opts[] = {
+    {.name = "csv", .type = CLI_FLAG, .offset = offsetof(struct opts, csv), .help = "one line per thing to do and per loss, as CSV"},
+    {0},
+};
+static const struct cli_part parts[] = {{cli_opts_remote, 0},
+                                        {cli_opts_trust, offsetof(struct opts, trust)},
+                                        {session_opts, offsetof(struct opts, args)},
+                                        {0}};
+
+/* A state file of an earlier plan, with which nothing was done yet, makes room for the new one. */
+static int make_room(struct session *s, struct gs_err *err)
+{
+    struct report_total t;
+    if (access(s->state_path, F_OK) != 0)
+        return 0;
+    if (state_open(s->state_path, STATE_WRITE, &s->state, err) || report_total(s->state, &t, err))
+        return -1;
+    uint64_t sent;
+    if (report_sent(s->state, &sent, err))
+        return -1;
+    if (sent || t.done || t.failed || t.skipped)
+        return gs_fail(err, GS_E_EXISTS, "state file '%s' belongs to a load that has begun: go on with 'apply', or name another with --state",
+                       s->state_path);
+    session_forget(s);
+    return 0;
+}
+
+static int print(struct cli *cli, const struct opts *o, struct session *s, int64_t round_ms, struct gs_err *err)
+{
+    struct show_opts so = {.plan = true, .jobs = o->r.jobs, .round_ms = round_ms};
+    if (o->csv)
+        return show_plan_csv(cli, s->state, err);
+    if (o->r.c.json) {
+        struct gs_jw w;
+        gs_autobuf buf;
+        gs_buf_init(&buf, (size_t)1 << 30);
+        cli_json_begin(&w, &buf, "plan", err);
+        return show_json(&w, s->state, &so, err) ? -1 : cli_json_end(cli, &w);
+    }
+    if (show_plan(cli, s->state, &so, err))
+        return -1;
+    cli_out(cli, "\nnothing was written to the target. To load:\n  %s apply %s --trust %s --url %s --state %s\n", cli->tool,
+            cli_safe(s->bundle_path), o->trust.trust.n ? cli_safe(o->trust.trust.v[0]) : "PUB", cli_safe(o->r.url), cli_safe(s->state_path));
+    return 0;
+}
+
+static int run(struct cli *cli, void *optv, int argc, char **argv)
+{
+    const struct opts *o = optv;
+    struct gs_err err = {0};
+    struct session s;
+    (void)argc;
+    if (o->csv && o->r.c.json)
+        return cli_usage(cli, "--csv and --json exclude each other");
+    int rc = session_open(&s, cli, &o->r, &o->trust, &o->args, argv[0], true, &err);
+    int64_t round_ms = 0;
+    if (!rc) {
+        struct gl_stats before, after;
+        int64_t begun = gs_mono_ms();
+        gl_client_stats(s.client, &before);
+        rc = make_room(&s, &err) || session_state(&s, s.state_path, &err) || session_plan(&s, &err);
+        if (!rc) {
+            gl_client_stats(s.client, &after);
+            uint64_t n = after.requests - before.requests;
+            round_ms = n ? (gs_mono_ms() - begun) / (int64_t)n : 0;
+            rc = print(cli, o, &s, round_ms, &err);
+        }
+    }
+    int code = rc ? cli_error(cli, &err) : 0;
+    session_close(&s);
+    return code;
+}
+
+const struct cli_verb replay_verb_plan = {
+    .name = "plan",
+    .args = "FILE",
+    .min_args = 1,
+    .max_args = 1,
+    .summary = "Say what a load of a bundle would do, and what it would lose",
+    .text = "Reads the bundle and asks the target, and writes nothing there. The plan shows where each group goes, how many\n"
+            "records of each kind will be loaded, who of the people in the bundle is whom on the target, what cannot be as\n"
+            "it was at the source, and how many requests the load takes. It is kept in the state file, with which\n"
+            "'%s apply' goes on.\n"
+            "\n"
+            "People are matched by their public email, which must be a confirmed address of an active user of the target,\n"
+            "unless the user map says otherwise. A line of the map with an empty target leaves that person out.\n"
+            "\n"
+            "The exit code is 30 when a group exists on the target already (see --rename, --into and --on-existing).",
+    .opts = opts,
+    .more = parts,
+    .opts_size = sizeof(struct opts),
+    .run = run,
+};

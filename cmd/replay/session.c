@@ -1,0 +1,187 @@
+#include "cmd/replay/session.h"
+
+#include "libreplay/report.h"
+
+#include <limits.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+const struct cli_opt session_opts[] = {
+    {.name = "into", .type = CLI_STR, .offset = offsetof(struct session_args, into), .arg = "GROUP",
+     .help = "full path of the target's group to load into; otherwise the tree becomes a top-level group"},
+    {.name = "rename", .type = CLI_LIST, .offset = offsetof(struct session_args, rename), .arg = "OLD=NEW",
+     .help = "another path segment (NEW, or NEW:Name) for the group whose full path at the source is OLD"},
+    {.name = "on-existing", .type = CLI_CHOICE, .offset = offsetof(struct session_args, on_existing), .arg = "WHAT",
+     .choices = "fail|merge", .help = "when a group is there already: stop, or load into it and overwrite nothing"},
+    {.name = "user-map", .type = CLI_STR, .offset = offsetof(struct session_args, user_map), .arg = "FILE.csv",
+     .help = "who is who: columns source_username (or source_id, source_email) and target_username (or target_id)"},
+    {.name = "state", .type = CLI_STR, .offset = offsetof(struct session_args, state), .arg = "FILE",
+     .help = "the state file of this load (FILE.state beside the bundle)"},
+    {.name = "keep-owner", .type = CLI_FLAG, .offset = offsetof(struct session_args, keep_owner),
+     .help = "leave the token's user Owner of the groups that he creates"},
+    {.name = "max-fillers", .type = CLI_UINT, .offset = offsetof(struct session_args, max_fillers), .arg = "N", .min = 1,
+     .max = 1000000, .hidden = true, .help = "how many numbers of deleted milestones may be filled in one gap (1000)"},
+    {0},
+};
+
+/* NAME.gsnap -> NAME.state, anything else -> ANYTHING.state */
+static char *default_state(const char *bundle)
+{
+    size_t len = strlen(bundle);
+    if (len > 6 && strcmp(bundle + len - 6, ".gsnap") == 0)
+        len -= 6;
+    return gs_asprintf("%.*s.state", (int)len, bundle);
+}
+
+static int keep(char **to, char *s, struct gs_err *err)
+{
+    *to = s;
+    return s ? 0 : gs_fail(err, GS_E_NOMEM, "out of memory");
+}
+
+/* Bundle and URL out of a state file that is there; what is not in it stays NULL. */
+static int ask_state(struct session *s, bool need_bundle, bool need_url, struct gs_err *err)
+{
+    GS_AUTO(state) st = NULL;
+    if (!s->state_path || access(s->state_path, F_OK) != 0) {
+        if (need_bundle)
+            return gs_fail(err, GS_E_NOT_FOUND, "state file '%s'", s->state_path ? s->state_path : "");
+        return 0;
+    }
+    if (state_open(s->state_path, STATE_READ, &st, err))
+        return -1;
+    if (need_bundle && state_meta_get(st, "bundle_path", &s->bundle_path, err))
+        return -1;
+    if (need_url && state_meta_get(st, "target_url", &s->url, err))
+        return -1;
+    return 0;
+}
+
+int session_open(struct session *s, struct cli *cli, const struct cli_remote *r, const struct cli_trust *trust,
+                 const struct session_args *args, const char *file, bool read_only, struct gs_err *err)
+{
+    *s = (struct session){.cli = cli, .args = args};
+    if (!file && !args->state)
+        return gs_fail(err, GS_E_USAGE, "name the bundle, or its state file with --state");
+    if (keep(&s->state_path, args->state ? strdup(args->state) : default_state(file), err) ||
+        ask_state(s, !file, !r->url, err))
+        return -1;
+    if (file && keep(&s->bundle_path, strdup(file), err))
+        return -1;
+    if (!s->bundle_path)
+        return gs_fail(err, GS_E_USAGE, "state file '%s' does not say which bundle it is about: name it", s->state_path);
+    struct cli_remote remote = *r;
+    if (!remote.url)
+        remote.url = s->url;
+    if (!remote.url)
+        return gs_fail(err, GS_E_USAGE, "--url URL is needed");
+    cli_progress(cli, "opening %s ...", cli_safe(s->bundle_path));
+    int rc = cli_trust_load(trust, true, &s->trust, err) || cli_bundle_open(trust, &s->trust, s->bundle_path, &s->bundle, err);
+    cli_progress_end(cli);
+    if (rc)
+        return -1;
+    char real[PATH_MAX];
+    if (realpath(s->bundle_path, real)) {
+        free(s->bundle_path);
+        if (keep(&s->bundle_path, strdup(real), err))
+            return -1;
+    }
+    return cli_client(cli, &remote, true, &s->client, err) || gl_instance_probe(s->client, read_only, &s->target, err) ? -1 : 0;
+}
+
+static void plan_options(const struct session *s, struct plan_opts *o)
+{
+    const struct session_args *a = s->args;
+    *o = (struct plan_opts){.into = a->into, .rename = a->rename.v, .n_rename = a->rename.n, .user_map = a->user_map,
+                            .load = {.merge = a->on_existing == 1, .keep_owner = a->keep_owner, .max_fillers = a->max_fillers},
+                            .log = &s->cli->log};
+}
+
+/* Were options given that belong to a plan? One that goes on need not repeat them. */
+static bool any_option(const struct session_args *a)
+{
+    return a->into || a->user_map || a->rename.n || a->on_existing || a->keep_owner || a->max_fillers;
+}
+
+int session_state(struct session *s, const char *path, struct gs_err *err)
+{
+    if (access(path, F_OK) != 0)
+        return state_open(path, STATE_CREATE, &s->state, err);
+    if (state_open(path, STATE_WRITE, &s->state, err))
+        return -1;
+    /* one that was cut off while the plan was being made is begun anew */
+    gs_autofree char *digest = NULL;
+    if (state_meta_get(s->state, "bundle_digest", &digest, err))
+        return -1;
+    s->planned = digest != NULL;
+    if (!s->planned)
+        return 0;
+    struct plan_opts o;
+    plan_options(s, &o);
+    return plan_check(s->state, s->bundle, gl_client_url(s->client), any_option(s->args) ? &o : NULL, err);
+}
+
+static void on_progress(void *cookie, const char *what, uint64_t n)
+{
+    cli_progress(cookie, "%s: %s", what, cli_count(n));
+}
+
+int session_plan(struct session *s, struct gs_err *err)
+{
+    struct plan_opts o;
+    plan_options(s, &o);
+    o.progress = on_progress;
+    o.cookie = s->cli;
+    int rc = plan_make(s->state, s->bundle, s->client, &s->target, &o, err);
+    cli_progress_end(s->cli);
+    if (!rc)
+        rc = state_meta_set(s->state, "bundle_path", s->bundle_path, err);
+    if (rc)
+        session_forget(s);
+    return rc;
+}
+
+int session_load_opts(struct session *s, struct load_opts *out, struct gs_err *err)
+{
+    gs_autofree char *text = NULL;
+    GS_AUTO(yyjson_doc) doc = NULL;
+    int64_t fillers = 0;
+    *out = (struct load_opts){0};
+    if (state_meta_get(s->state, "options", &text, err))
+        return -1;
+    if (!text || gs_json_parse(text, strlen(text), NULL, &doc, err))
+        return text ? -1 : gs_fail(err, GS_E_STATE_DAMAGED, "state file '%s' does not say how it was planned", state_path(s->state));
+    yyjson_val *o = yyjson_doc_get_root(doc);
+    out->merge = gs_json_true(o, "merge");
+    out->keep_owner = gs_json_true(o, "keep_owner");
+    if (gs_json_i64(o, "max_fillers", &fillers) && fillers > 0)
+        out->max_fillers = (unsigned)fillers;
+    return 0;
+}
+
+void session_forget(struct session *s)
+{
+    if (!s->state)
+        return;
+    static const char *const parts[] = {"", "-wal", "-shm"};
+    gs_autofree char *path = strdup(state_path(s->state));
+    state_close(s->state);
+    s->state = NULL;
+    for (size_t i = 0; path && i < GS_COUNT(parts); i++) {
+        gs_autofree char *one = gs_asprintf("%s%s", path, parts[i]);
+        GS_IGNORE(one && unlink(one), "it may not be there");
+    }
+}
+
+void session_close(struct session *s)
+{
+    state_close(s->state);
+    gl_client_free(s->client);
+    bundle_close(s->bundle);
+    sign_trust_release(&s->trust);
+    free(s->bundle_path);
+    free(s->state_path);
+    free(s->url);
+    *s = (struct session){0};
+}

@@ -1,0 +1,50 @@
+/*
+ * session: what plan and apply have in common: bundle, target, state file, and the options that decide what is done.
+ *
+ * session_open() -> session_state() -> session_plan() when the state holds no plan yet -> session_close(), in any case.
+ */
+#ifndef REPLAY_SESSION_H
+#define REPLAY_SESSION_H
+
+#include "cmd/cli.h"
+#include "libreplay/plan.h"
+#include "libreplay/state.h"
+
+struct session_args {
+    const char *into, *user_map, *state;
+    struct cli_list rename;
+    int on_existing; /* 0 fail, 1 merge */
+    bool keep_owner;
+    unsigned max_fillers;
+};
+extern const struct cli_opt session_opts[];
+
+struct session {
+    struct cli *cli;
+    const struct session_args *args;
+    struct sign_trust trust;
+    struct bundle *bundle;
+    struct gl_client *client;
+    struct gl_instance target;
+    struct state *state;
+    char *bundle_path, *state_path, *url; /* bundle_path: absolute */
+    bool planned;                         /* the state held a plan when it was opened */
+};
+
+/*
+ * Finds out which bundle, state file and URL are meant: `file` may be NULL when --state names a file that knows. Then opens
+ * the bundle and asks the target what it is.
+ */
+int session_open(struct session *s, struct cli *cli, const struct cli_remote *r, const struct cli_trust *trust,
+                 const struct session_args *args, const char *file, bool read_only, struct gs_err *err) GS_MUST_USE;
+/* Opens the state file for writing, or makes it. A plan that it holds is compared with bundle, target and options. */
+int session_state(struct session *s, const char *path, struct gs_err *err) GS_MUST_USE;
+/* Makes the plan; a state file that is then of no use is removed again. */
+int session_plan(struct session *s, struct gs_err *err) GS_MUST_USE;
+/* What the plan was made with, out of the state: what the engine must do the same way. */
+int session_load_opts(struct session *s, struct load_opts *out, struct gs_err *err) GS_MUST_USE;
+/* Closes the state and removes the file with all that belongs to it. */
+void session_forget(struct session *s);
+void session_close(struct session *s);
+
+#endif

@@ -1,0 +1,365 @@
+#include "cmd/replay/show.h"
+
+#include <stdio.h>
+#include <string.h>
+
+struct ctx {
+    struct cli *cli;
+    struct gs_jw *w;
+    struct gs_buf *line;
+    unsigned n, width;
+    const struct show_opts *o;
+};
+
+static int fact(struct cli *cli, struct state *s, const char *name, const char *key, struct gs_err *err)
+{
+    gs_autofree char *v = NULL;
+    if (state_meta_get(s, key, &v, err))
+        return -1;
+    if (v)
+        cli_out(cli, "%-11s %s\n", name, cli_safe(v));
+    return 0;
+}
+
+/* ---- relations ---- */
+
+static int relation_text(void *cookie, const struct report_relation *r, struct gs_err *err)
+{
+    struct ctx *x = cookie;
+    (void)err;
+    if (x->n++ == 0)
+        cli_out(x->cli, "\n%-20s %10s %10s %10s %10s %10s %10s%s\n", "relation", "in bundle", "loaded", "there", "lost", "failed",
+                "skipped", x->o->plan ? "" : "       open");
+    cli_out(x->cli, "%-20s %10s %10s %10s %10s %10s %10s", strcmp(r->relation, "self") == 0 ? "groups" : r->relation,
+            cli_count(r->in_bundle), cli_count(r->loaded), cli_count(r->there), cli_count(r->lost), cli_count(r->failed), cli_count(r->skipped));
+    if (!x->o->plan)
+        cli_out(x->cli, " %10s", cli_count(r->open));
+    cli_out(x->cli, "\n");
+    return 0;
+}
+
+static int relation_plan_text(void *cookie, const struct report_relation *r, struct gs_err *err)
+{
+    struct ctx *x = cookie;
+    (void)err;
+    if (x->n++ == 0)
+        cli_out(x->cli, "\n%-20s %12s %12s %12s\n", "relation", "in bundle", "to do", "left out");
+    cli_out(x->cli, "%-20s %12s %12s %12s\n", strcmp(r->relation, "self") == 0 ? "groups" : r->relation, cli_count(r->in_bundle),
+            cli_count(r->open), cli_count(r->lost));
+    return 0;
+}
+
+static int relation_json(void *cookie, const struct report_relation *r, struct gs_err *err)
+{
+    struct gs_jw *w = ((struct ctx *)cookie)->w;
+    (void)err;
+    gs_jw_obj(w);
+    gs_jw_kstr(w, "relation", r->relation);
+    gs_jw_ki64(w, "in_bundle", (int64_t)r->in_bundle);
+    gs_jw_ki64(w, "loaded", (int64_t)r->loaded);
+    gs_jw_ki64(w, "there", (int64_t)r->there);
+    gs_jw_ki64(w, "lost", (int64_t)r->lost);
+    gs_jw_ki64(w, "failed", (int64_t)r->failed);
+    gs_jw_ki64(w, "skipped", (int64_t)r->skipped);
+    gs_jw_ki64(w, "open", (int64_t)r->open);
+    gs_jw_ki64(w, "found", (int64_t)r->found);
+    gs_jw_end(w);
+    return 0;
+}
+
+/* ---- losses ---- */
+
+static int loss_text(void *cookie, const struct report_loss *l, struct gs_err *err)
+{
+    struct ctx *x = cookie;
+    (void)err;
+    if (x->n++ == 0)
+        cli_out(x->cli, "\nnot as at the source:\n");
+    cli_out(x->cli, "  %8s  %s%s%s [%s]\n", cli_count(l->count), strcmp(l->relation, "self") == 0 ? "groups" : cli_safe(l->relation), ": ",
+            l->text, l->code);
+    if (l->detail)
+        cli_out(x->cli, "            e.g. %s\n", cli_safe(l->detail));
+    return 0;
+}
+
+static int loss_json(void *cookie, const struct report_loss *l, struct gs_err *err)
+{
+    struct gs_jw *w = ((struct ctx *)cookie)->w;
+    (void)err;
+    gs_jw_obj(w);
+    gs_jw_kstr(w, "code", l->code);
+    gs_jw_kstr(w, "relation", l->relation);
+    gs_jw_ki64(w, "count", (int64_t)l->count);
+    gs_jw_ki64(w, "groups", (int64_t)l->groups);
+    gs_jw_kbool(w, "whole_record", l->whole);
+    gs_jw_kstr(w, "text", l->text);
+    gs_jw_kstr(w, "example", l->detail);
+    gs_jw_end(w);
+    return 0;
+}
+
+/* ---- groups ---- */
+
+#define TREE_LINES 40
+
+static int tree_text(void *cookie, const struct report_group *g, struct gs_err *err)
+{
+    struct ctx *x = cookie;
+    (void)err;
+    if (x->n++ < TREE_LINES || x->o->groups)
+        cli_out(x->cli, "  %*s%s -> %s  (%s, %s%s)\n", 2 * g->grp.depth, "", cli_safe(g->grp.src_path), cli_safe(g->grp.dst_path),
+                cli_safe(g->grp.name), g->grp.visibility, g->grp.existed ? ", there already" : "");
+    return 0;
+}
+
+static int group_text(void *cookie, const struct report_group *g, struct gs_err *err)
+{
+    struct ctx *x = cookie;
+    (void)err;
+    if (x->n++ == 0)
+        cli_out(x->cli, "\n");
+    if (x->n > TREE_LINES && !x->o->groups)
+        return 0;
+    cli_out(x->cli, "%s  %s", cli_safe(g->grp.src_path), g->grp.web_url && *g->grp.web_url ? cli_safe(g->grp.web_url) :
+            g->grp.target_id ? cli_safe(g->grp.dst_path) : "not loaded");
+    if (x->o->groups)
+        cli_out(x->cli, "  %s of %s done", cli_count(g->done), cli_count(g->ops));
+    if (g->failed || g->skipped)
+        cli_out(x->cli, "  %s failed, %s skipped", cli_count(g->failed), cli_count(g->skipped));
+    cli_out(x->cli, "\n");
+    return 0;
+}
+
+static int group_json(void *cookie, const struct report_group *g, struct gs_err *err)
+{
+    struct gs_jw *w = ((struct ctx *)cookie)->w;
+    (void)err;
+    gs_jw_obj(w);
+    gs_jw_ki64(w, "source_id", g->grp.id);
+    gs_jw_kstr(w, "source_path", g->grp.src_path);
+    gs_jw_kstr(w, "target_path", g->grp.dst_path);
+    gs_jw_kstr(w, "name", g->grp.name);
+    gs_jw_kstr(w, "visibility", g->grp.visibility);
+    gs_jw_kbool(w, "existed", g->grp.existed);
+    gs_jw_key(w, "target_id");
+    if (g->grp.target_id)
+        gs_jw_i64(w, g->grp.target_id);
+    else
+        gs_jw_null(w);
+    gs_jw_kstr(w, "web_url", g->grp.web_url && *g->grp.web_url ? g->grp.web_url : NULL);
+    gs_jw_ki64(w, "ops", (int64_t)g->ops);
+    gs_jw_ki64(w, "done", (int64_t)g->done);
+    gs_jw_ki64(w, "failed", (int64_t)g->failed);
+    gs_jw_ki64(w, "skipped", (int64_t)g->skipped);
+    gs_jw_end(w);
+    return 0;
+}
+
+/* ---- people ---- */
+
+static const char *why_text(const char *how)
+{
+    static const struct { const char *how, *text; } words[] = {
+        {"none:no-public-email", "no public email at the source"},
+        {"none:not-found", "nobody there has the address"},
+        {"none:not-confirmed", "the address is not confirmed there"},
+        {"none:blocked", "blocked there"},
+        {"none:csv", "left out by the user map"},
+    };
+    for (size_t i = 0; i < GS_COUNT(words); i++)
+        if (strcmp(words[i].how, how ? how : "") == 0)
+            return words[i].text;
+    return how ? how : "";
+}
+
+static int nobody_text(void *cookie, const struct user_row *u, struct gs_err *err)
+{
+    struct ctx *x = cookie;
+    (void)err;
+    if (x->n++ < 20)
+        cli_out(x->cli, "  %s: %s\n", cli_safe(u->username && *u->username ? u->username : "?"), why_text(u->how));
+    return 0;
+}
+
+static int nobody_json(void *cookie, const struct user_row *u, struct gs_err *err)
+{
+    struct gs_jw *w = ((struct ctx *)cookie)->w;
+    (void)err;
+    gs_jw_obj(w);
+    gs_jw_ki64(w, "source_id", u->src_id);
+    gs_jw_kstr(w, "username", u->username);
+    gs_jw_kstr(w, "why", u->how && strncmp(u->how, "none:", 5) == 0 ? u->how + 5 : u->how);
+    gs_jw_end(w);
+    return 0;
+}
+
+static int people_text(struct cli *cli, struct state *s, const struct report_total *t, struct gs_err *err)
+{
+    struct ctx x = {.cli = cli};
+    gs_autofree char *unused = NULL;
+    cli_out(cli, "\npeople      %s: %s by public email, %s by the user map, %s are nobody there\n", cli_count(t->people), cli_count(t->by_email),
+            cli_count(t->by_csv), cli_count(t->nobody));
+    if (t->nobody && report_nobody(s, nobody_text, &x, err))
+        return -1;
+    if (x.n > 20)
+        cli_out(cli, "  ... and %s more (--json names all)\n", cli_count(x.n - 20));
+    if (state_meta_get(s, "user_map_unused", &unused, err))
+        return -1;
+    if (unused)
+        cli_warn(cli, "lines of the user map that mean nobody of this bundle: %s", unused);
+    return 0;
+}
+
+/* ---- the whole ---- */
+
+int show_plan(struct cli *cli, struct state *s, const struct show_opts *o, struct gs_err *err)
+{
+    struct report_total t;
+    struct show_opts as_plan = *o;
+    as_plan.plan = true;
+    struct ctx x = {.cli = cli, .o = &as_plan};
+    int64_t requests;
+    if (report_total(s, &t, err) || report_fact(s, "requests", &requests, err) || fact(cli, s, "bundle", "bundle_path", err) ||
+        fact(cli, s, "set", "set_id", err) || fact(cli, s, "target", "target_url", err) || fact(cli, s, "version", "target_version", err) ||
+        fact(cli, s, "as user", "target_user", err))
+        return -1;
+    cli_out(cli, "groups      %s\n", cli_count(t.groups));
+    if (report_groups(s, tree_text, &x, err))
+        return -1;
+    if (x.n > TREE_LINES && !o->groups)
+        cli_out(cli, "  ... and %s more\n", cli_count(x.n - TREE_LINES));
+    x.n = 0;
+    if (report_relations(s, 0, relation_plan_text, &x, err) || people_text(cli, s, &t, err))
+        return -1;
+    x.n = 0;
+    if (report_losses(s, loss_text, &x, err))
+        return -1;
+    unsigned jobs = o->jobs ? o->jobs : 8;
+    cli_out(cli, "\nrequests    about %s", cli_count((uint64_t)requests));
+    if (o->round_ms > 0)
+        cli_out(cli, ", at least %s with %u at once", cli_span(requests * o->round_ms / jobs), jobs);
+    cli_out(cli, "\nstate       %s\n", cli_safe(state_path(s)));
+    return 0;
+}
+
+int show_result(struct cli *cli, struct state *s, const struct show_opts *o, struct gs_err *err)
+{
+    struct ctx x = {.cli = cli, .o = o};
+    if (report_relations(s, 0, relation_text, &x, err))
+        return -1;
+    x.n = 0;
+    if (report_losses(s, loss_text, &x, err))
+        return -1;
+    x.n = 0;
+    if (report_groups(s, group_text, &x, err))
+        return -1;
+    if (x.n > TREE_LINES && !o->groups)
+        cli_out(cli, "... and %s more groups (--groups)\n", cli_count(x.n - TREE_LINES));
+    return 0;
+}
+
+static int json_fact(struct gs_jw *w, struct state *s, const char *name, const char *key, struct gs_err *err)
+{
+    gs_autofree char *v = NULL;
+    if (state_meta_get(s, key, &v, err))
+        return -1;
+    gs_jw_kstr(w, name, v);
+    return 0;
+}
+
+int show_json(struct gs_jw *w, struct state *s, const struct show_opts *o, struct gs_err *err)
+{
+    struct report_total t;
+    struct ctx x = {.w = w, .o = o};
+    int64_t requests;
+    if (report_total(s, &t, err) || report_fact(s, "requests", &requests, err))
+        return -1;
+    gs_jw_kstr(w, "state", state_path(s));
+    if (json_fact(w, s, "bundle", "bundle_path", err) || json_fact(w, s, "bundle_digest", "bundle_digest", err) ||
+        json_fact(w, s, "set_id", "set_id", err) || json_fact(w, s, "target_url", "target_url", err) ||
+        json_fact(w, s, "target_version", "target_version", err) || json_fact(w, s, "target_user", "target_user", err))
+        return -1;
+    gs_jw_ki64(w, "requests", requests);
+    gs_jw_key(w, "ops");
+    gs_jw_obj(w);
+    gs_jw_ki64(w, "all", (int64_t)t.ops);
+    gs_jw_ki64(w, "done", (int64_t)t.done);
+    gs_jw_ki64(w, "there", (int64_t)t.adopted);
+    gs_jw_ki64(w, "found", (int64_t)t.found);
+    gs_jw_ki64(w, "lost", (int64_t)t.lost);
+    gs_jw_ki64(w, "failed", (int64_t)t.failed);
+    gs_jw_ki64(w, "skipped", (int64_t)t.because_failed);
+    gs_jw_ki64(w, "open", (int64_t)t.open);
+    gs_jw_ki64(w, "writes", (int64_t)t.tries);
+    gs_jw_end(w);
+    gs_jw_key(w, "relations");
+    gs_jw_arr(w);
+    if (report_relations(s, 0, relation_json, &x, err))
+        return -1;
+    gs_jw_end(w);
+    gs_jw_key(w, "people");
+    gs_jw_obj(w);
+    gs_jw_ki64(w, "all", (int64_t)t.people);
+    gs_jw_ki64(w, "by_email", (int64_t)t.by_email);
+    gs_jw_ki64(w, "by_map", (int64_t)t.by_csv);
+    gs_jw_ki64(w, "nobody", (int64_t)t.nobody);
+    gs_jw_key(w, "missing");
+    gs_jw_arr(w);
+    if (report_nobody(s, nobody_json, &x, err))
+        return -1;
+    gs_jw_end(w);
+    gs_jw_end(w);
+    gs_jw_key(w, "losses");
+    gs_jw_arr(w);
+    if (report_losses(s, loss_json, &x, err))
+        return -1;
+    gs_jw_end(w);
+    gs_jw_key(w, "groups");
+    gs_jw_arr(w);
+    if (report_groups(s, group_json, &x, err))
+        return -1;
+    gs_jw_end(w);
+    return 0;
+}
+
+/* ---- CSV ---- */
+
+int show_csv(struct gs_buf *line, const char *field, struct gs_err *err)
+{
+    if (line->len && gs_buf_addc(line, ',', err))
+        return -1;
+    if (!field)
+        return 0;
+    if (!strpbrk(field, ",\"\r\n") && *field)
+        return gs_buf_addstr(line, field, err);
+    if (gs_buf_addc(line, '"', err))
+        return -1;
+    for (; *field; field++)
+        if ((*field == '"' && gs_buf_addc(line, '"', err)) || gs_buf_addc(line, *field, err))
+            return -1;
+    return gs_buf_addc(line, '"', err);
+}
+
+static int csv_row(void *cookie, const struct report_row *r, struct gs_err *err)
+{
+    struct ctx *x = cookie;
+    char count[24];
+    snprintf(count, sizeof(count), "%llu", (unsigned long long)r->count);
+    gs_buf_reset(x->line);
+    if (show_csv(x->line, r->loss ? "loss" : "do", err) || show_csv(x->line, r->group ? r->group : "", err) ||
+        show_csv(x->line, r->target_group ? r->target_group : "", err) || show_csv(x->line, r->relation, err) ||
+        show_csv(x->line, r->key ? r->key : "", err) || show_csv(x->line, r->what, err) || show_csv(x->line, count, err) ||
+        show_csv(x->line, r->detail ? r->detail : "", err) || gs_buf_addc(x->line, '\n', err))
+        return -1;
+    cli_out_buf(x->cli, x->line);
+    return 0;
+}
+
+int show_plan_csv(struct cli *cli, struct state *s, struct gs_err *err)
+{
+    gs_autobuf line;
+    gs_buf_init(&line, (size_t)64 << 20);
+    struct ctx x = {.cli = cli, .line = &line};
+    cli_out(cli, "row,group,target_group,relation,key,what,count,detail\n");
+    return report_rows(s, csv_row, &x, err);
+}

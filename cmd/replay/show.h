@@ -1,0 +1,28 @@
+/*
+ * show: what a state file says, for people and as JSON. Used by plan, apply and status.
+ */
+#ifndef REPLAY_SHOW_H
+#define REPLAY_SHOW_H
+
+#include "cmd/cli.h"
+#include "libreplay/report.h"
+
+struct show_opts {
+    bool groups;       /* a line per group */
+    bool plan;         /* before the load: what will be done */
+    unsigned jobs;     /* for the least time; 0: 8 */
+    int64_t round_ms;  /* measured time of a request; 0: not known */
+};
+
+/* Source, target, tree, counts, people, losses, and what comes next. */
+int show_plan(struct cli *cli, struct state *s, const struct show_opts *o, struct gs_err *err) GS_MUST_USE;
+/* The table per relation, the losses, the groups with their URLs. */
+int show_result(struct cli *cli, struct state *s, const struct show_opts *o, struct gs_err *err) GS_MUST_USE;
+/* The same as members of an object that is open in `w`. */
+int show_json(struct gs_jw *w, struct state *s, const struct show_opts *o, struct gs_err *err) GS_MUST_USE;
+/* One line per thing to do and per loss. */
+int show_plan_csv(struct cli *cli, struct state *s, struct gs_err *err) GS_MUST_USE;
+/* One field of CSV, quoted where needed, behind a comma unless it is the first. */
+int show_csv(struct gs_buf *line, const char *field, struct gs_err *err) GS_MUST_USE;
+
+#endif
