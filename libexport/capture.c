@@ -61,6 +61,12 @@ bool cap_denied(const struct gs_err *err)
     }
 }
 
+void cap_refused(struct capture *c, unsigned n, const struct gs_err *why)
+{
+    if (c->luck[n].refused++ == 0)
+        snprintf(c->luck[n].why, sizeof c->luck[n].why, "%s", why->text);
+}
+
 bool cap_try(const struct capture *c, unsigned n)
 {
     return c->luck[n].ok > 0 || c->luck[n].refused < 3;
@@ -322,10 +328,13 @@ static int find_role(struct capture *c, struct gs_err *err)
     } else if (gs_json_i64(yyjson_doc_get_root(doc), "access_level", &level)) {
         c->role = capture_role_name(level);
     }
-    if (c->role && strcmp(c->role, "owner") != 0)
+    if (c->role && strcmp(c->role, "owner") != 0) {
         gs_logf(c->o.log, GS_LOG_WARN,
                 "the token's user is not an Owner of '%s' (role: %s): settings and members may be incomplete",
                 c->root_path, c->role);
+        return book_lost(c->book, c->root_id, "self", "attribute-not-readable", NULL, 0,
+                         "the token's user is not an Owner: settings that only Owners see are missing in the whole tree", err);
+    }
     return 0;
 }
 

@@ -20,6 +20,7 @@
 /* How often a source was tried: one that never worked is not asked again for every group. */
 struct cap_luck {
     unsigned ok, refused;
+    char why[200]; /* words of the first refusal: what the ledger says of groups for which it was not asked */
 };
 
 struct cap_user {
@@ -88,6 +89,7 @@ struct cap_emails;
 void cap_emails_free(struct cap_emails *e);
 /* Writes into the books which kinds of objects this version did not ask for in any group. */
 int cap_not_asked(struct capture *c, struct gs_err *err) GS_MUST_USE;
+void cap_refused(struct capture *c, unsigned n, const struct gs_err *why);
 /* May this source be asked, after what it answered for other groups? `n` is its number, fixed per source. */
 bool cap_try(const struct capture *c, unsigned n);
 

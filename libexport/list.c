@@ -157,6 +157,13 @@ static int rel_finish(struct cap_rel *rel, const struct gl_pages *p, struct gs_e
     return sink_close(gs_steal(&rel->sink), p->announced, rel->foreign + rel->twice, err);
 }
 
+/* The same words for every group where a source never works, whichever came first. */
+static const char *words(const struct cap_group *g, unsigned number, const struct gs_err *why)
+{
+    const struct cap_luck *l = &g->cap->luck[number];
+    return l->ok == 0 && l->refused > 0 ? l->why : why->text;
+}
+
 /* The next source after one that the server refused. *out_more false: there is none, and the books say so. */
 static int rel_next(struct cap_rel *rel, const struct gs_err *why, bool *out_more, struct gs_err *err)
 {
@@ -168,14 +175,15 @@ static int rel_next(struct cap_rel *rel, const struct gs_err *why, bool *out_mor
     if (!*out_more && !s->otherwise)
         return cap_missing(g, s->relation, why, err);
     if (!*out_more)
-        return book_fallback(g->cap->book, g->id, s->relation, from, s->otherwise_name, why->text, err) ||
+        return book_fallback(g->cap->book, g->id, s->relation, from, s->otherwise_name, words(g, s->sources[rel->source].number, why), err) ||
                        s->otherwise(g, err)
                    ? -1
                    : 0;
     rel->source++;
     idset_release(&rel->seen);
     rel->twice = rel->foreign = 0;
-    if (book_fallback(g->cap->book, g->id, s->relation, from, s->sources[rel->source].name, why->text, err))
+    if (book_fallback(g->cap->book, g->id, s->relation, from, s->sources[rel->source].name,
+                      words(g, s->sources[rel->source - 1].number, why), err))
         return -1;
     return rel_send(rel, err);
 }
@@ -193,7 +201,7 @@ static void rel_done(void *cookie, const struct gl_pages *p, const struct gs_err
         luck->ok++;
         r = rel_finish(rel, p, &err);
     } else if (!c->failed && !rel->broke && cap_denied(result)) {
-        luck->refused++;
+        cap_refused(c, rel->spec->sources[rel->source].number, result);
         r = rel_next(rel, result, &more, &err);
     } else {
         err = *result;
@@ -240,7 +248,7 @@ int cap_rel_start(struct cap_group *g, const struct cap_rel_spec *spec, struct g
         r = rel_send(rel, err);
     } else {
         struct gs_err why = {0};
-        gs_fail(&why, GS_E_GRAPHQL, "refused for other groups before");
+        gs_fail(&why, GS_E_GRAPHQL, "%s", g->cap->luck[spec->sources[0].number].why);
         r = rel_next(rel, &why, &more, err);
     }
     if (r == 0 && more)

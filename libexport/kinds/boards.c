@@ -477,7 +477,7 @@ static bool ended(struct boards *b, struct collected *c, unsigned number, const 
     if (c->broke || !cap_denied(result))
         cap_fail(cap, result);
     else
-        cap->luck[number].refused++;
+        cap_refused(cap, number, result);
     return false;
 }
 
@@ -543,7 +543,7 @@ static int start(struct cap_group *g, struct gs_err *err)
            (!cap_try(g->cap, documents[b->document].number) || (documents[b->document].enterprise && !enterprise)))
         b->document++;
     if (b->document == GS_COUNT(documents)) {
-        gs_fail(&b->graphql.why, GS_E_GRAPHQL, "refused for other groups before");
+        gs_fail(&b->graphql.why, GS_E_GRAPHQL, "%s", g->cap->luck[documents[GS_COUNT(documents) - 1].number].why);
         return 0;
     }
     if (graphql_send(b, err))

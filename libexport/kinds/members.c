@@ -389,6 +389,8 @@ const struct cap_kind cap_kind_members = {.relation = "members", .start = start}
 
 /* ---- pending invitations ---- */
 
+static const char not_readable[] = "not readable: number unknown";
+
 static void invitations_done(void *cookie, struct gl_request *req, struct gl_response *rsp)
 {
     struct cap_group *g = cookie;
@@ -407,8 +409,8 @@ static void invitations_done(void *cookie, struct gl_request *req, struct gl_res
         if (r == 0 && total > 0)
             r = book_left_out(c->book, g->id, "invitations", "pending-invitation", NULL, total, NULL, &err);
     } else if (cap_denied(&rsp->err)) {
-        luck->refused++;
-        r = book_left_out(c->book, g->id, "invitations", "pending-invitation", NULL, 0, "not readable: number unknown", &err);
+        cap_refused(c, LUCK_REST, &rsp->err);
+        r = book_left_out(c->book, g->id, "invitations", "pending-invitation", NULL, 0, not_readable, &err);
     } else {
         err = rsp->err;
         r = -1;
@@ -422,7 +424,7 @@ static int invitations_start(struct cap_group *g, struct gs_err *err)
 {
     if (!cap_try(g->cap, LUCK_REST))
         return book_left_out(g->cap->book, g->id, "invitations", "pending-invitation", NULL, 0,
-                             "not asked for, since they were not readable in other groups", err);
+                             not_readable, err);
     struct gl_request *r = gl_request_new(GL_GET, "/groups/%" PRId64 "/invitations?per_page=1", g->id);
     if (!r)
         return gs_fail(err, GS_E_NOMEM, "no memory for a request");

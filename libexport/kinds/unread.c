@@ -28,15 +28,32 @@ static const struct {
     {"saved_replies", "saved-replies-not-exported", true},
 };
 
+/* Attributes that newer servers have, and that the documents, which every server must understand, do not ask for. */
+static const struct {
+    const char *relation, *what;
+    int major, minor;
+    bool enterprise;
+} not_shown[] = {
+    {"labels", "lock_on_merge", 16, 4, false},
+    {"labels", "archived", 18, 10, false},
+    {"members", "member_role", 15, 9, true},
+};
+
 int cap_not_asked(struct capture *c, struct gs_err *err)
 {
+    for (size_t i = 0; c->o.instance && i < GS_COUNT(not_shown); i++)
+        if (gl_instance_at_least(c->o.instance, not_shown[i].major, not_shown[i].minor) &&
+            (!not_shown[i].enterprise || c->o.instance->enterprise == 1) &&
+            book_lost(c->book, c->root_id, not_shown[i].relation, "attribute-not-readable", not_shown[i].what, 0,
+                      "not asked for in any group of the tree", err))
+            return -1;
     bool enterprise = !c->o.instance || c->o.instance->enterprise != 0;
     for (size_t i = 0; i < GS_COUNT(not_asked); i++)
         if ((enterprise || !not_asked[i].enterprise) &&
             book_left_out(c->book, c->root_id, not_asked[i].relation, not_asked[i].rule, NULL, 0,
                           "not asked for in any group of the tree", err))
             return -1;
-    if (!enterprise || cap_try(c, LUCK_GRAPHQL))
+    if (!enterprise || c->luck[LUCK_GRAPHQL].refused == 0)
         return 0;
     for (size_t i = 0; i < GS_COUNT(asked); i++)
         if (book_left_out(c->book, c->root_id, asked[i].relation, "relation-not-read", NULL, 0,
@@ -105,12 +122,8 @@ static void done(void *cookie, struct gl_request *req, struct gl_response *rsp)
         c->luck[LUCK_GRAPHQL].ok++;
         r = cap_fetch_one(g, "unread", "graphql:group.epics", rsp, 0, &err) || answered(g, data, &err) ? -1 : 0;
     } else if (cap_denied(&err)) {
-        c->luck[LUCK_GRAPHQL].refused++;
-        gs_err_clear(&err);
+        cap_refused(c, LUCK_GRAPHQL, &err); /* said once for the tree */
         r = 0;
-        for (size_t i = 0; i < GS_COUNT(asked) && r == 0; i++)
-            r = book_left_out(c->book, g->id, asked[i].relation, "relation-not-read", NULL, 0,
-                              "the server does not tell whether there are some", &err);
     }
     if (r)
         cap_fail(c, &err);
