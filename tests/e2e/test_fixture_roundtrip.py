@@ -166,7 +166,7 @@ with gstest.scratch() as d:
             want = [(b.get("name") or None, b["link_url"], b["image_url"]) for b in rows(gid, "badges")]
             t.is_eq(got, want, f"group {gid}: badges in their order")
 
-            got = [(b.name, [(x["label"] or {}).get("name") for x in sorted(b.lists, key=lambda x: x["position"])]) for b in g.boards.list(all=True)]
+            got = [(b.name, [(x["label"] or {}).get("name") for x in sorted(b.attributes["lists"], key=lambda x: x["position"])]) for b in g.boards.list(all=True)]
             want = [(b["name"], [x["label"]["title"] for x in sorted((x for x in b.get("lists", []) if x["list_type"] == "label"),
                                                                    key=lambda x: x["position"])]) for b in rows(gid, "boards")]
             t.is_eq(sorted(got), sorted(want), f"group {gid}: boards with their lists in order")
