@@ -2,8 +2,9 @@
  * http: one curl-multi engine per GitLab instance.
  *
  * One thread owns a struct gl_client: it submits requests, runs gl_poll() and gets each answer through the request's
- * callback, on that same thread. Connections are reused, HTTP/2 is taken where TLS offers it, at most `jobs` requests are on
- * the wire; others wait in order of submission. gl_perform() is the blocking form for a single request.
+ * callback, on that same thread. Connections are reused, HTTP/2 is taken where TLS offers it (not for writes, each of which
+ * shall fail alone), at most `jobs` requests are on the wire; others wait in order of submission. gl_perform() is the
+ * blocking form for a single request.
  *
  * What the engine guarantees:
  *  - only https (http to loopback, or with allow_http); TLS is always verified (own CA through `cacert`);

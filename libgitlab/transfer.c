@@ -172,8 +172,13 @@ static int set_up(struct gl_transfer *t, struct gs_err *err)
     SET(CURLOPT_URL, t->url ? t->url : own);
     SET(CURLOPT_PATH_AS_IS, 1L);
     SET(CURLOPT_PROTOCOLS_STR, origin.https ? "https" : "http");
-    SET(CURLOPT_HTTP_VERSION, (long)CURL_HTTP_VERSION_2TLS);
-    SET(CURLOPT_PIPEWAIT, origin.https ? 1L : 0L);
+    /*
+     * A write that may not be repeated has a connection to itself: on a shared one, one reset or one GOAWAY (nginx sends it
+     * after every thousand requests) would leave the outcome of all of them unknown at once.
+     */
+    bool shared = origin.https && gl_request_repeatable(r);
+    SET(CURLOPT_HTTP_VERSION, (long)(shared ? CURL_HTTP_VERSION_2TLS : CURL_HTTP_VERSION_1_1));
+    SET(CURLOPT_PIPEWAIT, shared ? 1L : 0L);
     SET(CURLOPT_FOLLOWLOCATION, 0L);
     SET(CURLOPT_SUPPRESS_CONNECT_HEADERS, 1L);
     SET(CURLOPT_NOSIGNAL, 1L);

@@ -594,7 +594,7 @@ def http2_tests(d, ca):
         probe.close()
         log = os.path.join(d, "access.log")
         p = subprocess.Popen([nghttpx, f"--frontend=127.0.0.1,{port}", f"--backend=127.0.0.1,{s.port}", "--workers=1",
-                              "--conf=/dev/null", f"--accesslog-file={log}", "--accesslog-format=$alpn $remote_port",
+                              "--conf=/dev/null", f"--accesslog-file={log}", "--accesslog-format=$alpn $remote_port $method",
                               os.path.join(d, "good.key"), os.path.join(d, "good.pem")], stdout=subprocess.DEVNULL,
                              stderr=subprocess.DEVNULL)
         try:
@@ -609,8 +609,11 @@ def http2_tests(d, ca):
             time.sleep(0.2)
             with open(log) as f:
                 rows = [line.split() for line in f]
-            t.is_eq({r[0] for r in rows if len(r) == 2 and r[0] != "-"}, {"h2"}, "is taken where it is offered")
-            t.is_eq(len({r[1] for r in rows}), 1, "over one connection")
+            reads, writes = [[r for r in rows if len(r) == 3 and r[2] == m] for m in ("GET", "POST")]
+            t.is_eq((len(reads), {r[0] for r in reads}), (60, {"h2"}), "is taken where it is offered")
+            t.is_eq(len({r[1] for r in reads}), 1, "over one connection")
+            t.ok({r[0] for r in writes} == {"http/1.1"} and 1 < len({r[1] for r in writes}) <= 8,
+                 "writes do not share a connection", writes)
             t.is_eq(len([r for r in s.log if r.method == "POST"]), 20, "every write arrived once")
         finally:
             p.terminate()
