@@ -17,12 +17,15 @@
 struct sink {
     struct gs_buf *out;
     struct gs_err *err;
+    bool full; /* the header is complete; what libarchive writes on the way out is refused */
 };
 
 static la_ssize_t sink_write(struct archive *a, void *cookie, const void *data, size_t len)
 {
     struct sink *s = cookie;
     (void)a;
+    if (s->full)
+        return -1;
     return gs_buf_add(s->out, data, len, s->err) ? -1 : (la_ssize_t)len;
 }
 
@@ -66,13 +69,12 @@ int tar_make_header(const char *name, uint64_t size, struct gs_buf *out, struct 
     locale_t old = utf8_locale ? uselocale(utf8_locale) : (locale_t)0;
     struct archive *a = archive_write_new();
     struct archive_entry *e = archive_entry_new();
-    struct sink s = {out, err};
+    struct sink s = {.out = out, .err = err};
     int r = a && e ? write_header(a, e, name, size, &s) : gs_fail(err, GS_E_NOMEM, "no memory for a tar header");
     archive_entry_free(e);
-    if (a) {
-        archive_write_fail(a); /* the data will never come through this object */
+    s.full = true; /* the data will never come through this object: without this, freeing it would write as many zeros */
+    if (a)
         archive_write_free(a);
-    }
     if (old)
         uselocale(old);
     return r;
