@@ -83,11 +83,14 @@ int cap_user(struct capture *c, const struct cap_user *u, struct gs_err *err)
 {
     if (u->id <= 0)
         return 0;
-    bool is_new = true;
-    if (u->public_email ? idset_add(&c->users, u->id, &is_new, err) : 0)
+    /* answers know more or less of a user; whoever tells more than was told is heard, in any order */
+    size_t known = !u->public_email ? 0 : u->bot < 0 ? 1 : 2;
+    bool is_new;
+    for (size_t i = known; i < GS_COUNT(c->users); i++)
+        if (idset_has(&c->users[i], u->id))
+            return 0;
+    if (idset_add(&c->users[known], u->id, &is_new, err))
         return -1;
-    if (!is_new || (!u->public_email && idset_has(&c->users, u->id)))
-        return 0;
     gs_autobuf b;
     gs_buf_init(&b, 64 << 10);
     struct gs_jw w;
@@ -418,7 +421,8 @@ int capture_new(const struct capture_opts *o, struct bundle_writer *w, struct ca
     if (c->o.jobs == 0)
         c->o.jobs = 8;
     plan_init(&c->plan);
-    idset_init(&c->users);
+    for (size_t i = 0; i < GS_COUNT(c->users); i++)
+        idset_init(&c->users[i]);
     gs_buf_init(&c->json, (size_t)50 << 20);
     if (book_new(w, &c->book, err)) {
         capture_free(c);
@@ -433,7 +437,8 @@ void capture_free(struct capture *c)
     if (!c)
         return;
     plan_release(&c->plan);
-    idset_release(&c->users);
+    for (size_t i = 0; i < GS_COUNT(c->users); i++)
+        idset_release(&c->users[i]);
     cap_emails_free(c->emails);
     gs_buf_release(&c->json);
     book_free(c->book);

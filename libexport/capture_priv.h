@@ -46,7 +46,7 @@ struct capture {
     int64_t root_id, started_ms, finished_ms;
     char *root_path;
     const char *role;
-    struct idset users;   /* whose public e-mail address is known to the bundle */
+    struct idset users[3]; /* told to the bundle: by name at least, with e-mail address, with everything */
     struct cap_emails *emails;
     struct cap_luck luck[16]; /* by number of the source */
     struct gs_buf json;   /* scratch of one record */
