@@ -357,8 +357,10 @@ static int probe_features(struct plan *p, struct gs_err *err)
     if (gl_get(p->client, path, &doc, err)) {
         if (err->http != 403 && err->http != 404)
             return gs_wrap(err, "asking what the target's tier offers");
+        /* 404 may also mean that epics are gone from this version: then the tier stays unknown */
+        if (err->http == 403)
+            p->features = (struct target_features){0, 0, 0, 0};
         gs_err_clear(err);
-        p->features = (struct target_features){0, 0, 0, 0};
         return 0;
     }
     p->features = (struct target_features){1, 1, 1, 1};
