@@ -55,11 +55,3 @@ void plan_order(struct plan *p)
     if (p->n > 1)
         qsort(p->v, p->n, sizeof *p->v, by_tree);
 }
-
-ptrdiff_t plan_find(const struct plan *p, int64_t id)
-{
-    for (size_t i = 0; i < p->n; i++)
-        if (p->v[i].id == id)
-            return (ptrdiff_t)i;
-    return -1;
-}

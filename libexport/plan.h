@@ -36,7 +36,5 @@ int plan_add(struct plan *p, int64_t id, int64_t parent_id, const char *full_pat
              struct gs_err *err) GS_MUST_USE;
 /* Sorts parents first. Positions change. */
 void plan_order(struct plan *p);
-/* Position of a group after plan_order(), or -1. */
-ptrdiff_t plan_find(const struct plan *p, int64_t id);
 
 #endif
