@@ -5,6 +5,7 @@
  * Secret key, base64 of 158 bytes:  0  2 'Ed'    2  2 'Sc' (scrypt) or two zero bytes (not encrypted)    4  2 'B2'
  *                                   6 32 salt   38  8 opslimit   46  8 memlimit   (numbers little endian)
  *                                  54  8 key id   62 64 secret key  126 32 BLAKE2b-256 over 'Ed', key id and secret key
+ * Without encryption minisign leaves the checksum zero; we write it, and read both.
  * With 'Sc' the last 104 bytes are XORed with as many bytes of scrypt(passphrase, salt, opslimit, memlimit).
  */
 #include "sign_priv.h"
@@ -248,7 +249,9 @@ static int seckey_open(uint8_t *raw, const struct gs_secret *passphrase, struct 
             return -1;
     }
     checksum(body, sum);
-    if (sodium_memcmp(sum, body + 72, sizeof sum) != 0)
+    /* minisign leaves the checksum of an unencrypted key zero */
+    bool none = !encrypted && sodium_is_zero(body + 72, sizeof sum);
+    if (!none && sodium_memcmp(sum, body + 72, sizeof sum) != 0)
         return encrypted ? gs_fail(err, GS_E_KEY_PASSPHRASE, "wrong passphrase for the secret key")
                          : gs_fail(err, GS_E_KEY_FORMAT, "the checksum of the secret key is wrong");
     struct sign_seckey *sk = seckey_alloc(err);
