@@ -211,32 +211,36 @@ static int put_legacy(const struct relation *r, const struct rel_attr *a, yyjson
 
 struct element {
     char *text;
-    int64_t rank;      /* lists: backlog first, closed last */
-    int64_t position;  /* lists: their position; comments: their time */
+    int64_t position; /* lists: their position; comments: their time */
 };
 
 static int element_cmp(const void *a, const void *b)
 {
     const struct element *x = a, *y = b;
-    if (x->rank != y->rank)
-        return x->rank < y->rank ? -1 : 1;
     if (x->position != y->position)
         return x->position < y->position ? -1 : 1;
     return strcmp(x->text, y->text);
 }
 
+/*
+ * The lists Open and Closed come and go with the board itself, and the API of some versions hides them; whether they are shown
+ * is an attribute of the board. So they say nothing about a board that its other attributes do not say.
+ */
+static bool automatic_list(const struct relation *r, yyjson_val *v)
+{
+    yyjson_val *type = yyjson_obj_get(v, "list_type");
+    int64_t n = -1;
+    if (strcmp(r->name, "lists") != 0 && strcmp(r->name, "epic_lists") != 0)
+        return false;
+    bool number = gs_json_val_i64(type, &n);
+    return yyjson_equals_str(type, "backlog") || yyjson_equals_str(type, "closed") || (number && (n == 0 || n == 2));
+}
+
 static void place_element(const struct relation *r, yyjson_val *v, struct element *e)
 {
     struct gs_err ignored = {0};
-    yyjson_val *type = yyjson_obj_get(v, "list_type");
     const char *when = NULL;
-    int64_t n = -1;
     if (strcmp(r->name, "lists") == 0 || strcmp(r->name, "epic_lists") == 0) {
-        bool number = gs_json_val_i64(type, &n);
-        if (yyjson_equals_str(type, "backlog") || (number && n == 0))
-            e->rank = -1;
-        else if (yyjson_equals_str(type, "closed") || (number && n == 2))
-            e->rank = 1;
         if (!gs_json_i64(v, "position", &e->position))
             e->position = INT64_MAX;
         return;
@@ -251,9 +255,9 @@ static void place_element(const struct relation *r, yyjson_val *v, struct elemen
 
 static int put_array(const struct relation *r, yyjson_val *arr, unsigned depth, struct gs_buf *out, struct gs_err *err)
 {
-    size_t n = yyjson_arr_size(arr), i, max;
+    size_t n = 0, i, max;
     yyjson_val *v;
-    struct element *e = calloc(n + 1, sizeof *e);
+    struct element *e = calloc(yyjson_arr_size(arr) + 1, sizeof *e);
     if (!e)
         return gs_fail(err, GS_E_NOMEM, "no memory for a record");
     int f = 0;
@@ -261,12 +265,14 @@ static int put_array(const struct relation *r, yyjson_val *arr, unsigned depth, 
     {
         gs_autobuf text;
         gs_buf_init(&text, SCRATCH_MAX);
+        if (f == 0 && automatic_list(r, v))
+            continue;
         if (f == 0)
             f = put_object(r, v, KEEP_VALUES, depth, &text, err);
         if (f == 0) {
-            place_element(r, v, &e[i]);
-            e[i].text = gs_buf_steal(&text, NULL);
-            if (!e[i].text)
+            place_element(r, v, &e[n]);
+            e[n].text = gs_buf_steal(&text, NULL);
+            if (!e[n++].text)
                 f = gs_fail(err, GS_E_NOMEM, "no memory for a record");
         }
     }
