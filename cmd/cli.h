@@ -94,7 +94,7 @@ struct cli_verb {
     const struct cli_opt *opts;        /* may be NULL */
     const struct cli_part *more;       /* shared option tables (cli_opts_remote ...); may be NULL */
     size_t opts_size;     /* of the option struct, which begins with struct cli_common */
-    /* The first SIGINT or SIGTERM ends the process at once; otherwise it sets cli_stop, and the verb looks at that. */
+    /* The first SIGINT, SIGTERM or SIGHUP ends the process at once; otherwise it sets cli_stop, and the verb looks at that. */
     bool ends_at_once;
     int (*run)(struct cli *cli, void *opts, int argc, char **argv); /* returns the exit code */
 };
@@ -147,7 +147,10 @@ struct cli {
     bool colour;
 };
 
-/* Set by SIGINT and SIGTERM (second one ends the process at once with 128+N). Handed to gl_client_opts.stop. */
+/*
+ * Set by SIGINT, SIGTERM and SIGHUP, unless they were ignored when the process began. A second one ends the process at once
+ * with 128+N; what comes within 0.3 s counts as the same one. Handed to gl_client_opts.stop.
+ */
 extern volatile int cli_stop;
 extern volatile sig_atomic_t cli_signal; /* which one */
 

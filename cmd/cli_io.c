@@ -103,8 +103,8 @@ void cli_warn(struct cli *cli, const char *fmt, ...)
     va_start(ap, fmt);
     vsnprintf(text, sizeof text, fmt, ap);
     va_end(ap);
-    snprintf(head, sizeof head, "%.100s %.100s: %swarning:%s ", cli->tool, cli->verb ? cli->verb->name : "",
-             cli_colour(cli, CLI_YELLOW), cli_colour(cli, CLI_PLAIN));
+    snprintf(head, sizeof head, "%.100s%s%.100s: %swarning:%s ", cli->tool, cli->verb ? " " : "",
+             cli->verb ? cli->verb->name : "", cli_colour(cli, CLI_YELLOW), cli_colour(cli, CLI_PLAIN));
     cli_io_line(cli, head, text);
 }
 
