@@ -19,6 +19,7 @@ enum rel_class {
     REL_INSTANCE,   /* an id that means something on its own instance only: never compared */
     REL_SERVER,     /* set by the server, the API cannot set it (timestamps ...): a difference is named, and set aside */
     REL_COMPUTED,   /* follows from other attributes or from the instance: a difference is named, and set aside */
+    REL_SETTING,    /* content that may be inherited: who leaves it out or null says nothing about it, which is named and set aside */
 };
 
 struct rel_attr {

@@ -385,7 +385,7 @@ static int put_object(const struct relation *r, yyjson_val *v, enum keep keep, u
     gs_buf_init(&ps.text, SCRATCH_MAX);
     int f = 0;
     for (const struct rel_attr *a = r ? r->attrs : NULL; a && a->name && f == 0; a++)
-        if (a->cls != REL_INSTANCE && (keep == KEEP_ALL || a->cls == REL_VALUE))
+        if (a->cls != REL_INSTANCE && (keep == KEEP_ALL || a->cls == REL_VALUE || a->cls == REL_SETTING))
             f = put_attr(r, a, v, depth, &ps, err);
     if (f == 0 && !is_reference(r))
         f = put_unknown(r, v, &ps, err);

@@ -254,7 +254,10 @@ static int attribute(struct diff *d, struct diff_relation *s, const char *group,
 {
     const struct relation *r = relation_find(relation);
     const struct rel_attr *a = r ? relation_attr(r, attr) : NULL;
-    enum rel_class cls = a ? a->cls : REL_VALUE;
+    /* an attribute that is not in the table is like a setting: versions differ in what they have */
+    enum rel_class cls = a ? a->cls : REL_SETTING;
+    if (cls == REL_SETTING && va && vb)
+        cls = REL_VALUE;
     if (cls == REL_INSTANCE || ignored(d, relation, attr) ||
         (d->o->ignore_times && cls != REL_VALUE && a && a->type == REL_TIME))
         return 0;

@@ -27,7 +27,7 @@ struct screen {
 };
 
 static const char *const kinds[] = {"missing", "extra", "differs"};
-static const char *const classes[] = {"value", "instance", "server", "computed"};
+static const char *const classes[] = {"value", "instance", "server", "computed", "unsaid"};
 
 static const char *shown(const char *json)
 {
