@@ -10,6 +10,7 @@
 #define GL_DOCS(X)                                                                                                     \
     X(board_create)                                                                                                    \
     X(board_list_limits)                                                                                               \
+    X(board_update)                                                                                                    \
     X(group_boards)                                                                                                    \
     X(group_boards_ce)                                                                                                 \
     X(group_labels)                                                                                                    \

@@ -40,7 +40,9 @@ static int resolve(struct run *r, struct gs_err *err)
         gs_json_i64(r->rec, "user_id", &user);
         return run_user(r, user, &r->n2, err);
     }
-    return run_ref(r, strcmp(kind, "label") == 0 ? "labels" : "milestones", r->op.grp, title ? title : "", true, &r->n2, err);
+    int64_t home = 0;
+    gs_json_i64(r->rec, "group_id", &home);
+    return step_ref(r, strcmp(kind, "label") == 0 ? "labels" : "milestones", home, title ? title : "", &r->n2, err);
 }
 
 static int list(struct run *r, struct gl_request **out_req, enum step_result *out, struct gs_err *err)
@@ -265,6 +267,9 @@ int lists_plan(struct plan *p, const struct grp *g, const struct pending *board,
     gs_jw_kstr(&w, "list_type", type);
     if (title)
         gs_jw_kstr(&w, "title", title);
+    int64_t home = 0;
+    if (gs_json_i64(label ? label : milestone, "group_id", &home) && home)
+        gs_jw_ki64(&w, "group_id", home);
     if (user)
         gs_jw_ki64(&w, "user_id", user);
     if (has_limits(l)) {

@@ -13,7 +13,7 @@
 #include <stdio.h>
 #include <string.h>
 
-enum { START, LIST, LIST_AGAIN, CREATE, GRAPHQL, SCOPE };
+enum { START, LIST, LIST_AGAIN, CREATE, GRAPHQL, SCOPE, LABELS };
 enum { REUSE = 1, ONE_ONLY = 2, SEEN_ANY = 4, SEND_NAME = 8 };
 
 static const char *board_name(struct run *r)
@@ -67,6 +67,7 @@ struct scope {
     bool hide_backlog, hide_closed, has_milestone, has_weight;
     int64_t milestone, assignee, weight;
     struct gs_buf labels; /* titles, comma separated */
+    struct gs_buf ids;    /* of the labels, as int64_t */
     unsigned n_labels;
 };
 
@@ -82,7 +83,9 @@ static int scope_milestone(struct run *r, struct scope *s, struct gs_err *err)
     }
     if (!title)
         return id ? run_loss(r, "board-scope-milestone", NULL, err) : 0;
-    if (run_ref(r, "milestones", r->op.grp, title, true, &s->milestone, err))
+    int64_t home = 0;
+    gs_json_i64(m, "group_id", &home);
+    if (step_ref(r, "milestones", home, title, &s->milestone, err))
         return -1;
     s->has_milestone = s->milestone != 0;
     return s->has_milestone ? 0 : run_loss(r, "board-scope-milestone", title, err);
@@ -112,10 +115,11 @@ static int scope_labels(struct run *r, struct scope *s, struct gs_err *err)
     yyjson_arr_foreach(labels, i, max, it)
     {
         const char *title = gs_json_str(it, "title");
-        int64_t id = 0;
+        int64_t id = 0, home = 0;
         if (!title)
             continue;
-        if (run_ref(r, "labels", r->op.grp, title, true, &id, err))
+        gs_json_i64(it, "group_id", &home);
+        if (step_ref(r, "labels", home, title, &id, err))
             return -1;
         /* the server would make a label of a title that it does not know */
         if (!id) {
@@ -123,7 +127,7 @@ static int scope_labels(struct run *r, struct scope *s, struct gs_err *err)
                 return -1;
             continue;
         }
-        if (gs_buf_addf(&s->labels, err, "%s%s", s->n_labels ? "," : "", title))
+        if (gs_buf_addf(&s->labels, err, "%s%s", s->n_labels ? "," : "", title) || gs_buf_add(&s->ids, &id, sizeof(id), err))
             return -1;
         s->n_labels++;
     }
@@ -143,9 +147,16 @@ static bool scope_any(const struct scope *s)
     return s->has_milestone || s->has_weight || s->assignee || s->n_labels;
 }
 
+static void scope_init(struct scope *s)
+{
+    gs_buf_init(&s->labels, 1 << 20);
+    gs_buf_init(&s->ids, 1 << 20);
+}
+
 static void scope_release(struct scope *s)
 {
     gs_buf_release(&s->labels);
+    gs_buf_release(&s->ids);
 }
 
 /* The second call that gives a board of ours its scope; done when there is nothing to say. */
@@ -153,7 +164,7 @@ static int finish(struct run *r, struct gl_request **out_req, enum step_result *
 {
     struct step_notes *n = step_notes(r);
     struct scope s __attribute__((cleanup(scope_release))) = {0};
-    gs_buf_init(&s.labels, 1 << 20);
+    scope_init(&s);
     *out = STEP_DONE;
     if (r->op.adopted)
         return 0;
@@ -194,11 +205,69 @@ static bool object_has_id(yyjson_val *obj, const char *key, int64_t want)
     return gs_json_i64(step_get(obj, key), "id", &id) && id == want;
 }
 
+/* Does the answer (REST: array of objects with numbers, GraphQL: with global ids) show exactly these labels? */
+static bool labels_fit(const struct scope *s, yyjson_val *labels)
+{
+    if (yyjson_arr_size(labels) != s->n_labels)
+        return false;
+    for (unsigned k = 0; k < s->n_labels; k++) {
+        int64_t want, id;
+        bool there = false;
+        size_t i, max;
+        yyjson_val *it;
+        memcpy(&want, s->ids.data + k * sizeof(want), sizeof(want));
+        yyjson_arr_foreach(labels, i, max, it)
+        {
+            if (!gs_json_i64(it, "id", &id))
+                id = gs_json_str(it, "id") ? gl_gid(gs_json_str(it, "id")) : -1;
+            there = there || id == want;
+        }
+        if (!there)
+            return false;
+    }
+    return true;
+}
+
+/*
+ * REST takes labels by title only, and where a group above has the same title the server may take that one: then the ids
+ * are said by GraphQL.
+ */
+static int exact_labels(struct run *r, const struct scope *s, struct gl_request **out_req, enum step_result *out, struct gs_err *err)
+{
+    gs_autobuf vars;
+    gs_buf_init(&vars, 1 << 20);
+    struct gs_jw w;
+    char gid[64];
+    gs_jw_init(&w, &vars, 0, err);
+    gs_jw_obj(&w);
+    gs_jw_key(&w, "input");
+    gs_jw_obj(&w);
+    snprintf(gid, sizeof(gid), "gid://gitlab/Board/%lld", (long long)r->op.target_id);
+    gs_jw_kstr(&w, "id", gid);
+    gs_jw_key(&w, "labelIds");
+    gs_jw_arr(&w);
+    for (unsigned k = 0; k < s->n_labels; k++) {
+        int64_t id;
+        memcpy(&id, s->ids.data + k * sizeof(id), sizeof(id));
+        snprintf(gid, sizeof(gid), "gid://gitlab/GroupLabel/%lld", (long long)id);
+        gs_jw_str(&w, gid);
+    }
+    gs_jw_end(&w);
+    gs_jw_end(&w);
+    gs_jw_end(&w);
+    if (gs_jw_finish(&w))
+        return -1;
+    struct gl_request *q = gl_graphql_request(gl_document("board_update"), gs_buf_str(&vars), false);
+    if (q)
+        q->idempotent = true;
+    return step_send(r, LABELS, q, out_req, out, err);
+}
+
 /* What did not take, of what was sent. */
-static int check_scope(struct run *r, yyjson_val *there, struct gs_err *err)
+static int check_scope(struct run *r, yyjson_val *there, struct gl_request **out_req, enum step_result *out, struct gs_err *err)
 {
     struct scope s __attribute__((cleanup(scope_release))) = {0};
-    gs_buf_init(&s.labels, 1 << 20);
+    scope_init(&s);
     gs_autobuf lost;
     gs_buf_init(&lost, 4096);
     int64_t weight = -1;
@@ -215,9 +284,28 @@ static int check_scope(struct run *r, yyjson_val *there, struct gs_err *err)
         return -1;
     if (s.has_weight && !(gs_json_i64(there, "weight", &weight) && weight == s.weight) && step_name(&lost, "weight", err))
         return -1;
-    if (s.n_labels && (!labels || yyjson_arr_size(labels) != s.n_labels) && step_name(&lost, "labels", err))
+    if (s.n_labels && !labels && step_name(&lost, "labels", err))
         return -1;
-    return lost.len ? run_loss(r, "board-scope-not-applied", gs_buf_str(&lost), err) : 0;
+    if (lost.len && run_loss(r, "board-scope-not-applied", gs_buf_str(&lost), err))
+        return -1;
+    *out = STEP_DONE;
+    return s.n_labels && labels && !labels_fit(&s, labels) ? exact_labels(r, &s, out_req, out, err) : 0;
+}
+
+static int check_labels(struct run *r, const struct gl_response *rsp, bool refused, struct gs_err *err)
+{
+    struct scope s __attribute__((cleanup(scope_release))) = {0};
+    GS_AUTO(yyjson_doc) doc = NULL;
+    yyjson_val *data = NULL;
+    bool unknown = false;
+    struct gs_err why = {0};
+    scope_init(&s);
+    if (refused || gl_graphql_answer(rsp, &doc, &data, &unknown, &why))
+        return run_loss(r, "board-scope-label", refused ? rsp->err.text : why.text, err);
+    yyjson_val *board = step_get(step_get(data, "updateBoard"), "board");
+    if (scope_read(r, &s, err))
+        return -1;
+    return labels_fit(&s, step_get(step_get(board, "labels"), "nodes")) ? 0 : run_loss(r, "board-scope-label", "the server took others", err);
 }
 
 /* ---- the board itself ---- */
@@ -290,10 +378,10 @@ static int step(struct run *r, const struct gl_response *rsp, struct gl_request 
     if (!n)
         return gs_fail(err, GS_E_NOMEM, "out of memory");
     enum step_answer a;
-    if (step_judge(r, rsp, r->phase == CREATE || r->phase == GRAPHQL || r->phase == SCOPE, &a, err))
+    if (step_judge(r, rsp, r->phase == CREATE || r->phase == GRAPHQL || r->phase == SCOPE || r->phase == LABELS, &a, err))
         return -1;
     if (a == ANS_LOST) {
-        if (r->phase == SCOPE && r->op.target_id)
+        if ((r->phase == SCOPE || r->phase == LABELS) && r->op.target_id)
             return finish(r, out_req, out, err); /* says what is to be, so it may be said again */
         return list(r, out_req, out, err);
     }
@@ -339,11 +427,13 @@ static int step(struct run *r, const struct gl_response *rsp, struct gl_request 
                 return step_refused(rsp, err, "naming the board");
             if (run_loss(r, "board-scope-not-applied", rsp->err.text, err))
                 return -1;
-        } else if (step_doc(rsp, &doc, err) || check_scope(r, yyjson_doc_get_root(doc), err)) {
-            return -1;
+            *out = STEP_DONE;
+            return 0;
         }
+        return step_doc(rsp, &doc, err) ? -1 : check_scope(r, yyjson_doc_get_root(doc), out_req, out, err);
+    case LABELS:
         *out = STEP_DONE;
-        return 0;
+        return check_labels(r, rsp, a == ANS_REFUSED, err);
     default:
         return gs_fail(err, GS_E_INTERNAL, "board in phase %d", r->phase);
     }

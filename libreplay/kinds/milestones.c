@@ -12,7 +12,7 @@
 
 enum { START, LIST, LIST_AGAIN, BY_TITLE, FILLER, CREATE, STATE };
 enum { WHY_LOST, WHY_COUNTER, WHY_MERGE, WHY_TAKEN };
-enum { LOST_FILLER = 1, GAP_SAID = 2, LOST_STATE = 4 };
+enum { GAP_SAID = 1, PLAIN = 2 /* looking for the title without its tags */ };
 
 #define MAX_NAMES 10 /* the title itself, and so many with something behind it */
 #define DEFAULT_MAX_FILLERS 1000
@@ -94,8 +94,9 @@ static int by_title(struct run *r, int why, struct gl_request **out_req, enum st
 {
     struct step_notes *n = step_notes(r);
     n->why = why;
-    gs_autofree char *title = title_try(r, r->n1);
-    gs_autofree char *enc = title ? gl_encode(title) : NULL;
+    gs_autofree char *sent = title_try(r, r->n1);
+    gs_autofree char *plain = sent && n->flags & PLAIN ? without_tags(sent) : NULL;
+    gs_autofree char *enc = sent && (plain || !(n->flags & PLAIN)) ? gl_encode(plain ? plain : sent) : NULL;
     if (!enc)
         return gs_fail(err, GS_E_NOMEM, "out of memory");
     return step_send(r, BY_TITLE,
@@ -298,6 +299,11 @@ static int titled(struct run *r, const struct gl_response *rsp, struct gl_reques
         if (fit)
             return adopt(r, it, r->n1, out_req, out, err);
     }
+    if (!(n->flags & PLAIN) && strchr(gs_json_str(r->rec, "title"), '<')) {
+        n->flags |= PLAIN;
+        return by_title(r, n->why, out_req, out, err);
+    }
+    n->flags &= ~PLAIN;
     if (n->why == WHY_MERGE) {
         /* an earlier load may have had to rename it */
         if (r->n1++ == 0)
@@ -459,14 +465,29 @@ struct emit {
     struct plan *p;
     const struct grp *g;
     int64_t lane, next;
-    bool gaps;
 };
+
+/* Where a group above has the title too, that one is made first and keeps it: which of the two is renamed is not left to chance. */
+static int wait_above(struct emit *x, const char *title, struct gs_err *err)
+{
+    for (const struct grp *up = x->g->parent ? plan_grp(x->p, x->g->parent) : NULL; up; up = up->parent ? plan_grp(x->p, up->parent) : NULL) {
+        struct op op = {0};
+        bool found = false;
+        if (state_find(plan_state(x->p), "milestones", up->id, title, &op, &found, err))
+            return -1;
+        int64_t lane = op.lane;
+        op_release(&op);
+        if (found && state_add_lane_need(plan_state(x->p), x->lane, lane, err))
+            return -1;
+    }
+    return 0;
+}
 
 static int emit(void *cookie, const struct pending *e, struct gs_err *err)
 {
     struct emit *x = cookie;
     struct op op;
-    if (pending_op(e, x->g->id, x->lane, &op, err))
+    if (wait_above(x, e->key, err) || pending_op(e, x->g->id, x->lane, &op, err))
         return -1;
     if (plan_op(x->p, &op, err)) {
         op_release(&op);

@@ -185,6 +185,22 @@ int step_take_id(struct run *r, yyjson_val *obj, struct gs_err *err)
     return 0;
 }
 
+int step_ref(struct run *r, const char *kind, int64_t home, const char *title, int64_t *out_id, struct gs_err *err)
+{
+    int64_t at = r->op.grp;
+    while (at && at != home) {
+        struct grp g;
+        if (state_grp(r->state, at, &g, err))
+            return -1;
+        at = g.parent;
+        grp_release(&g);
+    }
+    *out_id = 0;
+    if (at && run_ref(r, kind, at, title, false, out_id, err))
+        return -1;
+    return *out_id ? 0 : run_ref(r, kind, r->op.grp, title, true, out_id, err);
+}
+
 int step_loss(struct run *r, struct gs_err *err, const char *code, const char *fmt, ...)
 {
     char detail[600];

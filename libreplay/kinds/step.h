@@ -66,6 +66,12 @@ int step_made_by_us(struct run *r, yyjson_val *obj, bool *out, struct gs_err *er
 /* Puts the id of an object into the op; none is GS_E_REMOTE. */
 int step_take_id(struct run *r, yyjson_val *obj, struct gs_err *err) GS_MUST_USE;
 
+/*
+ * run_ref() for something that a record names by title, from the group that the naming record says it belongs to (`home`), when that is the
+ * op's group or one above it; else from the op's group upwards. The same title may stand in several groups of one branch.
+ */
+int step_ref(struct run *r, const char *kind, int64_t home, const char *title, int64_t *out_id, struct gs_err *err) GS_MUST_USE;
+
 /* A loss with a printed detail. */
 int step_loss(struct run *r, struct gs_err *err, const char *code, const char *fmt, ...) GS_MUST_USE GS_PRINTF(4, 5);
 
