@@ -28,17 +28,15 @@ void gl_answer_reset(struct gl_transfer *t)
     int64_t waited = rsp->waited_ms;
     gs_buf_release(&rsp->body);
     free(rsp->link);
-    *rsp = (struct gl_response){.total = -1,
-                                .total_pages = -1,
-                                .ratelimit_remaining = -1,
-                                .tries = tries,
-                                .waited_ms = waited};
+    *rsp = (struct gl_response){
+        .total = -1, .total_pages = -1, .ratelimit_remaining = -1, .tries = tries, .waited_ms = waited};
     gs_buf_init(&rsp->body, GL_MAX_ERROR_BODY);
     free(t->location);
     t->location = NULL;
     t->sends = 0;
     t->resent = t->head_done = false;
     t->body_bytes = 0;
+    t->length = 0;
     t->retry_after_s = -1;
     t->retry_at_ms = t->reset_at_ms = 0;
     t->cb_err = (struct gs_err){0};
@@ -101,7 +99,11 @@ static void header_value(struct gl_transfer *t, const char *name, const char *v)
         number(v, &rsp->next_page);
     else if (strcasecmp(name, "RateLimit-Remaining") == 0)
         number(v, &rsp->ratelimit_remaining);
-    else if (strcasecmp(name, "RateLimit-Reset") == 0) {
+    else if (strcasecmp(name, "Content-Length") == 0) {
+        int64_t n = 0;
+        number(v, &n);
+        t->length = (size_t)n;
+    } else if (strcasecmp(name, "RateLimit-Reset") == 0) {
         int64_t s = 0;
         number(v, &s);
         t->reset_at_ms = s * 1000;
@@ -224,7 +226,8 @@ static enum gl_wire wire_failure(struct gl_transfer *t, CURLcode rc, bool stalle
             *out_unlikely = true;
         } else {
             gs_fail(err, GS_E_UNREACHABLE, "no connection to '%s': %s", c->origin.host, why);
-            *out_unlikely = rc == CURLE_COULDNT_RESOLVE_HOST || rc == CURLE_COULDNT_RESOLVE_PROXY || connect_code >= 400;
+            *out_unlikely =
+                rc == CURLE_COULDNT_RESOLVE_HOST || rc == CURLE_COULDNT_RESOLVE_PROXY || connect_code >= 400;
             gs_scoped(err, GS_SCOPE_RETRY);
         }
         return GL_WIRE_NO_CONNECT;

@@ -30,10 +30,15 @@ struct gl_request *gl_graphql_request(const char *document, const char *variable
 /* A field, argument or type that this version of GitLab does not have. */
 static bool names_unknown(yyjson_val *errors)
 {
-    static const char *const codes[] = {"undefinedField", "undefinedType", "argumentNotAccepted", "undeclaredType",
-                                        "variableRequiresValidType", "missingRequiredInputObjectAttribute"};
-    static const char *const phrases[] = {"doesn't exist on type", "doesn't accept argument", "isn't a defined input type",
-                                          "isn't a defined type", "No such type", "Field is not defined on"};
+    static const char *const codes[] = {"undefinedField",
+                                        "undefinedType",
+                                        "argumentNotAccepted",
+                                        "undeclaredType",
+                                        "variableRequiresValidType",
+                                        "missingRequiredInputObjectAttribute"};
+    static const char *const phrases[] = {
+        "doesn't exist on type", "doesn't accept argument", "isn't a defined input type", "isn't a defined type",
+        "No such type",          "Field is not defined on"};
     size_t i, max;
     yyjson_val *e;
     yyjson_arr_foreach(errors, i, max, e)
@@ -74,8 +79,8 @@ static int refuse(const struct gl_response *rsp, struct gs_err *err)
     return -1;
 }
 
-int gl_graphql_answer(const struct gl_response *rsp, yyjson_doc **out_doc, yyjson_val **out_data, bool *out_unknown_field,
-                      struct gs_err *err)
+int gl_graphql_answer(const struct gl_response *rsp, yyjson_doc **out_doc, yyjson_val **out_data,
+                      bool *out_unknown_field, struct gs_err *err)
 {
     if (out_unknown_field)
         *out_unknown_field = false;
@@ -153,7 +158,7 @@ struct connection {
     gl_pages_done_fn done;
     void *cookie;
     struct gl_pages stats;
-    char *mark;  /* an earlier cursor: the one of the last page whose count is a power of two */
+    char *mark; /* an earlier cursor: the one of the last page whose count is a power of two */
     bool ended;
 };
 
@@ -198,8 +203,8 @@ static int find_connection(const struct connection *n, yyjson_val *data, yyjson_
         size_t k = strcspn(p, ".");
         v = yyjson_obj_getn(v, p, k);
         if (yyjson_is_null(v)) { /* GitLab's way to say: not there, or not for you */
-            gs_fail(err, GS_E_GROUP_NOT_FOUND, "GraphQL: '%.200s' has no '%.*s' that the token's user may see", n->full_path,
-                    (int)(p + k - n->conn_path), n->conn_path);
+            gs_fail(err, GS_E_GROUP_NOT_FOUND, "GraphQL: '%.200s' has no '%.*s' that the token's user may see",
+                    n->full_path, (int)(p + k - n->conn_path), n->conn_path);
             return gs_scoped(err, GS_SCOPE_ITEM);
         }
         p += k;
@@ -223,7 +228,8 @@ static int next_cursor(struct connection *n, yyjson_val *conn, bool *out_more, s
     char *copy = strdup(cursor);
     if (!copy)
         return gs_fail(err, GS_E_NOMEM, "no memory for a cursor");
-    if ((n->stats.pages & (n->stats.pages + 1)) == 0) { /* Brent: any circle is met sooner or later, in constant memory */
+    if ((n->stats.pages & (n->stats.pages + 1)) ==
+        0) { /* Brent: any circle is met sooner or later, in constant memory */
         free(n->mark);
         n->mark = n->cursor;
     } else {

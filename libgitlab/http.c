@@ -8,7 +8,7 @@
 #include <stdarg.h>
 #include <string.h>
 
-#define STOP_POLL_MS 100  /* how soon a set stop flag is noticed */
+#define STOP_POLL_MS 100 /* how soon a set stop flag is noticed */
 #define STALL_CHECK_MS 100
 
 /* ---- lists ---- */
@@ -164,6 +164,7 @@ int gl_client_new(const struct gl_client_opts *o, struct gl_client **out, struct
     GS_AUTO(gl_client) c = calloc(1, sizeof *c);
     if (!c)
         return gs_fail(err, GS_E_NOMEM, "no memory for an HTTP client");
+    c->ca.fd = -1;
     c->jobs = c->window = o->jobs ? o->jobs : 8;
     c->max_tries = o->max_tries ? o->max_tries : 8;
     c->max_retry_ms = o->max_retry_ms > 0 ? o->max_retry_ms : 600000;
@@ -182,7 +183,7 @@ int gl_client_new(const struct gl_client_opts *o, struct gl_client **out, struct
         return gs_fail(err, GS_E_HTTP_PLAIN, "'%.200s' would send the token without TLS", c->base);
     if (copy_token(c, o->token, err))
         return -1;
-    if (o->cacert && gl_ca_load(o->cacert, &c->ca_pem, &c->ca_pem_len, err))
+    if (gl_ca_load(o->cacert, &c->ca, err))
         return -1;
     if (start_engine(c, err))
         return -1;
@@ -214,7 +215,7 @@ void gl_client_free(struct gl_client *c)
     free(c->idle);
     curl_multi_cleanup(c->multi);
     gs_secret_release(&c->token_header);
-    free(c->ca_pem);
+    gl_ca_release(&c->ca);
     free(c->base);
     free(c);
 }

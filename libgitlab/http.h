@@ -2,17 +2,19 @@
  * http: one curl-multi engine per GitLab instance.
  *
  * One thread owns a struct gl_client: it submits requests, runs gl_poll() and gets each answer through the request's
- * callback, on that same thread. Connections are reused, HTTP/2 is taken where TLS offers it (not for writes, each of which
- * shall fail alone), at most `jobs` requests are on the wire; others wait in order of submission. gl_perform() is the
- * blocking form for a single request.
+ * callback, on that same thread. Connections are reused, HTTP/2 is taken where TLS offers it (not for writes, each of
+ * which shall fail alone), at most `jobs` requests are on the wire; others wait in order of submission. gl_perform() is
+ * the blocking form for a single request.
  *
  * What the engine guarantees:
  *  - only https (http to loopback, or with allow_http); TLS is always verified (own CA through `cacert`);
- *  - the token goes to the configured host only: a redirect to another host is followed without it (GET only, at most 5);
+ *  - the token goes to the configured host only: a redirect to another host is followed without it (GET only, at most
+ * 5);
  *  - an answer's status is judged before its body is given out; bodies are bounded (GS_E_LIMIT);
  *  - every request has a deadline; a stalled transfer ends;
- *  - retries follow retry.h: reads are tried again by the engine; a write only when it is certain that the server did not
- *    act on it (no connection, 429, 409 resource lock). A write whose outcome is unknown is reported as such, never repeated.
+ *  - retries follow retry.h: reads are tried again by the engine; a write only when it is certain that the server did
+ * not act on it (no connection, 429, 409 resource lock). A write whose outcome is unknown is reported as such, never
+ * repeated.
  */
 #ifndef GL_HTTP_H
 #define GL_HTTP_H
@@ -29,18 +31,18 @@
 struct gl_client;
 
 struct gl_client_opts {
-    const char *url;              /* base URL of the instance, e.g. https://gitlab.example.com[/relative/root] */
+    const char *url;               /* base URL of the instance, e.g. https://gitlab.example.com[/relative/root] */
     const struct gs_secret *token; /* copied into locked memory; NULL: none */
-    const char *cacert;           /* PEM file or folder of CAs in addition to the system's; NULL */
-    bool allow_http;              /* also http:// to other hosts than loopback */
-    unsigned jobs;                /* requests on the wire; 0: 8 */
-    unsigned max_tries;           /* per request; 0: 8 */
-    int64_t max_retry_ms;         /* total waiting per request; 0: 600,000 */
-    int64_t deadline_ms;          /* per try; 0: 60,000 */
+    const char *cacert;            /* PEM file or folder of CAs in addition to the system's; NULL */
+    bool allow_http;               /* also http:// to other hosts than loopback */
+    unsigned jobs;                 /* requests on the wire; 0: 8 */
+    unsigned max_tries;            /* per request; 0: 8 */
+    int64_t max_retry_ms;          /* total waiting per request; 0: 600,000 */
+    int64_t deadline_ms;           /* per try; 0: 60,000 */
     const struct gs_log *log;
-    int64_t stall_ms;             /* an answer that began and then brings no byte for so long is given up; 0: 30,000 */
-    uint64_t jitter_seed;         /* 0: random */
-    const volatile int *stop;     /* when it becomes non-zero nothing new is sent and waits end (GS_E_STOPPED) */
+    int64_t stall_ms;         /* an answer that began and then brings no byte for so long is given up; 0: 30,000 */
+    uint64_t jitter_seed;     /* 0: random */
+    const volatile int *stop; /* when it becomes non-zero nothing new is sent and waits end (GS_E_STOPPED) */
 };
 
 enum gl_method { GL_GET, GL_POST, GL_PUT, GL_DELETE, GL_HEAD };
@@ -49,26 +51,26 @@ enum gl_method { GL_GET, GL_POST, GL_PUT, GL_DELETE, GL_HEAD };
 enum gl_outcome {
     GL_ANSWERED = 0, /* a complete answer with a status came: look at `status` (2xx or not) */
     GL_NOT_SENT,     /* certain: the server did not act (no connection, stopped before sending, 429 until the cap) */
-    GL_UNKNOWN,      /* sent, and no complete answer: it may or may not have acted (timeout, reset, 5xx on a write, cut body) */
+    GL_UNKNOWN,      /* sent without a complete answer: it may have acted (timeout, reset, cut body, 5xx on a write) */
 };
 
 struct gl_request;
 
 struct gl_response {
     enum gl_outcome outcome;
-    int status;                   /* 0 when none came */
-    struct gs_buf body;           /* complete body of any status; released by the engine after the callback unless stolen */
+    int status;         /* 0 when none came */
+    struct gs_buf body; /* complete body of any status; released by the engine after the callback unless stolen */
     char content_type[96];
-    char request_id[48];          /* X-Request-Id */
-    char *link;                   /* Link header or NULL, freed by the engine */
-    int64_t total;                /* X-Total, -1 when absent */
-    int64_t total_pages;          /* X-Total-Pages, -1 when absent */
-    int64_t next_page;            /* X-Next-Page, 0 when absent or empty */
-    int64_t ratelimit_remaining;  /* RateLimit-Remaining, -1 when absent */
-    int64_t date_ms;              /* Date header, 0 when absent */
-    unsigned tries;               /* 1 = first try answered */
-    int64_t waited_ms;            /* spent waiting between tries */
-    struct gs_err err;            /* filled unless ANSWERED with 2xx: code, scope, http, request_id, the server's words */
+    char request_id[48];         /* X-Request-Id */
+    char *link;                  /* Link header or NULL, freed by the engine */
+    int64_t total;               /* X-Total, -1 when absent */
+    int64_t total_pages;         /* X-Total-Pages, -1 when absent */
+    int64_t next_page;           /* X-Next-Page, 0 when absent or empty */
+    int64_t ratelimit_remaining; /* RateLimit-Remaining, -1 when absent */
+    int64_t date_ms;             /* Date header, 0 when absent */
+    unsigned tries;              /* 1 = first try answered */
+    int64_t waited_ms;           /* spent waiting between tries */
+    struct gs_err err; /* filled unless ANSWERED with 2xx: code, scope, http, request_id, the server's words */
 };
 
 /* A multipart form part (avatar). Borrowed until the callback. */
@@ -80,30 +82,31 @@ struct gl_part {
 
 struct gl_request {
     enum gl_method method;
-    char *path;                   /* below /api/v4: "/groups/7/labels?per_page=100", already encoded; or "/graphql" with `graphql`; owned */
-    bool graphql;                 /* POST to /api/graphql */
-    bool read_only;               /* a POST that changes nothing (GraphQL query): may be repeated */
-    bool idempotent;              /* a PUT or DELETE that may be repeated when its outcome is unknown */
-    char *body;                   /* JSON text, owned; NULL: none */
+    char *
+        path; /* below /api/v4: "/groups/7/labels?per_page=100", already encoded; or "/graphql" with `graphql`; owned */
+    bool graphql;    /* POST to /api/graphql */
+    bool read_only;  /* a POST that changes nothing (GraphQL query): may be repeated */
+    bool idempotent; /* a PUT or DELETE that may be repeated when its outcome is unknown */
+    char *body;      /* JSON text, owned; NULL: none */
     size_t body_len;
-    const struct gl_part *parts;  /* instead of body */
+    const struct gl_part *parts; /* instead of body */
     size_t n_parts;
-    size_t max_body;              /* bound of the answer's body; 0: 64 MiB */
-    int64_t deadline_ms;          /* 0: the client's */
-    char *sudo;                   /* id or name of the user to act as (Sudo header), owned; NULL: the token's own user */
+    size_t max_body;     /* bound of the answer's body; 0: 64 MiB */
+    int64_t deadline_ms; /* 0: the client's */
+    char *sudo;          /* id or name of the user to act as (Sudo header), owned; NULL: the token's own user */
     /*
      * Instead of collecting a 2xx body: `sink` gets it piece by piece (max_body 0: no bound; no decoding of gzip), and
-     * `sink_restart` is called when a further try begins, so that what came so far is thrown away. -1 ends the request with
-     * that error. Other bodies than those of 2xx are collected as always. The cookie is that of `done`.
+     * `sink_restart` is called when a further try begins, so that what came so far is thrown away. -1 ends the request
+     * with that error. Other bodies than those of 2xx are collected as always. The cookie is that of `done`.
      */
     int (*sink)(void *cookie, const void *data, size_t len, struct gs_err *err);
     int (*sink_restart)(void *cookie, struct gs_err *err);
-    const char *accept_type;      /* NULL: JSON is demanded of 2xx answers with a body (else GS_E_REMOTE); "any": anything */
+    const char *accept_type; /* NULL: JSON is demanded of 2xx answers with a body (else GS_E_REMOTE); "any": anything */
     void (*done)(void *cookie, struct gl_request *req, struct gl_response *rsp);
     void *cookie;
     /* engine's own */
-    void (*drop)(void *cookie);   /* called instead of `done` when the request is thrown away with its client */
-    size_t document_len;          /* of a GraphQL document */
+    void (*drop)(void *cookie); /* called instead of `done` when the request is thrown away with its client */
+    size_t document_len;        /* of a GraphQL document */
     struct gl_transfer *transfer;
 };
 
@@ -112,33 +115,36 @@ int gl_client_new(const struct gl_client_opts *o, struct gl_client **out, struct
 void gl_client_free(struct gl_client *c);
 GS_DEFINE_AUTO(gl_client, gl_client_free);
 
-const char *gl_client_url(const struct gl_client *c);  /* base URL without a trailing slash */
+const char *gl_client_url(const struct gl_client *c); /* base URL without a trailing slash */
 const char *gl_client_host(const struct gl_client *c);
 /* SHA-256 of the server's certificate (hex) once a TLS connection was made, else "". */
 const char *gl_client_tls_sha256(const struct gl_client *c);
 struct gl_stats {
-    uint64_t requests;   /* sent, further tries and redirects included */
+    uint64_t requests; /* sent, further tries and redirects included */
     uint64_t retries;
     uint64_t bytes_in, bytes_out; /* as on the wire, without TLS */
-    int64_t waited_ms;   /* of all requests together */
+    int64_t waited_ms;            /* of all requests together */
     unsigned in_flight, queued;
-    unsigned window;     /* requests that may be on the wire now: `jobs`, less after a 429 */
-    int64_t paused_ms;   /* how long the pause that the server asked for still lasts; 0: none */
+    unsigned window;   /* requests that may be on the wire now: `jobs`, less after a 429 */
+    int64_t paused_ms; /* how long the pause that the server asked for still lasts; 0: none */
 };
 void gl_client_stats(const struct gl_client *c, struct gl_stats *out);
 
-/* A request owned by the engine from gl_submit() until after its callback, then freed. `path_fmt` is printf'ed. NULL: no memory. */
+/* A request owned by the engine from gl_submit() until after its callback, then freed. `path_fmt` is printf'ed. NULL:
+ * no memory. */
 struct gl_request *gl_request_new(enum gl_method m, const char *path_fmt, ...) GS_PRINTF(2, 3);
 void gl_request_free(struct gl_request *r);
 /* Takes `r` in any case; on failure the callback is not called. */
 int gl_submit(struct gl_client *c, struct gl_request *r, struct gs_err *err) GS_MUST_USE;
-/* Runs transfers and callbacks; returns after at most timeout_ms, or when a callback ran. -1 only for a broken engine. */
+/* Runs transfers and callbacks; returns after at most timeout_ms, or when a callback ran. -1 only for a broken engine.
+ */
 int gl_poll(struct gl_client *c, int timeout_ms, struct gs_err *err) GS_MUST_USE;
 /* Number of requests submitted whose callback has not run. */
 unsigned gl_pending(const struct gl_client *c);
 /* How many more requests may be submitted so that all are on the wire at once. */
 unsigned gl_free_slots(const struct gl_client *c);
-/* Takes `r`, runs the loop until its callback would run, and gives the answer to the caller, who calls gl_response_release(). -1: no 2xx (err = rsp->err). */
+/* Takes `r`, runs the loop until its callback would run, and gives the answer to the caller, who calls
+ * gl_response_release(). -1: no 2xx (err = rsp->err). */
 int gl_perform(struct gl_client *c, struct gl_request *r, struct gl_response *rsp, struct gs_err *err) GS_MUST_USE;
 void gl_response_release(struct gl_response *rsp);
 /* The name of a method as it stands in a request. */

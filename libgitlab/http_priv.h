@@ -20,6 +20,14 @@
 
 enum gl_place { GL_PLACE_NONE, GL_PLACE_QUEUE, GL_PLACE_WAITING, GL_PLACE_WIRE };
 
+/* Where libcurl finds the CAs. */
+struct gl_ca {
+    char *path; /* file; NULL: libcurl's own default */
+    int fd;     /* memory file behind `path`, or -1 */
+    char *pem;  /* the text itself, where there are no memory files */
+    size_t pem_len;
+};
+
 /* A request on its way: in exactly one of the client's lists. */
 struct gl_transfer {
     struct gl_transfer *prev, *next;
@@ -39,12 +47,13 @@ struct gl_transfer {
     curl_mime *mime;
     struct curl_slist token_node, sudo_node, type_node;
     char *sudo_header;
-    unsigned sends;        /* how often curl was about to send the request */
-    bool resent;           /* curl wanted to send a write once more, and was not allowed to */
-    bool head_done;        /* the answer's headers are complete */
-    bool sunk;             /* something went to the sink in an earlier or in this try */
+    unsigned sends; /* how often curl was about to send the request */
+    bool resent;    /* curl wanted to send a write once more, and was not allowed to */
+    bool head_done; /* the answer's headers are complete */
+    bool sunk;      /* something went to the sink in an earlier or in this try */
     int64_t last_byte_ms;
     uint64_t body_bytes;
+    size_t length; /* Content-Length, 0 unknown */
     char *location;
     int64_t retry_after_s; /* -1 none */
     int64_t retry_at_ms;   /* date form, 0 none */
@@ -67,8 +76,7 @@ struct gl_client {
     struct gs_log log;
     const volatile int *stop;
     struct gs_secret token_header; /* "PRIVATE-TOKEN: ..." */
-    char *ca_pem;                  /* the system's CAs and our own, PEM; NULL: the system's only */
-    size_t ca_pem_len;
+    struct gl_ca ca;
     char tls_sha256[65];
 
     CURLM *multi;
@@ -101,7 +109,9 @@ bool gl_request_repeatable(const struct gl_request *r);
 bool gl_request_writes(const struct gl_request *r);
 
 /* tls.c */
-int gl_ca_load(const char *path, char **out_pem, size_t *out_len, struct gs_err *err) GS_MUST_USE;
+/* The system's CAs, and with `path` those of that file or folder as well. */
+int gl_ca_load(const char *path, struct gl_ca *out, struct gs_err *err) GS_MUST_USE;
+void gl_ca_release(struct gl_ca *ca);
 /* SHA-256 of the first certificate in PEM text; false when there is none. */
 bool gl_pem_sha256(const char *pem, char out_hex[65]);
 

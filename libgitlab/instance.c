@@ -14,8 +14,8 @@ struct probe {
 };
 
 /*
- * One GET of an object. *out is NULL when the server answers `tolerated` (a status), which older versions do for what they
- * do not have.
+ * One GET of an object. *out is NULL when the server answers `tolerated` (a status), which older versions do for what
+ * they do not have.
  */
 static int get_object(struct probe *p, const char *path, int tolerated, yyjson_doc **out, struct gs_err *err)
 {

@@ -4,7 +4,8 @@
  *   - the page behind the delivered one is asked for by the server's own Link as soon as that is known;
  *   - when the link counts pages (page=N), further ones are asked for ahead of it by number, into free slots of the
  *     client only. With X-Total-Pages as far as that says, without it in a run that grows with the pages delivered;
- *   - the list ends at the page that has no next link, whatever was announced, so it may have grown or shrunk meanwhile.
+ *   - the list ends at the page that has no next link, whatever was announced, so it may have grown or shrunk
+ * meanwhile.
  */
 #include "http_priv.h"
 #include "rest.h"
@@ -13,8 +14,8 @@
 #include <string.h>
 #include <strings.h>
 
-#define WINDOW 64                           /* pages asked for or waiting to be delivered */
-#define MAX_AHEAD_BYTES ((size_t)24 << 20)  /* of pages that wait to be delivered */
+#define WINDOW 64                          /* pages asked for or waiting to be delivered */
+#define MAX_AHEAD_BYTES ((size_t)24 << 20) /* of pages that wait to be delivered */
 #define MAX_PAGES 10000000
 
 enum slot_state { SLOT_FREE, SLOT_ASKED, SLOT_READY };
@@ -27,21 +28,21 @@ struct slot {
 struct listing {
     unsigned refs; /* the list itself while it runs, and one for every request on its way */
     struct gl_client *client;
-    char *path;      /* without query */
+    char *path; /* without query */
     gl_page_fn page;
     gl_pages_done_fn done;
     void *cookie;
     struct gl_pages stats;
     bool ended;
 
-    uint64_t at;        /* next page to deliver, counted from 0 */
-    uint64_t asked;     /* pages asked for */
+    uint64_t at;    /* next page to deliver, counted from 0 */
+    uint64_t asked; /* pages asked for */
     size_t ahead_bytes;
     /* pages by number */
     bool numbered;
-    bool sequential;    /* never ahead of the link */
-    int64_t first_no;   /* number of page 0 */
-    int64_t last_no;    /* as announced, -1 */
+    bool sequential;            /* never ahead of the link */
+    int64_t first_no;           /* number of page 0 */
+    int64_t last_no;            /* as announced, -1 */
     char *before_no, *after_no; /* the query around the number */
     /* links seen */
     uint64_t *seen;
@@ -120,7 +121,10 @@ static int note_seen(struct listing *l, const char *query, bool *out_known, stru
 
 static int hex_digit(char c)
 {
-    return c >= '0' && c <= '9' ? c - '0' : c >= 'a' && c <= 'f' ? c - 'a' + 10 : c >= 'A' && c <= 'F' ? c - 'A' + 10 : -1;
+    return c >= '0' && c <= '9'   ? c - '0'
+           : c >= 'a' && c <= 'f' ? c - 'a' + 10
+           : c >= 'A' && c <= 'F' ? c - 'A' + 10
+                                  : -1;
 }
 
 /* The next character of a path with %XX resolved; advances *p. */
@@ -144,8 +148,9 @@ static bool same_path(const char *a, const char *a_end, const char *b, const cha
 }
 
 /*
- * The query of the next link. Only it is taken from the server: host and path stay our own, so neither the token nor the
- * list goes anywhere else. The path must be that of this list; a host that differs is common behind tunnels and proxies.
+ * The query of the next link. Only it is taken from the server: host and path stay our own, so neither the token nor
+ * the list goes anywhere else. The path must be that of this list; a host that differs is common behind tunnels and
+ * proxies.
  */
 static int link_query(const struct listing *l, const char *url, char **out, struct gs_err *err)
 {
@@ -237,7 +242,8 @@ static int learn_numbers(struct listing *l, const char *query, const struct gl_r
     const char *v = NULL;
     size_t n = 0, k = 0;
     int64_t no = page_number(query, &v, &n);
-    if (no < 1 || query_value(query, "cursor", &k) || query_value(query, "id_after", &k) || strstr(query, "pagination=keyset"))
+    if (no < 1 || query_value(query, "cursor", &k) || query_value(query, "id_after", &k) ||
+        strstr(query, "pagination=keyset"))
         return 0;
     free(l->before_no);
     free(l->after_no);
@@ -297,8 +303,8 @@ static int next_query(struct listing *l, const struct gl_response *rsp, char **o
     const char *v;
     size_t n;
     if (l->numbered && page_number(query, &v, &n) != l->first_no + (int64_t)l->at + 1)
-        return gs_fail(err, GS_E_REMOTE, "the pages of %s are not counted up: page %lld is followed by '%.100s'", l->path,
-                       (long long)l->first_no + (long long)l->at, query);
+        return gs_fail(err, GS_E_REMOTE, "the pages of %s are not counted up: page %lld is followed by '%.100s'",
+                       l->path, (long long)l->first_no + (long long)l->at, query);
     *out = gs_steal(&query);
     return 0;
 }
@@ -395,8 +401,8 @@ static int start(struct gl_client *c, const char *path, const struct gl_list_opt
     struct listing *l = calloc(1, sizeof *l);
     size_t n = strcspn(path, "?"), k;
     const char *query = path[n] ? path + n + 1 : "";
-    gs_autofree char *full = query_value(query, "per_page", &k) ? strdup(query)
-                                                                 : gs_asprintf("%s%sper_page=100", query, *query ? "&" : "");
+    gs_autofree char *full =
+        query_value(query, "per_page", &k) ? strdup(query) : gs_asprintf("%s%sper_page=100", query, *query ? "&" : "");
     if (!l || !full) {
         free(l);
         return gs_fail(err, GS_E_NOMEM, "no memory for a list");

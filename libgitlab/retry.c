@@ -51,8 +51,8 @@ static struct gl_decision after_answer(const struct gl_try *t)
         if (!t->repeatable)
             return stop("the server may have acted");
         bool asks = t->status == 503 && asked >= 0;
-        struct gl_decision d =
-            again(t, t->max_tries, t->max_wait_ms, asks ? asked + jittered(400, t->random) : backoff(500, t), "server error");
+        struct gl_decision d = again(t, t->max_tries, t->max_wait_ms,
+                                     asks ? asked + jittered(400, t->random) : backoff(500, t), "server error");
         d.pause_all = asks && d.verdict == GL_AGAIN;
         return d;
     }

@@ -10,8 +10,8 @@
  *   anything else                      stop              stop
  *
  * "Again" ends after max_tries (429: four times as many, since the server is well) and when the waiting would exceed
- * max_wait_ms. A server that never answered is tried GL_TRIES_ABSENT times within GL_WAIT_ABSENT_MS, an unknown name or a
- * failed handshake GL_TRIES_UNLIKELY times. Waits double from half a second to a minute, half of each is jitter.
+ * max_wait_ms. A server that never answered is tried GL_TRIES_ABSENT times within GL_WAIT_ABSENT_MS, an unknown name or
+ * a failed handshake GL_TRIES_UNLIKELY times. Waits double from half a second to a minute, half of each is jitter.
  */
 #ifndef GL_RETRY_H
 #define GL_RETRY_H
@@ -24,12 +24,12 @@
 #define GL_TRIES_UNLIKELY 3
 #define GL_WAIT_MAX_MS 60000
 
-enum gl_wire {          /* how far a try came */
-    GL_WIRE_ANSWERED,   /* complete answer */
-    GL_WIRE_NO_CONNECT, /* name, connection or TLS failed: nothing was sent */
-    GL_WIRE_BROKEN,     /* sent (partly), then reset, cut, or closed without a complete answer */
-    GL_WIRE_TIMEOUT,    /* deadline or stall after sending began */
-    GL_WIRE_FINAL,      /* will not change by trying again (certificate refused, body over its bound) */
+enum gl_wire {                     /* how far a try came */
+               GL_WIRE_ANSWERED,   /* complete answer */
+               GL_WIRE_NO_CONNECT, /* name, connection or TLS failed: nothing was sent */
+               GL_WIRE_BROKEN,     /* sent (partly), then reset, cut, or closed without a complete answer */
+               GL_WIRE_TIMEOUT,    /* deadline or stall after sending began */
+               GL_WIRE_FINAL,      /* will not change by trying again (certificate refused, body over its bound) */
 };
 
 struct gl_try {
@@ -43,8 +43,8 @@ struct gl_try {
     unsigned tries;         /* so far, this one included */
     int64_t waited_ms;      /* so far */
     unsigned max_tries;
-    int64_t max_wait_ms;    /* total */
-    uint32_t random;        /* uniform, for jitter */
+    int64_t max_wait_ms; /* total */
+    uint32_t random;     /* uniform, for jitter */
 };
 
 enum gl_verdict { GL_STOP, GL_AGAIN };

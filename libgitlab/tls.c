@@ -6,6 +6,7 @@
 #include <errno.h>
 #include <sodium.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/stat.h>
 
 #define MAX_CA_BYTES ((size_t)16 << 20)
@@ -55,27 +56,63 @@ static int add_folder(const char *path, struct gs_buf *all, bool *out_found, str
     return 0;
 }
 
-/*
- * One text with the system's bundle and our own certificates: libcurl reads either a file or a text, so that naming only
- * our own would take the system's away where it has no folder of CAs.
- */
-int gl_ca_load(const char *path, char **out_pem, size_t *out_len, struct gs_err *err)
+/* A file in memory that libcurl can open by name. */
+static int make_file(struct gl_ca *ca, const struct gs_buf *text, struct gs_err *err)
 {
+    gs_autofd int fd = memfd_create("groupsnap-ca", MFD_CLOEXEC);
+    if (fd < 0)
+        return 0;
+    if (gs_write_all(fd, text->data, text->len, "the CAs", err))
+        return -1;
+    gs_autofree char *path = gs_asprintf("/proc/self/fd/%d", fd);
+    if (!path)
+        return gs_fail(err, GS_E_NOMEM, "no memory for a path");
+    if (access(path, R_OK) != 0)
+        return 0;
+    ca->path = gs_steal(&path);
+    ca->fd = gs_steal_fd(&fd);
+    return 0;
+}
+
+/*
+ * libcurl reads and parses a CA file once and shares the result among all connections, but only when it is a file and
+ * the only source: a text or a folder is parsed for every connection, which costs a megabyte and some milliseconds
+ * each. So the system's bundle and our own certificates become one file.
+ */
+int gl_ca_load(const char *path, struct gl_ca *out, struct gs_err *err)
+{
+    const char *system_file = curl_version_info(CURLVERSION_NOW)->cainfo;
+    bool has_system = system_file && access(system_file, R_OK) == 0, found = false;
     gs_autobuf all;
     gs_buf_init(&all, MAX_CA_BYTES);
     struct stat st;
-    bool found = false;
+    *out = (struct gl_ca){.fd = -1};
+    if (!path) {
+        out->path = has_system ? strdup(system_file) : NULL;
+        return !has_system || out->path ? 0 : gs_fail(err, GS_E_NOMEM, "no memory for a path");
+    }
     if (stat(path, &st) != 0)
         return gs_fail_sys(err, errno == ENOENT ? GS_E_NOT_FOUND : GS_E_IO, errno, "CA file '%s'", path);
     if (S_ISDIR(st.st_mode) ? add_folder(path, &all, &found, err) : add_file(path, &all, &found, err))
         return gs_wrap(err, "CA '%s'", path);
     if (!found)
         return gs_fail(err, GS_E_TLS, "'%s' holds no certificate in PEM form", path);
-    const char *system_file = curl_version_info(CURLVERSION_NOW)->cainfo;
-    if (system_file && stat(system_file, &st) == 0 && add_file(system_file, &all, &found, err))
+    if (has_system && add_file(system_file, &all, &found, err))
         return gs_wrap(err, "the system's CAs");
-    *out_pem = gs_buf_steal(&all, out_len);
+    if (has_system && make_file(out, &all, err))
+        return -1;
+    if (!out->path) /* libcurl adds its folder of CAs to a text */
+        out->pem = gs_buf_steal(&all, &out->pem_len);
     return 0;
+}
+
+void gl_ca_release(struct gl_ca *ca)
+{
+    free(ca->path);
+    free(ca->pem);
+    if (ca->fd >= 0)
+        close(ca->fd);
+    *ca = (struct gl_ca){.fd = -1};
 }
 
 bool gl_pem_sha256(const char *pem, char out_hex[65])

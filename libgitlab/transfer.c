@@ -18,6 +18,8 @@ static struct curl_slist expect_node = {h_expect, NULL};
 static struct curl_slist accept_json_node = {h_accept_json, &expect_node};
 static struct curl_slist accept_any_node = {h_accept_any, &expect_node};
 
+#define MAX_RESERVED ((size_t)1 << 20) /* on the mere word of a Content-Length */
+
 static size_t on_header(char *data, size_t size, size_t n, void *arg)
 {
     gl_answer_header(arg, data, size * n);
@@ -42,6 +44,8 @@ static size_t on_body(char *data, size_t size, size_t n, void *arg)
         return r->sink(r->cookie, data, len, &t->cb_err) ? CURL_WRITEFUNC_ERROR : len;
     }
     struct gs_err e = {0};
+    if (t->rsp.body.len == 0 && t->length > len && t->length <= t->rsp.body.max && t->length <= MAX_RESERVED)
+        GS_IGNORE(gs_buf_reserve(&t->rsp.body, t->length, &e), "it grows as it comes, then");
     if (gs_buf_add(&t->rsp.body, data, len, &e) == 0)
         return len;
     if (e.code != GS_E_LIMIT || ok) {
@@ -80,7 +84,8 @@ static int add_parts(struct gl_transfer *t, struct gs_err *err)
         const struct gl_part *p = &r->parts[i];
         curl_mimepart *m = curl_mime_addpart(t->mime);
         if (!m || curl_mime_name(m, p->name) || curl_mime_data(m, p->data ? p->data : "", p->len) ||
-            (p->filename && curl_mime_filename(m, p->filename)) || (p->content_type && curl_mime_type(m, p->content_type)))
+            (p->filename && curl_mime_filename(m, p->filename)) ||
+            (p->content_type && curl_mime_type(m, p->content_type)))
             return gs_fail(err, GS_E_NOMEM, "no memory for a form");
     }
     return 0;
@@ -115,8 +120,8 @@ static int set_headers(struct gl_transfer *t, struct curl_slist **out, struct gs
     do {                                                                                                               \
         CURLcode rc_ = curl_easy_setopt(h, option, value);                                                             \
         if (rc_ != CURLE_OK)                                                                                           \
-            return gs_fail(err, rc_ == CURLE_OUT_OF_MEMORY ? GS_E_NOMEM : GS_E_INTERNAL, "libcurl refuses " #option   \
-                           ": %s", curl_easy_strerror(rc_));                                                           \
+            return gs_fail(err, rc_ == CURLE_OUT_OF_MEMORY ? GS_E_NOMEM : GS_E_INTERNAL,                               \
+                           "libcurl refuses " #option ": %s", curl_easy_strerror(rc_));                                \
     } while (0)
 
 static int set_method(struct gl_transfer *t, CURL *h, struct gs_err *err)
@@ -173,8 +178,8 @@ static int set_up(struct gl_transfer *t, struct gs_err *err)
     SET(CURLOPT_PATH_AS_IS, 1L);
     SET(CURLOPT_PROTOCOLS_STR, origin.https ? "https" : "http");
     /*
-     * A write that may not be repeated has a connection to itself: on a shared one, one reset or one GOAWAY (nginx sends it
-     * after every thousand requests) would leave the outcome of all of them unknown at once.
+     * A write that may not be repeated has a connection to itself: on a shared one, one reset or one GOAWAY (nginx
+     * sends it after every thousand requests) would leave the outcome of all of them unknown at once.
      */
     bool shared = origin.https && gl_request_repeatable(r);
     SET(CURLOPT_HTTP_VERSION, (long)(shared ? CURL_HTTP_VERSION_2TLS : CURL_HTTP_VERSION_1_1));
@@ -183,14 +188,18 @@ static int set_up(struct gl_transfer *t, struct gs_err *err)
     SET(CURLOPT_SUPPRESS_CONNECT_HEADERS, 1L);
     SET(CURLOPT_NOSIGNAL, 1L);
     SET(CURLOPT_TCP_KEEPALIVE, 1L);
-    SET(CURLOPT_MAXAGE_CONN, 50L); /* below the usual keep-alive of servers: do not send into a connection that closes */
+    SET(CURLOPT_MAXAGE_CONN,
+        50L); /* below the usual keep-alive of servers: do not send into a connection that closes */
     int64_t deadline = r->deadline_ms ? r->deadline_ms : c->deadline_ms;
     SET(CURLOPT_TIMEOUT_MS, (long)deadline);
     SET(CURLOPT_CONNECTTIMEOUT_MS, (long)(deadline < GL_CONNECT_MS ? deadline : GL_CONNECT_MS));
     SET(CURLOPT_SSL_VERIFYPEER, 1L);
     SET(CURLOPT_SSL_VERIFYHOST, 2L);
-    if (c->ca_pem) {
-        struct curl_blob blob = {.data = c->ca_pem, .len = c->ca_pem_len, .flags = CURL_BLOB_NOCOPY};
+    if (c->ca.path) {
+        SET(CURLOPT_CAINFO, c->ca.path);
+        SET(CURLOPT_CAPATH, NULL);
+    } else if (c->ca.pem) {
+        struct curl_blob blob = {.data = c->ca.pem, .len = c->ca.pem_len, .flags = CURL_BLOB_NOCOPY};
         SET(CURLOPT_CAINFO_BLOB, &blob);
     }
     if (origin.https && c->tls_sha256[0] == 0)

@@ -114,8 +114,8 @@ int gl_url_base(const char *url, char **out_base, struct gl_origin *out, struct 
     if (drop_suffix(path, "/api/v4"))
         while (drop_suffix(path, "/")) {
         }
-    char *base = gs_asprintf("%s://%s%s%s%s%s%s", out->https ? "https" : "http", v6 ? "[" : "", out->host, v6 ? "]" : "",
-                             shows_port ? ":" : "", shows_port ? port : "", path);
+    char *base = gs_asprintf("%s://%s%s%s%s%s%s", out->https ? "https" : "http", v6 ? "[" : "", out->host,
+                             v6 ? "]" : "", shows_port ? ":" : "", shows_port ? port : "", path);
     if (!base)
         return gs_fail(err, GS_E_NOMEM, "no memory for a URL");
     *out_base = base;
@@ -154,8 +154,8 @@ char *gl_encode(const char *s)
         return NULL;
     for (; *s; s++) {
         unsigned char c = (unsigned char)*s;
-        bool plain = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '-' || c == '_' ||
-                     c == '~' || c == '.';
+        bool plain = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '-' ||
+                     c == '_' || c == '~' || c == '.';
         if (plain) {
             *p++ = (char)c;
         } else {

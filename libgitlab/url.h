@@ -14,8 +14,8 @@ struct gl_origin {
 };
 
 /*
- * Checks the base URL of an instance: GS_E_URL for anything but http(s)://host[:port][/path]. A slash and /api/v4 at the
- * end are dropped from *out_base (to be freed).
+ * Checks the base URL of an instance: GS_E_URL for anything but http(s)://host[:port][/path]. A slash and /api/v4 at
+ * the end are dropped from *out_base (to be freed).
  */
 int gl_url_base(const char *url, char **out_base, struct gl_origin *out, struct gs_err *err) GS_MUST_USE;
 /* `location` as seen from `current`, both complete afterwards. GS_E_REMOTE when it is no http(s) URL. */

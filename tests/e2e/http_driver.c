@@ -7,8 +7,8 @@
  *   get:PATH  post:PATH[ BODY]  put:PATH[ BODY]  delete:PATH   with the flags set by then
  *   list:PATH  seqlist:PATH  nodes:FULLPATH (group.labels)  gql:DOCUMENT  form:PATH  probe  wait
  * Options: token cacert jobs tries deadline stall retry http stop (ms from now) seed, and for the commands behind them:
- *   n (how often), idempotent, max, any, sink, sudo, chain (submit one more request in each callback, so often), think (ms)
- * One JSON object per answer on stdout; the last line holds the counters.
+ *   n (how often), idempotent, max, any, sink, sudo, chain (submit one more request in each callback, so often), think
+ * (ms) One JSON object per answer on stdout; the last line holds the counters.
  */
 #include "libcommon/clock.h"
 #include "libgitlab/rest.h"
@@ -32,7 +32,8 @@ static int64_t next_id;
 static bool in_order;
 static uint64_t sunk;
 static unsigned restarts;
-static const struct gl_part part = {.name = "avatar", .filename = "a.png", .content_type = "image/png", .data = "PNG!", .len = 4};
+static const struct gl_part part = {
+    .name = "avatar", .filename = "a.png", .content_type = "image/png", .data = "PNG!", .len = 4};
 
 static void print_text(const char *key, const char *s, size_t n)
 {
@@ -159,7 +160,8 @@ static int on_page(void *cookie, yyjson_val *array, const char *text, size_t len
 
 static void on_list(void *cookie, const struct gl_pages *p, const struct gs_err *err)
 {
-    printf("{\"list\":%" PRIu64 ",\"records\":%" PRIu64 ",\"announced\":%" PRId64 ",\"in_order\":%s,\"retries\":%" PRIu64,
+    printf("{\"list\":%" PRIu64 ",\"records\":%" PRIu64 ",\"announced\":%" PRId64
+           ",\"in_order\":%s,\"retries\":%" PRIu64,
            p->pages, p->records, p->announced, in_order ? "true" : "false", p->retries);
     print_err(err);
     printf("}\n");
@@ -206,9 +208,10 @@ static int probe(bool read_only)
     struct gs_err e = {0};
     int r = gl_instance_probe(client, read_only, &i, &e);
     printf("{\"probe\":%d,\"version\":\"%s\",\"major\":%d,\"minor\":%d,\"enterprise\":%d,\"user_id\":%" PRId64
-           ",\"username\":\"%s\",\"is_admin\":%d,\"api\":%d,\"read_api\":%d,\"sudo\":%d,\"expires\":\"%s\",\"offset\":%" PRId64,
-           r, i.version, i.major, i.minor, i.enterprise, i.user_id, i.username, i.is_admin, i.scope_api, i.scope_read_api,
-           i.scope_sudo, i.token_expires_at, i.clock_offset_ms);
+           ",\"username\":\"%s\",\"is_admin\":%d,\"api\":%d,\"read_api\":%d,\"sudo\":%d,\"expires\":\"%s\",\"offset\":"
+           "%" PRId64,
+           r, i.version, i.major, i.minor, i.enterprise, i.user_id, i.username, i.is_admin, i.scope_api,
+           i.scope_read_api, i.scope_sudo, i.token_expires_at, i.clock_offset_ms);
     print_err(&e);
     printf("}\n");
     return 0;
@@ -249,7 +252,9 @@ static int command(const char *a, struct gs_err *err)
     if ((v = value(a, "seqlist", ':')))
         return gl_list_with(client, v, &(struct gl_list_opts){.sequential = true}, on_page, on_list, NULL, err);
     if ((v = value(a, "nodes", ':')))
-        return gl_graphql_list(client, "query($fullPath: ID!, $after: String) { group(fullPath: $fullPath) { labels(first: 2, after: $after) { nodes { id title } pageInfo { hasNextPage endCursor } } } }",
+        return gl_graphql_list(client,
+                               "query($fullPath: ID!, $after: String) { group(fullPath: $fullPath) { labels(first: 2, "
+                               "after: $after) { nodes { id title } pageInfo { hasNextPage endCursor } } } }",
                                v, "group.labels", on_page, on_list, NULL, err);
     if ((v = value(a, "gql", ':')))
         return graphql(v, err);
@@ -288,7 +293,8 @@ static bool set_flag(const char *a)
     return true;
 }
 
-static int set_option(struct gl_client_opts *o, struct gs_secret *token, long *stop_ms, const char *a, struct gs_err *err)
+static int set_option(struct gl_client_opts *o, struct gs_secret *token, long *stop_ms, const char *a,
+                      struct gs_err *err)
 {
     const char *v;
     if ((v = value(a, "token", '=')))
@@ -352,7 +358,8 @@ static int run(int argc, char **argv, struct gs_err *err)
         r = wait_all(err);
     struct gl_stats s;
     gl_client_stats(client, &s);
-    printf("{\"stats\":true,\"requests\":%" PRIu64 ",\"retries\":%" PRIu64 ",\"bytes_in\":%" PRIu64 ",\"done\":%u,\"tls\":\"%s\","
+    printf("{\"stats\":true,\"requests\":%" PRIu64 ",\"retries\":%" PRIu64 ",\"bytes_in\":%" PRIu64
+           ",\"done\":%u,\"tls\":\"%s\","
            "\"window\":%u,\"url\":\"%s\",\"host\":\"%s\"}\n",
            s.requests, s.retries, s.bytes_in, done_count, gl_client_tls_sha256(client), s.window, gl_client_url(client),
            gl_client_host(client));

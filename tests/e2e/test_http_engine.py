@@ -170,7 +170,7 @@ with Server(fixed(answer(201, {"id": 3}, X_Request_Id="01ABC"))) as s:
             "token, sudo and content type")
     t.ok(r.headers["user-agent"].startswith("groupsnap/") and "expect" not in r.headers, "user agent, no Expect")
     t.is_eq(o.one["request_id"], "01ABC", "the request id is kept")
-    o = drive(s.url + "/gitlab/", "get:/version", "delete:/x/1", "put:/y", "form:/groups/7")
+    o = drive(s.url + "/gitlab/", "jobs=1", "get:/version", "delete:/x/1", "put:/y", "form:/groups/7")
     t.is_eq([(r.method, r.path) for r in s.log[1:4]],
             [("GET", "/gitlab/api/v4/version"), ("DELETE", "/gitlab/api/v4/x/1"), ("PUT", "/gitlab/api/v4/y")],
             "a relative root; the other methods")
@@ -187,15 +187,15 @@ ends = {
     "closed before the answer": [["close"]],
     "cut in the head": [[b"HTTP/1.1 201 Created\r\nContent-Le", "close"]],
     "cut in the body": [[answer(201, {"id": 1}, length=500), "close"]],
-    "stall in the body": [[answer(201, {"id": 1}, length=500), 3.0]],
-    "no answer within the deadline": [[4.0]],
+    "stall in the body": [[answer(201, {"id": 1}, length=500), 5.0]],
+    "no answer within the deadline": [[5.0]],
     "500": [[answer(500, {"message": "500 Internal Server Error"})]],
     "502 as HTML": [[answer(502, b"<html><title>502 Bad Gateway</title></html>", "text/html")]],
     "504": [[answer(504, b"", "text/html")]],
     "503 with Retry-After": [[answer(503, b"GitLab is not responding", "text/plain", Retry_After=1)]],
 }
 codes = {"stall in the body": "timeout", "no answer within the deadline": "timeout"}
-fast = ("deadline=1500", "stall=400")
+fast = ("deadline=2000", "stall=800")
 for name, steps in ends.items():
     code = codes.get(name, "server-error")
     with Server(sequence(*steps, [answer(200, {"id": 1})])) as s:
@@ -218,7 +218,7 @@ with Server(sequence([answer()], ["close"], [answer()])) as s:
     o = drive(s.url, "get:/first", "wait", "get:/second")
     t.ok(o.answers[1]["outcome"] == "answered" and len(s.log) == 3, "a read there is repeated", o.rows)
 with Server(sequence([answer(), "close"], [answer()])) as s:
-    o = drive(s.url, "get:/first", "wait", "think=300", "post:/x {}")
+    o = drive(s.url, "think=500", "get:/first", "wait", "post:/x {}")
     t.ok(o.answers[1]["outcome"] == "answered" and o.answers[1]["tries"] == 1, "a connection closed while idle is noticed")
 
 # ---- refusals before acting ----
@@ -270,10 +270,10 @@ free.close()
 o = drive(f"http://127.0.0.1:{port}", "tries=3", "post:/x {}")
 check(o, "connection refused: not sent", "not-sent", "unreachable", 0, 3, "retry")
 o = drive(f"http://127.0.0.1:{port}", "post:/x {}")
-t.ok(o.one["tries"] == 5 and 7 < o.seconds < 16, "a server that never answered is not waited for long", o.one, o.seconds)
+t.ok(o.one["tries"] == 5 and 7 < o.seconds < 25, "a server that never answered is not waited for long", o.one, o.seconds)
 o = drive("https://no-such-host.invalid", "get:/x")
 check(o, "unknown host: three tries", "not-sent", "unreachable", 0, 3, "retry")
-t.ok(o.seconds < 8, "quickly", o.seconds)
+t.ok(o.seconds < 15, "quickly", o.seconds)
 
 # ---- refused answers ----
 
@@ -385,15 +385,15 @@ with Server(fixed(answer(200, {}))) as s:
     o = drive(s.url, "jobs=1", "chain=5", "get:/a", "get:/b")
     t.ok(len(o.answers) == 12 and not o.faults, "callbacks submit", o.rows)
     t.is_eq([r.path[-1] for r in s.log[:3]], ["a", "b", "a"], "the queue keeps its order")
-with Server(fixed(1.0, answer(201, {}))) as s:
-    o = drive(s.url, "jobs=2", "stop=300", "n=6", "post:/x {}")
+with Server(fixed(2.5, answer(201, {}))) as s:
+    o = drive(s.url, "jobs=2", "stop=1000", "n=6", "post:/x {}")
     ends = sorted((a["outcome"], a["code"]) for a in o.answers)
     t.is_eq(ends, [("answered", "ok")] * 2 + [("not-sent", "stopped")] * 4, "stop: what is on the wire ends, nothing new leaves")
     t.is_eq(len(s.log), 2, "the server saw two")
 with Server(fixed(answer(429, b"", "text/plain", Retry_After=30))) as s:
-    o = drive(s.url, "stop=400", "post:/x {}")
+    o = drive(s.url, "stop=1000", "post:/x {}")
     check(o, "stop ends a wait at once", "not-sent", "stopped")
-    t.ok(o.seconds < 2, "at once", o.seconds)
+    t.ok(o.seconds < 10, "at once", o.seconds)
 with Server(fixed(2.0)) as s:
     o = drive(s.url, "post:/x {}", "get:/y", "list:/z", "leave")
     t.ok(o.code == 0 and not o.answers, "a client may go away with requests on their way")
@@ -433,11 +433,11 @@ def listed(name, script, want_pages, want_records, *args, cmd="list", code="ok")
         return srv, o
 
 
-s, o = listed("25 pages with totals, in order", pages(25, latency=0.02), 25, 75)
+s, o = listed("25 pages with totals, in order", pages(25, latency=0.05), 25, 75)
 t.is_eq(len(s.log), 25, "none asked for twice")
 t.ok(s.log[0].path.startswith("/api/v4/groups/a%2Fb/labels?state=all&per_page=100"), "100 to a page", s.log[0].path)
 t.is_eq(o.row("list")["announced"], 75, "the announced total")
-t.ok(o.seconds < 0.8, "several at a time", o.seconds)
+t.ok(o.seconds < 1.8, "several at a time", o.seconds)
 s, o = listed("one after the other when asked so", pages(8, latency=0.01), 8, 24, cmd="seqlist")
 t.is_eq([int(r.path.split("?page=")[-1].split("&")[0]) for r in s.log[1:]], list(range(2, 9)), "in the order of the links")
 listed("no totals", pages(25, total=False, latency=0.01), 25, 75)

@@ -44,9 +44,24 @@ static void test_base(void **state)
 
 static void test_base_refused(void **state)
 {
-    static const char *const urls[] = {"", "gitlab.example.com", "ftp://h", "file:///etc", "https://", "https://u@h", "https://u:p@h",
-                                       "https://:p@h", "https://h?x", "https://h/#f", "https://h/?a=b", "https://h h", "https://h\n",
-                                       "https://h:0", "https://h:99999", "javascript:alert(1)", "https:///x", "https:/h"};
+    static const char *const urls[] = {"",
+                                       "gitlab.example.com",
+                                       "ftp://h",
+                                       "file:///etc",
+                                       "https://",
+                                       "https://u@h",
+                                       "https://u:p@h",
+                                       "https://:p@h",
+                                       "https://h?x",
+                                       "https://h/#f",
+                                       "https://h/?a=b",
+                                       "https://h h",
+                                       "https://h\n",
+                                       "https://h:0",
+                                       "https://h:99999",
+                                       "javascript:alert(1)",
+                                       "https:///x",
+                                       "https:/h"};
     for (size_t i = 0; i < GS_COUNT(urls); i++) {
         struct gs_err err = {0};
         struct gl_origin o;
@@ -102,7 +117,11 @@ static void test_encode(void **state)
 {
     static const struct {
         const char *in, *out;
-    } rows[] = {{"", ""}, {"a/b", "a%2Fb"}, {"A-z_0.9~", "A-z_0.9~"}, {"ü +%", "%C3%BC%20%2B%25"}, {"a&b=c?#", "a%26b%3Dc%3F%23"}};
+    } rows[] = {{"", ""},
+                {"a/b", "a%2Fb"},
+                {"A-z_0.9~", "A-z_0.9~"},
+                {"ü +%", "%C3%BC%20%2B%25"},
+                {"a&b=c?#", "a%26b%3Dc%3F%23"}};
     for (size_t i = 0; i < GS_COUNT(rows); i++) {
         char *s = gl_encode(rows[i].in);
         assert_string_equal(s, rows[i].out);
@@ -123,7 +142,9 @@ static void test_client(void **state)
     assert_int_equal(err.code, GS_E_TOKEN);
     assert_null(strstr(err.text, "abc"));
     gs_secret_release(&token);
-    assert_int_equal(gl_client_new(&(struct gl_client_opts){.url = "http://192.0.2.1/x/", .allow_http = true, .jobs = 3}, &c, &err), 0);
+    assert_int_equal(
+        gl_client_new(&(struct gl_client_opts){.url = "http://192.0.2.1/x/", .allow_http = true, .jobs = 3}, &c, &err),
+        0);
     assert_string_equal(gl_client_url(c), "http://192.0.2.1/x");
     assert_string_equal(gl_client_host(c), "192.0.2.1");
     assert_string_equal(gl_client_tls_sha256(c), "");

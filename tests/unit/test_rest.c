@@ -27,14 +27,16 @@ static void test_error_text(void **state)
          "Token is expired. (invalid_token)"},
         {400, JSON, "{\"status\":\"error\",\"message\":{\"jane\":\"is not valid\"}}", "jane is not valid"},
         {404, JSON, "{\"error\":\"404 Not Found\"}", "404 Not Found"},
-        {400, JSON, "{\"message\":\"400 (Bad request) \\\"title\\\" not given\"}", "400 (Bad request) \"title\" not given"},
+        {400, JSON, "{\"message\":\"400 (Bad request) \\\"title\\\" not given\"}",
+         "400 (Bad request) \"title\" not given"},
         {429, "text/plain", "Retry later\n", "Retry later"},
         {409, JSON, "{\"needs_captcha_response\":true,\"spam_log_id\":1}",
          "the server takes the text for spam and wants a captcha solved"},
         {200, JSON, "{\"errors\":[{\"message\":\"Field 'x'\"},{\"message\":\"b\"}]}", "Field 'x'; b"},
         /* further ones */
         {200, JSON, "{\"data\":{\"labelCreate\":{\"label\":null,\"errors\":[\"Title is bad\"]}}}", "Title is bad"},
-        {400, JSON, "{\"message\":{\"title\":[\"is bad\",\"is long\"],\"base\":[\"no\"]}}", "title is bad, is long; no"},
+        {400, JSON, "{\"message\":{\"title\":[\"is bad\",\"is long\"],\"base\":[\"no\"]}}",
+         "title is bad, is long; no"},
         {400, JSON, "{\"message\":null,\"error\":\"x\"}", "x"},
         {400, JSON, "{\"message\":\"a\",\"error\":\"b\"}", "a; b"},
         {400, JSON, "{\"message\":\"a\",\"error\":\"a\"}", "a"},
@@ -48,8 +50,9 @@ static void test_error_text(void **state)
         {502, NULL, "  <!DOCTYPE html><TITLE lang=en>Login</TITLE>", "an HTML page: Login"},
         {502, "text/html", "<html><title>", "an HTML page"},
         {400, "text/plain", "a\x1b[31mred\x07\tb\r\n  c", "a[31mred b c"},
-        {400, "text/plain", "\xc2\x9b"
-                            "1m \xff\xfe caf\xc3\xa9",
+        {400, "text/plain",
+         "\xc2\x9b"
+         "1m \xff\xfe caf\xc3\xa9",
          "1m ?? caf\xc3\xa9"},
     };
     for (size_t i = 0; i < GS_COUNT(rows); i++) {
@@ -85,10 +88,14 @@ static void test_duplicate(void **state)
         {409, "{\"message\":\"Member already exists\"}", GL_DUP_YES},
         {409, "{\"message\":\"409 Conflict: Resource lock\"}", GL_DUP_LOCK},
         {409, "{\"message\":\"409 Conflict\"}", GL_DUP_NO},
-        {400, "{\"message\":\"Failed to create milestone {:title=>[\\\"already being used for another group or project "
-              "milestone.\\\"]}\"}", GL_DUP_YES},
-        {400, "{\"message\":\"Failed to create milestone {title: [\\\"already being used for another group or project "
-              "milestone.\\\"]}\"}", GL_DUP_YES},
+        {400,
+         "{\"message\":\"Failed to create milestone {:title=>[\\\"already being used for another group or project "
+         "milestone.\\\"]}\"}",
+         GL_DUP_YES},
+        {400,
+         "{\"message\":\"Failed to create milestone {title: [\\\"already being used for another group or project "
+         "milestone.\\\"]}\"}",
+         GL_DUP_YES},
         {400, "{\"message\":\"Failed to save group {:path=>[\\\"has already been taken\\\"]}\"}", GL_DUP_YES},
         {400, "{\"message\":\"Failed to save group {path: [\\\"has already been taken\\\"]}\"}", GL_DUP_YES},
         {400, "{\"message\":{\"path\":[\"has been taken before. Please use another one\"]}}", GL_DUP_YES},
@@ -99,8 +106,11 @@ static void test_duplicate(void **state)
         {404, "{\"message\":\"404 already exists\"}", GL_DUP_NO},
         {422, "{\"message\":\"Push rule already exists\"}", GL_DUP_YES},
         {200, "{\"data\":{\"labelCreate\":{\"errors\":[\"Title has already been taken\"]}}}", GL_DUP_YES},
-        {200, "{\"data\":{\"iterationCreate\":{\"errors\":[\"Dates cannot overlap with other existing Iterations within this "
-              "iterations cadence\"]}}}", GL_DUP_YES},
+        {200,
+         "{\"data\":{\"iterationCreate\":{\"errors\":[\"Dates cannot overlap with other existing Iterations within "
+         "this "
+         "iterations cadence\"]}}}",
+         GL_DUP_YES},
         {201, "{\"id\":1,\"title\":\"has already been taken\"}", GL_DUP_NO},
         {500, "{\"message\":\"has already been taken\"}", GL_DUP_NO},
         {403, "{\"message\":\"already exists\"}", GL_DUP_NO},
@@ -230,8 +240,9 @@ static void test_version(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_error_text), cmocka_unit_test(test_error_text_bounded), cmocka_unit_test(test_duplicate),
-        cmocka_unit_test(test_names),      cmocka_unit_test(test_fill),               cmocka_unit_test(test_link),
+        cmocka_unit_test(test_error_text), cmocka_unit_test(test_error_text_bounded),
+        cmocka_unit_test(test_duplicate),  cmocka_unit_test(test_names),
+        cmocka_unit_test(test_fill),       cmocka_unit_test(test_link),
         cmocka_unit_test(test_version),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -25,10 +25,10 @@ static void test_statuses(void **state)
     static const struct {
         int status;
         bool read, write, pause;
-    } rows[] = {{200, 0, 0, 0}, {201, 0, 0, 0}, {304, 0, 0, 0}, {400, 0, 0, 0}, {401, 0, 0, 0}, {403, 0, 0, 0},
-                {404, 0, 0, 0}, {405, 0, 0, 0}, {408, 1, 0, 0}, {409, 0, 0, 0}, {412, 0, 0, 0}, {422, 0, 0, 0},
-                {429, 1, 1, 1}, {500, 1, 0, 0}, {501, 0, 0, 0}, {502, 1, 0, 0}, {503, 1, 0, 0}, {504, 1, 0, 0},
-                {505, 0, 0, 0}, {520, 1, 0, 0}};
+    } rows[] = {{200, 0, 0, 0}, {201, 0, 0, 0}, {304, 0, 0, 0}, {400, 0, 0, 0}, {401, 0, 0, 0},
+                {403, 0, 0, 0}, {404, 0, 0, 0}, {405, 0, 0, 0}, {408, 1, 0, 0}, {409, 0, 0, 0},
+                {412, 0, 0, 0}, {422, 0, 0, 0}, {429, 1, 1, 1}, {500, 1, 0, 0}, {501, 0, 0, 0},
+                {502, 1, 0, 0}, {503, 1, 0, 0}, {504, 1, 0, 0}, {505, 0, 0, 0}, {520, 1, 0, 0}};
     for (size_t i = 0; i < GS_COUNT(rows); i++) {
         struct gl_try t = base();
         t.status = rows[i].status;
@@ -181,7 +181,7 @@ static void test_absent(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_statuses), cmocka_unit_test(test_wire),    cmocka_unit_test(test_lock),
+        cmocka_unit_test(test_statuses),    cmocka_unit_test(test_wire),  cmocka_unit_test(test_lock),
         cmocka_unit_test(test_retry_after), cmocka_unit_test(test_tries), cmocka_unit_test(test_backoff),
         cmocka_unit_test(test_absent),
     };
