@@ -204,6 +204,14 @@ static void test_limits(void **state)
     make_tar(path, files, GS_COUNT(files), true);
     struct archive_reader_opts o = {.limits = {.max_total = 1 << 20}};
     assert_int_equal(import(path, &o, NULL, &err), GS_E_BOMB);
+    /* no file alone is too large, all together are */
+    zeros[700 << 10] = '\0';
+    struct file two[] = {ALL, TOP, SUB, {"./tree/groups/8/labels.ndjson", zeros, 0}, {"./tree/groups/8/boards.ndjson", zeros, 0}};
+    make_tar(path, two, GS_COUNT(two), true);
+    gs_err_clear(&err);
+    assert_int_equal(import(path, &o, NULL, &err), GS_E_BOMB);
+    zeros[700 << 10] = ' ';
+    make_tar(path, files, GS_COUNT(files), true);
     o = (struct archive_reader_opts){.limits = {.max_entries = 3}};
     gs_err_clear(&err);
     assert_int_equal(import(path, &o, NULL, &err), GS_E_LIMIT);
