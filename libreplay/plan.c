@@ -439,6 +439,7 @@ static int exec(struct plan *p, const char *sql, struct gs_err *err)
  * Needs between lanes, once all of them are known:
  *   a group's creation          after its parent's
  *   everything else of a group  after its creation
+ *   settings                    after the parent's settings: what a group shows may be inherited, and is compared
  *   labels                      after the labels of the child groups: a child's label whose title the parent has too is
  *                               refused once the parent's exists (gitlab-api facts, section 2)
  *   members                     after the parent's members, so that the inherited level is known to the server
@@ -467,7 +468,8 @@ static int plan_needs(struct plan *p, struct gs_err *err)
         "INSERT OR IGNORE INTO lane_need SELECT u.id, l.id FROM lane l JOIN above ON above.grp = l.grp"
         " JOIN lane u ON u.grp = above.up AND u.phase = l.phase WHERE l.phase = 20",
         "INSERT OR IGNORE INTO lane_need SELECT l.id, u.id FROM lane l JOIN above ON above.grp = l.grp"
-        " JOIN lane u ON u.grp = above.up AND u.phase = l.phase WHERE l.phase = 90",
+        " JOIN lane u ON u.grp = above.up AND u.phase = l.phase AND u.name = l.name"
+        " WHERE l.phase = 90 OR (l.phase = 10 AND l.name <> 'create')",
         "INSERT OR IGNORE INTO lane_need SELECT b.id, l.id FROM lane b JOIN lane l ON l.grp = b.grp"
         " WHERE b.phase = 60 AND l.phase IN (20, 30, 40, 90)",
         "INSERT OR IGNORE INTO lane_need SELECT b.id, l.id FROM lane b JOIN above ON above.grp = b.grp"

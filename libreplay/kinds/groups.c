@@ -259,7 +259,7 @@ static int plan_avatar(struct plan *p, const struct grp *g, int64_t needs, struc
     gs_jw_end(&w);
     if (gs_jw_finish(&w))
         return -1;
-    return add(p, g, REL_PHASE_GROUP, "settings", false, "groups.avatar", gs_buf_str(&arg), NULL, needs, NULL, err);
+    return add(p, g, REL_PHASE_GROUP, "settings", true, "groups.avatar", gs_buf_str(&arg), NULL, needs, NULL, err);
 }
 
 static int plan_all(struct plan *p, const struct grp *g, yyjson_val *rec, const struct bundle_ref *ref, struct gs_err *err)
@@ -268,7 +268,7 @@ static int plan_all(struct plan *p, const struct grp *g, yyjson_val *rec, const 
     if (add(p, g, REL_PHASE_GROUP, "create", false, "groups", NULL, ref, 0, &id, err) || plan_avatar(p, g, id, err))
         return -1;
     if (rec && settings_any(rec, false) &&
-        add(p, g, REL_PHASE_GROUP, "settings", false, "groups.settings", NULL, ref, id, NULL, err))
+        add(p, g, REL_PHASE_GROUP, "settings", true, "groups.settings", NULL, ref, id, NULL, err))
         return -1;
     if (rec && settings_any(rec, true) && add(p, g, REL_PHASE_LOCKS, "locks", true, "groups.locks", NULL, ref, id, NULL, err))
         return -1;
@@ -307,7 +307,7 @@ static int plan_namespace(struct plan *p, const struct grp *g, yyjson_val *rec, 
         return 0;
     int64_t id = create.id;
     op_release(&create);
-    return add(p, g, REL_PHASE_GROUP, "settings", false, "groups.settings", "{\"prevent_sharing_groups_outside_hierarchy\":true}", NULL, id,
+    return add(p, g, REL_PHASE_GROUP, "settings", true, "groups.settings", "{\"prevent_sharing_groups_outside_hierarchy\":true}", NULL, id,
                NULL, err);
 }
 

@@ -45,7 +45,8 @@ def differences(a, b):
             if x != y and isinstance(x, list) and isinstance(y, list):
                 out.append(f"{path}/{rel}: only unbroken {[r for r in x if r not in y][:3]}, only here {[r for r in y if r not in x][:3]}, {len(x)} and {len(y)}")
             elif x != y:
-                out.append(f"{path}/{rel}: {x} / {y}"[:400])
+                keys = [k for k in sorted(set(x or {}) | set(y or {})) if (x or {}).get(k) != (y or {}).get(k)]
+                out.append(f"{path}/{rel}: " + "; ".join(f"{k}: {(x or {}).get(k)} unbroken, {(y or {}).get(k)} here" for k in keys))
     return out
 
 
