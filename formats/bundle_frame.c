@@ -33,8 +33,8 @@ bool bundle_unhex(const char *hex, size_t len, uint8_t *out, size_t out_len)
 }
 
 /*
- * The head of a zstd frame (RFC 8878, 3.1.1.1): 0 4 magic, 4 1 descriptor, then a window byte unless the descriptor says
- * "single segment". false: too short.
+ * The head of a zstd frame (RFC 8878, 3.1.1.1): 0 4 magic, 4 1 descriptor, then a window byte unless the descriptor
+ * says "single segment". false: too short.
  */
 static bool window_of(const unsigned char *p, size_t n, uint64_t content, uint64_t *out)
 {

@@ -1,4 +1,5 @@
-/* The index: groups, and for every member what is in it and where its frames lie. Nothing in it is believed that can be checked. */
+/* The index: groups, and for every member what is in it and where its frames lie. Nothing in it is believed that can be
+ * checked. */
 #include "bundle_priv.h"
 
 #include <string.h>
@@ -101,8 +102,9 @@ static int read_frames(struct reader *r, yyjson_val *o, struct bundle_member *m,
         if ((uint64_t)n[0] != off)
             return bad(r, "a frame that does not follow the one before");
         if ((uint64_t)n[1] > limit)
-            return gs_fail(r->err, GS_E_LIMIT, "line %zu of the index: a frame of %lld bytes, limit %llu (max_window_log)",
-                           r->line, (long long)n[1], (unsigned long long)limit);
+            return gs_fail(r->err, GS_E_LIMIT,
+                           "line %zu of the index: a frame of %lld bytes, limit %llu (max_window_log)", r->line,
+                           (long long)n[1], (unsigned long long)limit);
         if ((n[1] == 0 && !(book && max == 1)) || n[2] == 0 || (uint64_t)n[2] > m->stored - off)
             return bad(r, "a frame that cannot be");
         f.raw = (uint32_t)n[1];
@@ -163,8 +165,8 @@ static int read_member(struct reader *r, yyjson_val *o, bool file)
     struct bundle *b = r->b;
     struct bundle_name n;
     const char *path = get_text(o, "path");
-    struct bundle_member *m = r->next == 0   ? &b->books[BOOK_LEDGER]
-                              : r->next == 1 ? &b->books[BOOK_USERS]
+    struct bundle_member *m = r->next == 0                 ? &b->books[BOOK_LEDGER]
+                              : r->next == 1               ? &b->books[BOOK_USERS]
                               : r->next - 2 < b->n_members ? &b->members[r->next - 2]
                                                            : NULL;
     if (!m || !path || strcmp(m->path, path) != 0)
@@ -255,7 +257,8 @@ static int read_stored(struct reader *r, ZSTD_DCtx *d, uint64_t raw, const char 
     while (len > 0) {
         size_t n = ZSTD_findFrameCompressedSize(stored, len);
         unsigned long long content = ZSTD_getFrameContentSize(stored, len);
-        if (ZSTD_isError(n) || n > UINT32_MAX || content == ZSTD_CONTENTSIZE_UNKNOWN || content == ZSTD_CONTENTSIZE_ERROR)
+        if (ZSTD_isError(n) || n > UINT32_MAX || content == ZSTD_CONTENTSIZE_UNKNOWN ||
+            content == ZSTD_CONTENTSIZE_ERROR)
             return gs_fail(r->err, GS_E_FRAME, "the index is no run of zstd frames");
         if (content > raw - f.raw_off)
             return gs_fail(r->err, GS_E_BOMB, "the index holds more than the %llu bytes that the manifest announces",
@@ -266,8 +269,7 @@ static int read_stored(struct reader *r, ZSTD_DCtx *d, uint64_t raw, const char 
         f.stored = (uint32_t)n;
         bundle_hash(stored, n, f.digest);
         if (gs_buf_reserve(&text, f.raw, r->err) ||
-            frame_decode(d, stored, n, text.data + text.len, f.raw, b->lim.max_window_log, r->err) ||
-            keep_own(r, &f))
+            frame_decode(d, stored, n, text.data + text.len, f.raw, b->lim.max_window_log, r->err) || keep_own(r, &f))
             return gs_wrap(r->err, "'" BUNDLE_INDEX "'");
         text.len += f.raw;
         if (read_lines(r, &text))
@@ -331,10 +333,12 @@ static int check_parts(struct bundle *b, struct gs_err *err)
         if (!bundle_name_parse(m->path, strlen(m->path), &n) || n.is_file)
             continue;
         if (i + 1 < b->n_members)
-            GS_IGNORE(bundle_name_parse(b->members[i + 1].path, strlen(b->members[i + 1].path), &next), "it was parsed before");
+            GS_IGNORE(bundle_name_parse(b->members[i + 1].path, strlen(b->members[i + 1].path), &next),
+                      "it was parsed before");
         bool more = next.group_id == n.group_id && strcmp(next.relation, n.relation) == 0 && !next.is_file;
         if (n.part == 0 && n.has_part != more)
-            return gs_fail(err, GS_E_INDEX, "'%s' is numbered as if there were %s parts", m->path, more ? "no" : "more");
+            return gs_fail(err, GS_E_INDEX, "'%s' is numbered as if there were %s parts", m->path,
+                           more ? "no" : "more");
         if (more && (!next.has_part || next.part != n.part + 1))
             return gs_fail(err, GS_E_INDEX, "a part is missing behind '%s'", m->path);
         if (n.part > 0 && (i == 0 || b->members[i - 1].part != n.part - 1))

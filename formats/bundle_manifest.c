@@ -17,7 +17,8 @@ static int check_schema(yyjson_val *root, struct gs_err *err)
         s[10] == '0')
         return bad(err, "schema", "no schema of groupsnap");
     if (strcmp(s, BUNDLE_SCHEMA) != 0)
-        return gs_fail(err, GS_E_SCHEMA_NEWER, "the bundle has schema '%.40s', this program reads '" BUNDLE_SCHEMA "'", s);
+        return gs_fail(err, GS_E_SCHEMA_NEWER, "the bundle has schema '%.40s', this program reads '" BUNDLE_SCHEMA "'",
+                       s);
     return 0;
 }
 
@@ -94,8 +95,8 @@ static int check_counts(yyjson_val *counts, struct gs_err *err)
     int64_t n;
     if (!yyjson_is_obj(counts))
         return bad(err, "counts", "missing or no object");
-    yyjson_obj_foreach(counts, i, max, k, v) if (!gs_json_val_i64(v, &n) || n < 0)
-        return bad(err, "counts", "not made of counts");
+    yyjson_obj_foreach(counts, i, max, k, v) if (!gs_json_val_i64(v, &n) || n < 0) return bad(err, "counts",
+                                                                                              "not made of counts");
     return 0;
 }
 
@@ -129,7 +130,8 @@ int manifest_parse(const char *text, size_t len, yyjson_doc **out_doc, struct ma
     if (check_counts(out->counts, err) || need_u64(sums, "size", &out->sums_size, err) ||
         need_u64(yyjson_obj_get(root, "index"), "raw", &out->index_raw, err))
         return -1;
-    if (!yyjson_is_str(hex) || !bundle_unhex(yyjson_get_str(hex), yyjson_get_len(hex), out->sums_digest, BUNDLE_DIGEST_LEN))
+    if (!yyjson_is_str(hex) ||
+        !bundle_unhex(yyjson_get_str(hex), yyjson_get_len(hex), out->sums_digest, BUNDLE_DIGEST_LEN))
         return bad(err, "blake2b256", "no digest");
     *out_doc = gs_steal(&doc);
     return 0;

@@ -96,9 +96,9 @@ bool bundle_name_parse(const char *name, size_t len, struct bundle_name *out)
     static const struct {
         const char *name;
         enum bundle_name_kind kind;
-    } fixed[] = {{BUNDLE_MANIFEST, NAME_MANIFEST},     {BUNDLE_MANIFEST ".minisig", NAME_SIGNATURE},
-                 {BUNDLE_SUMS, NAME_SUMS},             {BUNDLE_INDEX, NAME_INDEX},
-                 {BUNDLE_LEDGER, NAME_LEDGER},         {BUNDLE_USERS, NAME_USERS}};
+    } fixed[] = {{BUNDLE_MANIFEST, NAME_MANIFEST}, {BUNDLE_MANIFEST ".minisig", NAME_SIGNATURE},
+                 {BUNDLE_SUMS, NAME_SUMS},         {BUNDLE_INDEX, NAME_INDEX},
+                 {BUNDLE_LEDGER, NAME_LEDGER},     {BUNDLE_USERS, NAME_USERS}};
     memset(out, 0, sizeof *out);
     for (size_t i = 0; i < GS_COUNT(fixed); i++)
         if (is(name, len, fixed[i].name)) {

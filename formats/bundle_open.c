@@ -131,8 +131,9 @@ static int check_signature(struct bundle *b, const struct entry *e, const struct
     if (read_entry(b, e, b->lim.max_signature, "max_signature", &text, err))
         return -1;
     struct gs_err why = {0};
-    int r = sign_canonical(gs_buf_str(&text), text.len, &why) ||
-            sign_verify(gs_buf_str(&text), text.len, b->manifest_text.data, b->manifest_text.len, trust, &out->info, &why);
+    int r =
+        sign_canonical(gs_buf_str(&text), text.len, &why) ||
+        sign_verify(gs_buf_str(&text), text.len, b->manifest_text.data, b->manifest_text.len, trust, &out->info, &why);
     out->result = r ? why.code : GS_OK;
     if (e->kind == NAME_SIGNATURE_MORE && out->result != GS_E_SIG_FORMAT) {
         sign_keyid_hex(out->info.id, hex);
@@ -147,8 +148,8 @@ static int check_signature(struct bundle *b, const struct entry *e, const struct
 }
 
 /*
- * A signature that is malformed, or that a trusted key did not make although it carries that key's id, ends everything: no
- * honest program writes one. Signatures by keys that we do not know are only reported, when a trusted one is there.
+ * A signature that is malformed, or that a trusted key did not make although it carries that key's id, ends everything:
+ * no honest program writes one. Signatures by keys that we do not know are only reported, when a trusted one is there.
  */
 static int check_signatures(struct bundle *b, const struct scan *s, const struct bundle_opts *o, struct gs_err *err)
 {
@@ -185,7 +186,9 @@ static int check_signatures(struct bundle *b, const struct scan *s, const struct
 
 static struct bundle_member *book_at(struct bundle *b, enum bundle_name_kind kind)
 {
-    return kind == NAME_INDEX ? &b->books[BOOK_INDEX] : kind == NAME_LEDGER ? &b->books[BOOK_LEDGER] : &b->books[BOOK_USERS];
+    return kind == NAME_INDEX    ? &b->books[BOOK_INDEX]
+           : kind == NAME_LEDGER ? &b->books[BOOK_LEDGER]
+                                 : &b->books[BOOK_USERS];
 }
 
 /* One line: 64 hex digits, two blanks, the name. *p moves behind it. */
@@ -204,8 +207,10 @@ static int sums_line(const char **p, const char *end, uint8_t digest[BUNDLE_DIGE
     return 0;
 }
 
-/* The members below SUMS against its lines: both stand in the same order, so one walk finds what is missing and what is too much. */
-static int match_sums(struct bundle *b, const struct scan *s, size_t from, const struct gs_buf *sums, struct gs_err *err)
+/* The members below SUMS against its lines: both stand in the same order, so one walk finds what is missing and what is
+ * too much. */
+static int match_sums(struct bundle *b, const struct scan *s, size_t from, const struct gs_buf *sums,
+                      struct gs_err *err)
 {
     const char *p = gs_buf_str(sums), *end = p + sums->len, *name = NULL;
     size_t len = 0, i = from;
@@ -269,7 +274,8 @@ static int open_index(struct bundle *b, const struct manifest *mf, struct gs_err
     gs_buf_init(&stored, b->lim.max_index_raw);
     if (m->stored > b->lim.max_index_raw || mf->index_raw > b->lim.max_index_raw)
         return gs_fail(err, GS_E_LIMIT, "the index has %llu bytes, limit %zu (max_index_raw)",
-                       (unsigned long long)(m->stored > mf->index_raw ? m->stored : mf->index_raw), b->lim.max_index_raw);
+                       (unsigned long long)(m->stored > mf->index_raw ? m->stored : mf->index_raw),
+                       b->lim.max_index_raw);
     if (gs_buf_reserve(&stored, (size_t)m->stored, err) ||
         gs_source_read(&b->src, m->offset, stored.data, (size_t)m->stored, err))
         return -1;

@@ -171,7 +171,8 @@ static int users_grow(struct bundle_writer *w, struct gs_err *err)
 /* Which of two values of one field is kept: the known one; of two known ones always the same, whatever came first. */
 static int better(yyjson_val *a, yyjson_val *b, yyjson_val **out, struct gs_err *err)
 {
-    bool no_a = !a || yyjson_is_null(a) || yyjson_equals_str(a, ""), no_b = !b || yyjson_is_null(b) || yyjson_equals_str(b, "");
+    bool no_a = !a || yyjson_is_null(a) || yyjson_equals_str(a, ""),
+         no_b = !b || yyjson_is_null(b) || yyjson_equals_str(b, "");
     if (no_a || no_b) {
         *out = no_a && (!no_b || !a) ? b : a;
         return 0;

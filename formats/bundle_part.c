@@ -1,7 +1,7 @@
 /*
- * Records to frames. A part collects records until a frame is full and hands it to a worker thread, which compresses and
- * hashes it; whoever finishes the oldest frame of a part writes it and those behind it to the spool, so the order of a
- * part's frames never depends on the number of threads.
+ * Records to frames. A part collects records until a frame is full and hands it to a worker thread, which compresses
+ * and hashes it; whoever finishes the oldest frame of a part writes it and those behind it to the spool, so the order
+ * of a part's frames never depends on the number of threads.
  */
 #include "bundle_writer.h"
 

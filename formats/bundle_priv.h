@@ -20,14 +20,14 @@
 /* ---- names (bundle_name.c) ---- */
 
 enum bundle_name_kind { /* in the order in which they stand in the tar */
-    NAME_MANIFEST,
-    NAME_SIGNATURE,
-    NAME_SIGNATURE_MORE,
-    NAME_SUMS,
-    NAME_INDEX,
-    NAME_LEDGER,
-    NAME_USERS,
-    NAME_DATA, /* everything below groups/ */
+                        NAME_MANIFEST,
+                        NAME_SIGNATURE,
+                        NAME_SIGNATURE_MORE,
+                        NAME_SUMS,
+                        NAME_INDEX,
+                        NAME_LEDGER,
+                        NAME_USERS,
+                        NAME_DATA, /* everything below groups/ */
 };
 
 struct bundle_name {
@@ -61,8 +61,8 @@ struct tar_head {
     uint64_t data_off;
 };
 /*
- * Reads the header at `off`, which must be byte for byte what tar_make_header() makes of the name and size in it; the zero
- * bytes from `pad_from` to `off` are checked on the way. At the end: exactly the end of the file.
+ * Reads the header at `off`, which must be byte for byte what tar_make_header() makes of the name and size in it; the
+ * zero bytes from `pad_from` to `off` are checked on the way. At the end: exactly the end of the file.
  */
 int tar_read_header(const struct gs_source *src, uint64_t pad_from, uint64_t off, struct tar_head *out,
                     struct gs_err *err) GS_MUST_USE;
@@ -86,8 +86,8 @@ void bundle_hex(const uint8_t digest[BUNDLE_DIGEST_LEN], char out[2 * BUNDLE_DIG
 bool bundle_unhex(const char *hex, size_t len, uint8_t *out, size_t out_len);
 
 /*
- * Decompresses one frame of exactly `stored` bytes into exactly `raw` bytes at `out`. What its header says is checked before.
- * GS_E_FRAME, GS_E_BOMB (it holds more than `raw`), GS_E_LIMIT (window).
+ * Decompresses one frame of exactly `stored` bytes into exactly `raw` bytes at `out`. What its header says is checked
+ * before. GS_E_FRAME, GS_E_BOMB (it holds more than `raw`), GS_E_LIMIT (window).
  */
 int frame_decode(ZSTD_DCtx *d, const void *data, size_t stored, void *out, size_t raw, unsigned max_window_log,
                  struct gs_err *err) GS_MUST_USE;
@@ -105,8 +105,8 @@ struct bundle {
     struct gs_source src;
     struct bundle_limits lim;
     unsigned threads;
-    struct gs_buf names;         /* member paths, each with a NUL */
-    struct gs_buf texts;         /* group paths */
+    struct gs_buf names; /* member paths, each with a NUL */
+    struct gs_buf texts; /* group paths */
     struct bundle_member *members;
     size_t n_members;
     struct bundle_member books[3]; /* index, ledger, users */

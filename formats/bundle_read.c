@@ -172,8 +172,8 @@ int bundle_cursor_next(struct bundle_cursor *c, const void **out_data, size_t *o
                 return -1;
             continue;
         }
-        if (c->pos < c->buf.len && record_next(bundle_member_encoding(c->b, m), c->buf.data + c->pos, c->buf.len - c->pos,
-                                               last, &c->b->lim.record, &n, err))
+        if (c->pos < c->buf.len && record_next(bundle_member_encoding(c->b, m), c->buf.data + c->pos,
+                                               c->buf.len - c->pos, last, &c->b->lim.record, &n, err))
             return gs_wrap(err, "record %llu of '%s'", (unsigned long long)c->records + 1, m->path);
         if (n == 0) {
             if (next_frame(c, m, err))

@@ -1,7 +1,7 @@
 /*
  * The container. libarchive says what the header of a member looks like; the reader takes name and size out of a header
- * with as little interpretation as possible and then demands that the block is exactly what libarchive makes of them. So a
- * header has one form only, and nothing can hide in the fields that a tar reader skips.
+ * with as little interpretation as possible and then demands that the block is exactly what libarchive makes of them.
+ * So a header has one form only, and nothing can hide in the fields that a tar reader skips.
  */
 #include "bundle_priv.h"
 
@@ -72,7 +72,8 @@ int tar_make_header(const char *name, uint64_t size, struct gs_buf *out, struct 
     struct sink s = {.out = out, .err = err};
     int r = a && e ? write_header(a, e, name, size, &s) : gs_fail(err, GS_E_NOMEM, "no memory for a tar header");
     archive_entry_free(e);
-    s.full = true; /* the data will never come through this object: without this, freeing it would write as many zeros */
+    s.full =
+        true; /* the data will never come through this object: without this, freeing it would write as many zeros */
     if (a)
         archive_write_free(a);
     if (old)
@@ -167,7 +168,10 @@ static int take_apart(const unsigned char *h, size_t n, uint64_t off, struct tar
     size_t name_len;
     unsigned long long at = off;
     *out_len = TAR_BLOCK;
-    if (memcmp(h + 257, "ustar\0" "00", 8) != 0)
+    if (memcmp(h + 257,
+               "ustar\0"
+               "00",
+               8) != 0)
         return gs_fail(err, off ? GS_E_NOT_CANONICAL : GS_E_NOT_A_BUNDLE, "no tar header at byte %llu", at);
     if (h[156] == 'x') {
         if (!octal(h + 124, 12, &pax) || pax == 0 || pax > 2 * TAR_BLOCK)

@@ -1,4 +1,5 @@
-/* Checking a whole bundle: every stored byte on worker threads, and if wanted every record and the arithmetic of the books. */
+/* Checking a whole bundle: every stored byte on worker threads, and if wanted every record and the arithmetic of the
+ * books. */
 #include "bundle_priv.h"
 
 #include "libcommon/clock.h"
@@ -123,7 +124,8 @@ static void run(void *arg)
         const struct bundle_member *m = member_no(c->b, i);
         uint64_t records = m->records;
         if (r == 0)
-            r = c->deep && !m->is_file ? check_deep(c->b, m, &w, &records, &err) : check_bytes(c->b, m, &w.stored, &err);
+            r = c->deep && !m->is_file ? check_deep(c->b, m, &w, &records, &err)
+                                       : check_bytes(c->b, m, &w.stored, &err);
         pthread_mutex_lock(&c->lock);
         if (r == 0) {
             c->sum.members++;
@@ -202,8 +204,8 @@ static int check_balance(const struct bundle *b, const struct book_state *s, yyj
 {
     int64_t announced = -1, stored = 0, left_out = 0;
     yyjson_val *a = yyjson_obj_get(line, "announced");
-    if (!gs_json_i64(line, "stored", &stored) || !gs_json_i64(line, "left_out", &left_out) || stored < 0 || left_out < 0 ||
-        (a && !yyjson_is_null(a) && (!gs_json_val_i64(a, &announced) || announced < 0)))
+    if (!gs_json_i64(line, "stored", &stored) || !gs_json_i64(line, "left_out", &left_out) || stored < 0 ||
+        left_out < 0 || (a && !yyjson_is_null(a) && (!gs_json_val_i64(a, &announced) || announced < 0)))
         return gs_fail(err, GS_E_RECORD, "the ledger's line of '%s' in group %lld has no counts", relation,
                        (long long)group);
     uint64_t have = bundle_count(b, group, relation);

@@ -1,4 +1,5 @@
-/* bundle_writer: private to the two halves of the writer, bundle_part.c (records to frames) and bundle_pack.c (frames to file). */
+/* bundle_writer: private to the two halves of the writer, bundle_part.c (records to frames) and bundle_pack.c (frames
+ * to file). */
 #ifndef GS_BUNDLE_WRITER_H
 #define GS_BUNDLE_WRITER_H
 
@@ -20,7 +21,7 @@ struct staged {
         uint64_t spool_off;
         uint32_t raw, stored;
         uint8_t digest[BUNDLE_DIGEST_LEN];
-    } *frames;
+    } * frames;
     size_t n_frames, cap_frames;
 };
 
@@ -69,7 +70,8 @@ int grow_array(void **array, size_t *cap, size_t n, size_t elem, struct gs_err *
 int part_open_book(struct bundle_writer *w, const char *path, const char *relation, struct bundle_part **out,
                    struct gs_err *err) GS_MUST_USE;
 /* Appends bytes to the spool. */
-int spool_write(struct bundle_writer *w, const void *data, size_t len, uint64_t *out_off, struct gs_err *err) GS_MUST_USE;
+int spool_write(struct bundle_writer *w, const void *data, size_t len, uint64_t *out_off,
+                struct gs_err *err) GS_MUST_USE;
 /* Moves the content of `s` into the writer. */
 int writer_take_member(struct bundle_writer *w, struct staged *s, struct gs_err *err) GS_MUST_USE;
 

@@ -296,8 +296,7 @@ static int load_text(const char *path, struct gs_secret *out, struct gs_err *err
     return r;
 }
 
-int sign_seckey_load(const char *path, const struct gs_secret *passphrase, struct sign_seckey **out,
-                     struct gs_err *err)
+int sign_seckey_load(const char *path, const struct gs_secret *passphrase, struct sign_seckey **out, struct gs_err *err)
 {
     struct gs_secret text = {0};
     if (load_text(path, &text, err))
@@ -334,10 +333,10 @@ static int seckey_encode(const struct sign_seckey *sk, const struct gs_secret *p
     checksum(body, body + 72);
     if (!passphrase)
         return 0;
-    uint64_t ops = light ? crypto_pwhash_scryptsalsa208sha256_OPSLIMIT_MIN
-                         : crypto_pwhash_scryptsalsa208sha256_OPSLIMIT_SENSITIVE;
-    uint64_t mem = light ? crypto_pwhash_scryptsalsa208sha256_MEMLIMIT_MIN
-                         : crypto_pwhash_scryptsalsa208sha256_MEMLIMIT_SENSITIVE;
+    uint64_t ops =
+        light ? crypto_pwhash_scryptsalsa208sha256_OPSLIMIT_MIN : crypto_pwhash_scryptsalsa208sha256_OPSLIMIT_SENSITIVE;
+    uint64_t mem =
+        light ? crypto_pwhash_scryptsalsa208sha256_MEMLIMIT_MIN : crypto_pwhash_scryptsalsa208sha256_MEMLIMIT_SENSITIVE;
     memcpy(raw + 2, "Sc", 2);
     randombytes_buf(raw + 6, 32);
     put_le64(raw + 38, ops);

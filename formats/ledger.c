@@ -45,7 +45,8 @@ const struct ledger_rule ledger_rules[] = {
     {"cadence-settings-not-exported", "the export has no settings for the automation of an iteration cadence"},
     {"epic-parent-not-visible", "the parent of the epic lies where the token's user may not look"},
     {"epic-boards-not-readable", "the epic boards, or the order of epics in them, could not be read"},
-    {"member-email-not-readable", "the public e-mail address of the user could not be read: he can only be matched by --user-map"},
+    {"member-email-not-readable",
+     "the public e-mail address of the user could not be read: he can only be matched by --user-map"},
     {"user-not-readable", "the user could not be read: he can only be matched by --user-map"},
     {"user-deleted", "the user does not exist any more (ghost user)"},
     {"custom-role", "the member has a custom role, which is carried by name only"},
@@ -219,10 +220,33 @@ static bool has_word(const char *key, size_t len, const char *word)
 /* What is said about a secret, and is none: when it ends, whether there is one, which one it is. */
 static bool about_a_secret(const char *key, size_t len)
 {
-    static const char *const tails[] = {"_at",       "_on",      "_id",     "_ids",     "_count",   "_enabled",  "_enforced",
-                                        "_required", "_expires", "_expired", "_lifetime", "_type",   "_name",     "_scopes",
-                                        "_present",  "_set",     "_level",  "_policy",  "_length",  "_in_days",  "_interval",
-                                        "_allowed",  "_disabled", "_access", "_detection_enabled", "_revoked", "_active",
+    static const char *const tails[] = {"_at",
+                                        "_on",
+                                        "_id",
+                                        "_ids",
+                                        "_count",
+                                        "_enabled",
+                                        "_enforced",
+                                        "_required",
+                                        "_expires",
+                                        "_expired",
+                                        "_lifetime",
+                                        "_type",
+                                        "_name",
+                                        "_scopes",
+                                        "_present",
+                                        "_set",
+                                        "_level",
+                                        "_policy",
+                                        "_length",
+                                        "_in_days",
+                                        "_interval",
+                                        "_allowed",
+                                        "_disabled",
+                                        "_access",
+                                        "_detection_enabled",
+                                        "_revoked",
+                                        "_active",
                                         "_automatically_set"};
     for (size_t i = 0; i < GS_COUNT(tails); i++)
         if (ends(key, len, tails[i]))
@@ -232,18 +256,38 @@ static bool about_a_secret(const char *key, size_t len)
 
 bool ledger_secret_key(const char *key, size_t len)
 {
-    static const char *const exact[] = {"runners_token",     "runners_token_encrypted", "saml_discovery_token",
-                                        "invite_token",      "token",                   "tokens",
-                                        "private_token",     "access_token",            "password",
-                                        "encrypted_password", "otp_secret",             "authorization",
-                                        "ip_restriction_token", "private_key",          "ssh_key",
-                                        "incoming_email_token", "feed_token",           "static_object_token",
-                                        "reset_password_token", "confirmation_token",   "unlock_token",
-                                        "secret",            "secrets",                 "credentials",
-                                        "passphrase",        "api_key",                 "apikey",
-                                        "client_secret",     "webhook_token",           "hook_token"};
-    static const char *const words[] = {"token", "tokens", "secret", "secrets", "password", "passwd", "passphrase",
-                                        "credential", "credentials", "apikey"};
+    static const char *const exact[] = {"runners_token",
+                                        "runners_token_encrypted",
+                                        "saml_discovery_token",
+                                        "invite_token",
+                                        "token",
+                                        "tokens",
+                                        "private_token",
+                                        "access_token",
+                                        "password",
+                                        "encrypted_password",
+                                        "otp_secret",
+                                        "authorization",
+                                        "ip_restriction_token",
+                                        "private_key",
+                                        "ssh_key",
+                                        "incoming_email_token",
+                                        "feed_token",
+                                        "static_object_token",
+                                        "reset_password_token",
+                                        "confirmation_token",
+                                        "unlock_token",
+                                        "secret",
+                                        "secrets",
+                                        "credentials",
+                                        "passphrase",
+                                        "api_key",
+                                        "apikey",
+                                        "client_secret",
+                                        "webhook_token",
+                                        "hook_token"};
+    static const char *const words[] = {"token",  "tokens",     "secret",     "secrets",     "password",
+                                        "passwd", "passphrase", "credential", "credentials", "apikey"};
     for (size_t i = 0; i < GS_COUNT(exact); i++)
         if (eq(key, len, exact[i]))
             return true;
@@ -264,12 +308,19 @@ static bool holds_something(yyjson_val *v)
     size_t i, max;
     yyjson_val *k, *e;
     switch (yyjson_get_type(v)) {
-    case YYJSON_TYPE_STR: return yyjson_get_len(v) > 0;
+    case YYJSON_TYPE_STR:
+        return yyjson_get_len(v) > 0;
     case YYJSON_TYPE_RAW:
-    case YYJSON_TYPE_NUM: return true;
-    case YYJSON_TYPE_ARR: yyjson_arr_foreach(v, i, max, e) if (holds_something(e)) return true; return false;
-    case YYJSON_TYPE_OBJ: yyjson_obj_foreach(v, i, max, k, e) if (holds_something(e)) return true; return false;
-    default: return false;
+    case YYJSON_TYPE_NUM:
+        return true;
+    case YYJSON_TYPE_ARR:
+        yyjson_arr_foreach(v, i, max, e) if (holds_something(e)) return true;
+        return false;
+    case YYJSON_TYPE_OBJ:
+        yyjson_obj_foreach(v, i, max, k, e) if (holds_something(e)) return true;
+        return false;
+    default:
+        return false;
     }
 }
 

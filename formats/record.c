@@ -90,10 +90,14 @@ static int pack_value(msgpack_packer *pk, yyjson_val *v, struct gs_err *err)
     size_t i, max;
     yyjson_val *k, *e;
     switch (yyjson_get_type(v)) {
-    case YYJSON_TYPE_NULL: return msgpack_pack_nil(pk);
-    case YYJSON_TYPE_BOOL: return yyjson_get_bool(v) ? msgpack_pack_true(pk) : msgpack_pack_false(pk);
-    case YYJSON_TYPE_RAW: return pack_number(pk, yyjson_get_raw(v), unsafe_yyjson_get_len(v), err);
-    case YYJSON_TYPE_STR: return pack_text(pk, v, err);
+    case YYJSON_TYPE_NULL:
+        return msgpack_pack_nil(pk);
+    case YYJSON_TYPE_BOOL:
+        return yyjson_get_bool(v) ? msgpack_pack_true(pk) : msgpack_pack_false(pk);
+    case YYJSON_TYPE_RAW:
+        return pack_number(pk, yyjson_get_raw(v), unsafe_yyjson_get_len(v), err);
+    case YYJSON_TYPE_STR:
+        return pack_text(pk, v, err);
     case YYJSON_TYPE_ARR:
         if (yyjson_arr_size(v) > UINT32_MAX)
             return gs_fail(err, GS_E_LIMIT, "an array of %zu elements", yyjson_arr_size(v));
@@ -108,7 +112,8 @@ static int pack_value(msgpack_packer *pk, yyjson_val *v, struct gs_err *err)
             return -1;
         yyjson_obj_foreach(v, i, max, k, e) if (pack_text(pk, k, err) || pack_value(pk, e, err)) return -1;
         return 0;
-    default: return gs_fail(err, GS_E_INTERNAL, "a JSON value without a type");
+    default:
+        return gs_fail(err, GS_E_INTERNAL, "a JSON value without a type");
     }
 }
 
@@ -211,12 +216,18 @@ static int json_value(const unsigned char *data, size_t *pos, struct gs_buf *out
     mp_next(data, pos, &v);
     char sep;
     switch (v.type) {
-    case MP_NIL: return gs_buf_addstr(out, "null", err);
-    case MP_BOOL: return gs_buf_addstr(out, v.u ? "true" : "false", err);
-    case MP_UINT: return gs_buf_addf(out, err, "%" PRIu64, v.u);
-    case MP_INT: return gs_buf_addf(out, err, "%" PRId64, v.i);
-    case MP_STR: return gs_json_quote(v.text, v.len, out, err);
-    case MP_NUMBER: return gs_buf_add(out, v.text, v.len, err);
+    case MP_NIL:
+        return gs_buf_addstr(out, "null", err);
+    case MP_BOOL:
+        return gs_buf_addstr(out, v.u ? "true" : "false", err);
+    case MP_UINT:
+        return gs_buf_addf(out, err, "%" PRIu64, v.u);
+    case MP_INT:
+        return gs_buf_addf(out, err, "%" PRId64, v.i);
+    case MP_STR:
+        return gs_json_quote(v.text, v.len, out, err);
+    case MP_NUMBER:
+        return gs_buf_add(out, v.text, v.len, err);
     case MP_ARRAY:
         sep = '[';
         for (uint64_t i = 0; i < v.u; i++, sep = ',')
@@ -251,8 +262,8 @@ int record_to_json(enum record_encoding e, const void *data, size_t len, const s
     return 0;
 }
 
-int record_parse(enum record_encoding e, const void *data, size_t len, const struct record_limits *lim, yyjson_doc **out,
-                 struct gs_err *err)
+int record_parse(enum record_encoding e, const void *data, size_t len, const struct record_limits *lim,
+                 yyjson_doc **out, struct gs_err *err)
 {
     if (e == RECORD_NDJSON) {
         size_t n = body_len(data, len);

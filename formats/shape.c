@@ -212,6 +212,7 @@ static int put_legacy(const struct relation *r, const struct rel_attr *a, yyjson
 struct element {
     char *text;
     int64_t position; /* lists: their position; comments: their time */
+    size_t index;     /* in the record, where the order there means something: what has no position keeps its place */
 };
 
 static int element_cmp(const void *a, const void *b)
@@ -219,6 +220,8 @@ static int element_cmp(const void *a, const void *b)
     const struct element *x = a, *y = b;
     if (x->position != y->position)
         return x->position < y->position ? -1 : 1;
+    if (x->index != y->index)
+        return x->index < y->index ? -1 : 1;
     return strcmp(x->text, y->text);
 }
 
@@ -236,19 +239,22 @@ static bool automatic_list(const struct relation *r, yyjson_val *v)
     return yyjson_equals_str(type, "backlog") || yyjson_equals_str(type, "closed") || (number && (n == 0 || n == 2));
 }
 
-static void place_element(const struct relation *r, yyjson_val *v, struct element *e)
+static void place_element(const struct relation *r, yyjson_val *v, size_t index, struct element *e)
 {
     struct gs_err ignored = {0};
     const char *when = NULL;
     if (strcmp(r->name, "lists") == 0 || strcmp(r->name, "epic_lists") == 0) {
+        e->index = index;
         if (!gs_json_i64(v, "position", &e->position))
             e->position = INT64_MAX;
         return;
     }
-    if (strcmp(r->name, "notes") == 0)
+    if (strcmp(r->name, "notes") == 0) {
+        e->index = index;
         when = gs_json_str(v, "created_at");
-    else if (strcmp(r->name, "iterations") == 0)
+    } else if (strcmp(r->name, "iterations") == 0) {
         when = gs_json_str(v, "start_date");
+    }
     if (when)
         GS_IGNORE(gs_time_parse(when, &e->position, &ignored), "without a time it stands first");
 }
@@ -270,7 +276,7 @@ static int put_array(const struct relation *r, yyjson_val *arr, unsigned depth, 
         if (f == 0)
             f = put_object(r, v, KEEP_VALUES, depth, &text, err);
         if (f == 0) {
-            place_element(r, v, &e[n]);
+            place_element(r, v, i, &e[n]);
             e[n].text = gs_buf_steal(&text, NULL);
             if (!e[n++].text)
                 f = gs_fail(err, GS_E_NOMEM, "no memory for a record");

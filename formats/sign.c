@@ -78,8 +78,8 @@ static int sig_parse(const char *text, size_t len, struct sig *out, struct gs_er
         return gs_fail(err, GS_E_SIG_FORMAT, "line 3 of the signature is not a trusted comment");
     out->comment = l + strlen(TRUSTED);
     out->comment_len = n - strlen(TRUSTED);
-    if (out->comment_len >= sizeof((struct sign_info *)0)->trusted_comment || memchr(out->comment, 0, out->comment_len) ||
-        !mp_utf8_ok(out->comment, out->comment_len))
+    if (out->comment_len >= sizeof((struct sign_info *)0)->trusted_comment ||
+        memchr(out->comment, 0, out->comment_len) || !mp_utf8_ok(out->comment, out->comment_len))
         return gs_fail(err, GS_E_SIG_FORMAT, "the trusted comment of the signature is too long or no text");
     if (!sign_line(&p, end, &l, &n) || !sign_unbase64(l, n, out->global, sizeof out->global))
         return gs_fail(err, GS_E_SIG_FORMAT, "line 4 of the signature is not base64 of 64 bytes");

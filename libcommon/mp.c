@@ -101,7 +101,8 @@ static uint64_t be(const unsigned char *p, unsigned n)
 
 enum form { F_BAD, F_NIL, F_FALSE, F_TRUE, F_FIXUINT, F_FIXINT, F_UINT, F_INT, F_STR, F_EXT, F_ARRAY, F_MAP };
 
-/* What the first byte says: the form, how many bytes of a length or number follow, and the length when it is in the byte. */
+/* What the first byte says: the form, how many bytes of a length or number follow, and the length when it is in the
+ * byte. */
 static enum form form_of(unsigned char c, unsigned *out_size, uint64_t *out_n)
 {
     *out_size = 0;
@@ -117,32 +118,58 @@ static enum form form_of(unsigned char c, unsigned *out_size, uint64_t *out_n)
     if (c >= 0xe0)
         return F_FIXINT;
     switch (c) {
-    case 0xc0: return F_NIL;
-    case 0xc2: return F_FALSE;
-    case 0xc3: return F_TRUE;
-    case 0xc7: return *out_size = 1, F_EXT;
-    case 0xc8: return *out_size = 2, F_EXT;
-    case 0xcc: return *out_size = 1, F_UINT;
-    case 0xcd: return *out_size = 2, F_UINT;
-    case 0xce: return *out_size = 4, F_UINT;
-    case 0xcf: return *out_size = 8, F_UINT;
-    case 0xd0: return *out_size = 1, F_INT;
-    case 0xd1: return *out_size = 2, F_INT;
-    case 0xd2: return *out_size = 4, F_INT;
-    case 0xd3: return *out_size = 8, F_INT;
-    case 0xd4: return *out_n = 1, F_EXT;
-    case 0xd5: return *out_n = 2, F_EXT;
-    case 0xd6: return *out_n = 4, F_EXT;
-    case 0xd7: return *out_n = 8, F_EXT;
-    case 0xd8: return *out_n = 16, F_EXT;
-    case 0xd9: return *out_size = 1, F_STR;
-    case 0xda: return *out_size = 2, F_STR;
-    case 0xdb: return *out_size = 4, F_STR;
-    case 0xdc: return *out_size = 2, F_ARRAY;
-    case 0xdd: return *out_size = 4, F_ARRAY;
-    case 0xde: return *out_size = 2, F_MAP;
-    case 0xdf: return *out_size = 4, F_MAP;
-    default: return F_BAD; /* binary, floats, ext32 and 0xc1: our writer makes none */
+    case 0xc0:
+        return F_NIL;
+    case 0xc2:
+        return F_FALSE;
+    case 0xc3:
+        return F_TRUE;
+    case 0xc7:
+        return *out_size = 1, F_EXT;
+    case 0xc8:
+        return *out_size = 2, F_EXT;
+    case 0xcc:
+        return *out_size = 1, F_UINT;
+    case 0xcd:
+        return *out_size = 2, F_UINT;
+    case 0xce:
+        return *out_size = 4, F_UINT;
+    case 0xcf:
+        return *out_size = 8, F_UINT;
+    case 0xd0:
+        return *out_size = 1, F_INT;
+    case 0xd1:
+        return *out_size = 2, F_INT;
+    case 0xd2:
+        return *out_size = 4, F_INT;
+    case 0xd3:
+        return *out_size = 8, F_INT;
+    case 0xd4:
+        return *out_n = 1, F_EXT;
+    case 0xd5:
+        return *out_n = 2, F_EXT;
+    case 0xd6:
+        return *out_n = 4, F_EXT;
+    case 0xd7:
+        return *out_n = 8, F_EXT;
+    case 0xd8:
+        return *out_n = 16, F_EXT;
+    case 0xd9:
+        return *out_size = 1, F_STR;
+    case 0xda:
+        return *out_size = 2, F_STR;
+    case 0xdb:
+        return *out_size = 4, F_STR;
+    case 0xdc:
+        return *out_size = 2, F_ARRAY;
+    case 0xdd:
+        return *out_size = 4, F_ARRAY;
+    case 0xde:
+        return *out_size = 2, F_MAP;
+    case 0xdf:
+        return *out_size = 4, F_MAP;
+    default:
+        return F_BAD; /* binary, floats, ext32 and 0xc1: our writer makes none */
     }
 }
 
@@ -193,7 +220,8 @@ void mp_next(const unsigned char *data, size_t *pos, struct mp_value *out)
         out->type = f == F_MAP ? MP_MAP : MP_ARRAY;
         out->u = n;
         break;
-    default: break;
+    default:
+        break;
     }
 }
 
@@ -255,11 +283,11 @@ static int push_key(struct walk *w, const char *s, size_t len)
 /* The keys from `from` on are one map's: none may stand twice. Drops them. */
 static int check_keys(struct walk *w, size_t from)
 {
-    struct key *k = w->keys + from;
     size_t n = w->n_keys - from;
     w->n_keys = from;
     if (n < 2)
         return 0;
+    struct key *k = w->keys + from;
     if (n <= 16) {
         for (size_t i = 1; i < n; i++)
             for (size_t j = 0; j < i; j++)
@@ -333,7 +361,8 @@ static int walk_value(struct walk *w, unsigned depth, bool key)
                 return -1;
         return f == F_MAP ? check_keys(w, from) : 0;
     }
-    default: return 0;
+    default:
+        return 0;
     }
 }
 

@@ -1,10 +1,10 @@
 /*
  * mp: reading msgpack that somebody else wrote.
  *
- * mp_check() walks the bytes once before anything is built from them: nesting, element counts against the bytes that are
- * there, keys that stand twice, invalid UTF-8. It accepts what JSON can say: nil, booleans, integers of 64 bits, strings,
- * arrays, maps with string keys, and one extension type, MP_EXT_NUMBER, whose payload is the text of a JSON number.
- * mp_next() then takes the checked bytes apart, value by value, without any memory of its own.
+ * mp_check() walks the bytes once before anything is built from them: nesting, element counts against the bytes that
+ * are there, keys that stand twice, invalid UTF-8. It accepts what JSON can say: nil, booleans, integers of 64 bits,
+ * strings, arrays, maps with string keys, and one extension type, MP_EXT_NUMBER, whose payload is the text of a JSON
+ * number. mp_next() then takes the checked bytes apart, value by value, without any memory of its own.
  */
 #ifndef GS_MP_H
 #define GS_MP_H
@@ -43,7 +43,8 @@ void mp_next(const unsigned char *data, size_t *pos, struct mp_value *out);
 bool mp_utf8_ok(const char *s, size_t len);
 /* Is this the text of a JSON number, and one that MP_UINT and MP_INT do not hold? */
 bool mp_number_ok(const char *s, size_t len);
-/* A JSON number's text as an integer: *out_negative tells which of the two is set. false: no integer of 64 bits, or "-0". */
+/* A JSON number's text as an integer: *out_negative tells which of the two is set. false: no integer of 64 bits, or
+ * "-0". */
 bool mp_number_int(const char *s, size_t len, bool *out_negative, uint64_t *out_u, int64_t *out_i);
 
 #endif

@@ -1,4 +1,5 @@
-/* Writer and reader of bundles: round trips, every byte flipped, every cut, the same bytes whatever the thread count. */
+/* Writer and reader of bundles: round trips, every byte flipped, every cut, the same bytes whatever the thread count.
+ */
 #include "tests/golden/forge.h"
 #include "unit.h"
 
@@ -62,7 +63,8 @@ static void round_trip(enum record_encoding e, size_t frame, uint64_t part, unsi
     OK(bundle_writer_group(w, 5, 0, "g", &err));
     OK(bundle_part_open(w, 5, "labels", &p, &err));
     for (int i = 0; i < 700; i++) {
-        int n = snprintf(rec, sizeof rec, "{\"id\":%d,\"title\":\"%0*d\",\"x\":0.10}", i, i == 350 ? 15000 : i % 90 + 1, i);
+        int n =
+            snprintf(rec, sizeof rec, "{\"id\":%d,\"title\":\"%0*d\",\"x\":0.10}", i, i == 350 ? 15000 : i % 90 + 1, i);
         OK(bundle_part_add(p, rec, (size_t)n, &err));
     }
     OK(bundle_part_close(p, &err));
@@ -381,21 +383,58 @@ static void test_limits(void **state)
 static void test_names(void **state)
 {
     (void)state;
-    static const char *const good[] = {"manifest.json", "manifest.json.minisig", "manifest.json.0123456789ABCDEF.minisig", "SUMS",
-                                       "index.ndjson.zst", "ledger.ndjson.zst", "users.ndjson.zst", "groups/1/labels.ndjson.zst",
-                                       "groups/9223372036854775807/epic_boards.0009.msgpack.zst", "groups/1/avatar/.hidden",
-                                       "groups/1/avatar/-x", "groups/1/avatar/a b.png",
+    static const char *const good[] = {"manifest.json",
+                                       "manifest.json.minisig",
+                                       "manifest.json.0123456789ABCDEF.minisig",
+                                       "SUMS",
+                                       "index.ndjson.zst",
+                                       "ledger.ndjson.zst",
+                                       "users.ndjson.zst",
+                                       "groups/1/labels.ndjson.zst",
+                                       "groups/9223372036854775807/epic_boards.0009.msgpack.zst",
+                                       "groups/1/avatar/.hidden",
+                                       "groups/1/avatar/-x",
+                                       "groups/1/avatar/a b.png",
                                        "groups/1/uploads/0123456789abcdef0123456789abcdef/\xc3\xa4.png",
-                                       "groups/1/uploads/0123456789/x", "groups/1/avatar/labels.ndjson.zst"};
-    static const char *const bad[] = {"", "manifest.json/", "./SUMS", "/SUMS", "groups", "groups/", "groups/1", "groups/1/", "groups/1/labels",
-                                      "groups/1/labels.ndjson", "groups/1/labels.ndjson.zst/", "groups/01/labels.ndjson.zst",
-                                      "groups/0/labels.ndjson.zst", "groups/-1/labels.ndjson.zst", "groups/9223372036854775808/labels.ndjson.zst",
-                                      "groups/1/labels.1.ndjson.zst", "groups/1/labels.00000.ndjson.zst", "groups/1/labels.abcd.ndjson.zst",
-                                      "groups/1/.ndjson.zst", "groups/1/9a.ndjson.zst", "groups/1/La.ndjson.zst", "groups/1/avatar/", "groups/1/avatar/.",
-                                      "groups/1/avatar/..", "groups/1/avatar/a/b", "groups/1/avatar/a\\b", "groups/1/avatar/a\nb", "groups/1/avatar/\x7f",
-                                      "groups/1/avatar/\xc2\x85", "groups/1/avatar/\xff", "groups/1/avatar/\xed\xa0\x80", "groups/1/uploads/x",
-                                      "groups/1/uploads/0123456789ABCDEF0123456789ABCDEF/x", "groups/1/uploads/012345678/x",
-                                      "groups/1/other/x", "manifest.json.0123456789abcdef.minisig", "manifest.json.012345678.minisig"};
+                                       "groups/1/uploads/0123456789/x",
+                                       "groups/1/avatar/labels.ndjson.zst"};
+    static const char *const bad[] = {"",
+                                      "manifest.json/",
+                                      "./SUMS",
+                                      "/SUMS",
+                                      "groups",
+                                      "groups/",
+                                      "groups/1",
+                                      "groups/1/",
+                                      "groups/1/labels",
+                                      "groups/1/labels.ndjson",
+                                      "groups/1/labels.ndjson.zst/",
+                                      "groups/01/labels.ndjson.zst",
+                                      "groups/0/labels.ndjson.zst",
+                                      "groups/-1/labels.ndjson.zst",
+                                      "groups/9223372036854775808/labels.ndjson.zst",
+                                      "groups/1/labels.1.ndjson.zst",
+                                      "groups/1/labels.00000.ndjson.zst",
+                                      "groups/1/labels.abcd.ndjson.zst",
+                                      "groups/1/.ndjson.zst",
+                                      "groups/1/9a.ndjson.zst",
+                                      "groups/1/La.ndjson.zst",
+                                      "groups/1/avatar/",
+                                      "groups/1/avatar/.",
+                                      "groups/1/avatar/..",
+                                      "groups/1/avatar/a/b",
+                                      "groups/1/avatar/a\\b",
+                                      "groups/1/avatar/a\nb",
+                                      "groups/1/avatar/\x7f",
+                                      "groups/1/avatar/\xc2\x85",
+                                      "groups/1/avatar/\xff",
+                                      "groups/1/avatar/\xed\xa0\x80",
+                                      "groups/1/uploads/x",
+                                      "groups/1/uploads/0123456789ABCDEF0123456789ABCDEF/x",
+                                      "groups/1/uploads/012345678/x",
+                                      "groups/1/other/x",
+                                      "manifest.json.0123456789abcdef.minisig",
+                                      "manifest.json.012345678.minisig"};
     struct bundle_name n;
     for (size_t i = 0; i < GS_COUNT(good); i++)
         if (!bundle_name_parse(good[i], strlen(good[i]), &n))
@@ -457,9 +496,11 @@ static void test_stock_tools(void **state)
     gs_autobuf data;
     make(&(struct forge_base){.files = true, .parts = true}, &data);
     OK(sign_pubkey_write(&pub, unit_path("b.pub"), true, &err));
-    char *cmd = gs_asprintf("cd '%s' && mkdir out && tar xf b.gsnap -C out && cd out && minisign -Vq -p ../b.pub -m manifest.json && "
-                            "b2sum -l 256 --quiet --strict -c SUMS && for f in *.zst groups/*/*.zst; do zstd -dqc $f >/dev/null || exit 1; done",
-                            unit_dir());
+    char *cmd = gs_asprintf(
+        "cd '%s' && mkdir out && tar xf b.gsnap -C out && cd out && minisign -Vq -p ../b.pub -m manifest.json && "
+        "b2sum -l 256 --quiet --strict -c SUMS && for f in *.zst groups/*/*.zst; do zstd -dqc $f >/dev/null || exit 1; "
+        "done",
+        unit_dir());
     assert_int_equal(system(cmd), 0);
     free(cmd);
 }
@@ -517,12 +558,18 @@ static void test_parallel_parts(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_round_trip),    cmocka_unit_test(test_contents),
-        cmocka_unit_test(test_writer_refuses), cmocka_unit_test(test_reproducible),
-        cmocka_unit_test(test_every_byte_flipped), cmocka_unit_test(test_every_cut),
-        cmocka_unit_test(test_changed_under_our_hands), cmocka_unit_test(test_signatures),
-        cmocka_unit_test(test_limits),        cmocka_unit_test(test_names),
-        cmocka_unit_test(test_headers),       cmocka_unit_test(test_stock_tools),
+        cmocka_unit_test(test_round_trip),
+        cmocka_unit_test(test_contents),
+        cmocka_unit_test(test_writer_refuses),
+        cmocka_unit_test(test_reproducible),
+        cmocka_unit_test(test_every_byte_flipped),
+        cmocka_unit_test(test_every_cut),
+        cmocka_unit_test(test_changed_under_our_hands),
+        cmocka_unit_test(test_signatures),
+        cmocka_unit_test(test_limits),
+        cmocka_unit_test(test_names),
+        cmocka_unit_test(test_headers),
+        cmocka_unit_test(test_stock_tools),
         cmocka_unit_test(test_parallel_parts),
     };
     return cmocka_run_group_tests(tests, setup, teardown);

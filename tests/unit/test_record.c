@@ -1,4 +1,5 @@
-/* Records in two encodings: the same values there and back, and everything that must be refused. Also the msgpack walk. */
+/* Records in two encodings: the same values there and back, and everything that must be refused. Also the msgpack walk.
+ */
 #include "unit.h"
 
 #include "libcommon/mp.h"
@@ -21,7 +22,8 @@ static void test_there_and_back(void **state)
         "{}",
         "{\"a\":null,\"b\":true,\"c\":false}",
         "{\"n\":[0,1,-1,127,128,255,256,-32,-33,-128,-129,32767,-32768,65535,65536,4294967295,4294967296,-2147483649]}",
-        "{\"n\":[9007199254740993,9223372036854775807,-9223372036854775808,18446744073709551615,18446744073709551616,-9223372036854775809]}",
+        "{\"n\":[9007199254740993,9223372036854775807,-9223372036854775808,18446744073709551615,18446744073709551616,-"
+        "9223372036854775809]}",
         "{\"n\":[0.10,1e400,-0,1.0,1E5,0.1e-7,123456789012345678901234567890.5,-0.0,1e-400]}",
         "{\"t\":\"\xc3\xa4\xe2\x82\xac\xf0\x9f\x98\x80 \\\"q\\\" \\\\ \\n\\t\\u0000\\u001f\"}",
         "{\"deep\":[[[[{\"x\":[]}]]]]}",
@@ -107,19 +109,33 @@ static void test_refused(void **state)
     MP(GS_E_RECORD, "\x80\x80");
     MP(GS_E_MSGPACK, "\x81");
     MP(GS_E_MSGPACK, "\xdf\xff\xff\xff\xff");
-    MP(GS_E_MSGPACK, "\x81\xa1" "a\xdd\xff\xff\xff\xff");
-    MP(GS_E_MSGPACK, "\x81\xa1" "a\xdb\xff\xff\xff\xff");
-    MP(GS_E_MSGPACK, "\x81\xa1" "a\xc1");
-    MP(GS_E_MSGPACK, "\x81\xa1" "a\xca\0\0\0\0");
-    MP(GS_E_MSGPACK, "\x81\xa1" "a\xc4\x01x");
+    MP(GS_E_MSGPACK, "\x81\xa1"
+                     "a\xdd\xff\xff\xff\xff");
+    MP(GS_E_MSGPACK, "\x81\xa1"
+                     "a\xdb\xff\xff\xff\xff");
+    MP(GS_E_MSGPACK, "\x81\xa1"
+                     "a\xc1");
+    MP(GS_E_MSGPACK, "\x81\xa1"
+                     "a\xca\0\0\0\0");
+    MP(GS_E_MSGPACK, "\x81\xa1"
+                     "a\xc4\x01x");
     MP(GS_E_MSGPACK, "\x81\x01\x01");
-    MP(GS_E_MSGPACK, "\x81\xa1" "a\xd4\x02x");
-    MP(GS_E_MSGPACK, "\x81\xa1" "a\xd4\x01" "7");  /* fits an integer, so it must be one */
-    MP(GS_E_MSGPACK, "\x81\xa1" "a\xd5\x01" "1.");
-    MP(GS_E_JSON_UTF8, "\x81\xa1" "a\xa2\xc0\x80");
+    MP(GS_E_MSGPACK, "\x81\xa1"
+                     "a\xd4\x02x");
+    MP(GS_E_MSGPACK, "\x81\xa1"
+                     "a\xd4\x01"
+                     "7"); /* fits an integer, so it must be one */
+    MP(GS_E_MSGPACK, "\x81\xa1"
+                     "a\xd5\x01"
+                     "1.");
+    MP(GS_E_JSON_UTF8, "\x81\xa1"
+                       "a\xa2\xc0\x80");
     MP(GS_E_JSON_UTF8, "\x81\xa3\xed\xa0\x80\x01");
-    MP(GS_E_JSON_KEY_TWICE, "\x82\xa1" "a\x01\xa1" "a\x01");
-    MP(GS_E_JSON_DEPTH, "\x81\xa1" "a\x91\x91\x91\x91\x01");
+    MP(GS_E_JSON_KEY_TWICE, "\x82\xa1"
+                            "a\x01\xa1"
+                            "a\x01");
+    MP(GS_E_JSON_DEPTH, "\x81\xa1"
+                        "a\x91\x91\x91\x91\x01");
 }
 
 static void test_limits(void **state)
@@ -135,7 +151,10 @@ static void test_limits(void **state)
     big[999] = '\n';
     OK(record_next(RECORD_NDJSON, big, sizeof big, false, &small, &n, &err));
     assert_int_equal(n, 1000);
-    memcpy(big, "\x81\xa1" "a\xda\x0b\x00", 6);
+    memcpy(big,
+           "\x81\xa1"
+           "a\xda\x0b\x00",
+           6);
     FAILS(GS_E_LIMIT, record_next(RECORD_MSGPACK, big, sizeof big, false, &small, &n, &err));
     FAILS(GS_E_LIMIT, record_next(RECORD_MSGPACK, big, 10, false, &small, &n, &err)); /* before the bytes are there */
     char json[2000] = "{\"a\":\"";
@@ -173,8 +192,11 @@ static void test_many_keys(void **state)
 static void test_numbers(void **state)
 {
     (void)state;
-    static const char *const good[] = {"0.1", "-0", "1e5", "1E+5", "1e-5", "18446744073709551616", "-9223372036854775809", "-0.0"};
-    static const char *const bad[] = {"", "-", "1", "-1", "01.5", ".5", "1.", "1e", "1e+", "+1", "0x10", "1 ", "NaN", "--1.5", "18446744073709551615"};
+    static const char *const good[] = {
+        "0.1", "-0", "1e5", "1E+5", "1e-5", "18446744073709551616", "-9223372036854775809", "-0.0"};
+    static const char *const bad[] = {"",     "-",  "1",   "-1",    "01.5",
+                                      ".5",   "1.", "1e",  "1e+",   "+1",
+                                      "0x10", "1 ", "NaN", "--1.5", "18446744073709551615"};
     bool neg;
     uint64_t u;
     int64_t i;

@@ -66,7 +66,8 @@ static void test_sign_and_verify(void **state)
     for (size_t i = 0; i < sig.len; i++) {
         struct gs_err e = {0};
         sig.data[i] ^= 2;
-        assert_true(sign_canonical(sig.data, sig.len, &e) || sign_verify(sig.data, sig.len, text, sizeof text, &one, &info, &e));
+        assert_true(sign_canonical(sig.data, sig.len, &e) ||
+                    sign_verify(sig.data, sig.len, text, sizeof text, &one, &info, &e));
         sig.data[i] ^= 2;
     }
     for (size_t n = 0; n < sig.len - 1; n++) {
@@ -230,7 +231,8 @@ static void test_we_read_minisign(void **state)
     assert_int_equal(run("minisign -GW -p m.pub -s m.key >/dev/null 2>&1"), 0);
     assert_int_equal(run("minisign -S -s m.key -m m.txt -x m.sig -t 'from the stock tool' >/dev/null 2>&1"), 0);
     verify_file("m.sig", "m.pub");
-    assert_int_equal(run("minisign -S -l -s m.key -m m.txt -x ml.sig >/dev/null 2>&1"), 0); /* legacy: not hashed first */
+    assert_int_equal(run("minisign -S -l -s m.key -m m.txt -x ml.sig >/dev/null 2>&1"),
+                     0); /* legacy: not hashed first */
     verify_file("ml.sig", "m.pub");
     OK(sign_seckey_load(unit_path("m.key"), NULL, &sk, &err));
     sign_seckey_free(sk);
@@ -250,8 +252,11 @@ static void test_we_read_minisign(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_sign_and_verify),     cmocka_unit_test(test_key_files),        cmocka_unit_test(test_trust),
-        cmocka_unit_test(test_minisign_reads_ours), cmocka_unit_test(test_we_read_minisign),
+        cmocka_unit_test(test_sign_and_verify),
+        cmocka_unit_test(test_key_files),
+        cmocka_unit_test(test_trust),
+        cmocka_unit_test(test_minisign_reads_ours),
+        cmocka_unit_test(test_we_read_minisign),
     };
     return cmocka_run_group_tests(tests, setup, unit_cleanup);
 }

@@ -1,0 +1,145 @@
+/* Ledger lines, and the withholding of secrets. */
+#include "unit.h"
+
+#include "formats/ledger.h"
+
+static char seen[1000];
+
+static void note(void *cookie, const char *path)
+{
+    size_t n = strlen(seen);
+    assert_ptr_equal(cookie, seen);
+    snprintf(seen + n, sizeof seen - n, "%s;", path);
+}
+
+static void withhold(const char *json, const char *want, const char *paths)
+{
+    struct gs_err err = {0};
+    gs_autobuf out;
+    bool changed = true;
+    gs_buf_init(&out, 1 << 16);
+    seen[0] = 0;
+    OK(ledger_withhold(json, strlen(json), note, seen, &changed, &out, &err));
+    assert_int_equal(changed, want != NULL);
+    assert_string_equal(gs_buf_str(&out), want ? want : "");
+    assert_string_equal(seen, paths);
+}
+
+static void test_withhold(void **state)
+{
+    (void)state;
+    struct gs_err err = {0};
+    gs_autobuf out;
+    bool changed;
+    withhold("{\"a\":1, \"x\":[{\"title\":\"token\"}]}", NULL, "");
+    withhold("{\"runners_token\":\"x\",\"a\":0.10}", "{\"a\":0.10}", "runners_token;");
+    withhold("{\"runners_token\":null,\"token\":\"\",\"password\":true}", NULL, "");
+    withhold("{\"z\":{\"user\":{\"private_token\":\"x\",\"n\":1e400}},\"l\":[[{\"secret\":[\"a\"]}]]}",
+             "{\"z\":{\"user\":{\"n\":1e400}},\"l\":[[{}]]}", "z.user.private_token;l.secret;");
+    withhold("{\"token\":{\"expires_at\":null}}", NULL, "");
+    withhold("{\"a\\u0000b\":1,\"saml_discovery_token\":\"q\"}", "{\"a\\u0000b\":1}", "saml_discovery_token;");
+    gs_buf_init(&out, 1 << 16);
+    FAILS(GS_E_JSON, ledger_withhold("{", 1, NULL, NULL, &changed, &out, &err));
+}
+
+static void test_secret_keys(void **state)
+{
+    (void)state;
+    static const char *const yes[] = {"runners_token",
+                                      "runners_token_encrypted",
+                                      "saml_discovery_token",
+                                      "invite_token",
+                                      "token",
+                                      "private_token",
+                                      "PRIVATE-TOKEN",
+                                      "client_secret",
+                                      "password",
+                                      "encrypted_password",
+                                      "encrypted_anything",
+                                      "hook_token",
+                                      "incoming_email_token",
+                                      "feedToken",
+                                      "accessToken",
+                                      "runnersToken",
+                                      "webhook_secret",
+                                      "otp_secret",
+                                      "api_key",
+                                      "ssh_private_key",
+                                      "token_digest",
+                                      "secret_token",
+                                      "key_encrypted",
+                                      "otp_backup_secrets"};
+    static const char *const no[] = {"token_expires_at",
+                                     "service_access_tokens_expiration_enforced",
+                                     "title",
+                                     "description",
+                                     "key",
+                                     "public_key",
+                                     "runner_token_expiration_interval",
+                                     "subgroup_runner_token_expiration_interval",
+                                     "tokenizer",
+                                     "secretary",
+                                     "password_automatically_set",
+                                     "two_factor_grace_period",
+                                     "secret_push_protection_enabled",
+                                     "note",
+                                     "personal_access_token_id",
+                                     "keep",
+                                     "author",
+                                     "tokens_count",
+                                     "access_level"};
+    for (size_t i = 0; i < sizeof yes / sizeof *yes; i++)
+        if (!ledger_secret_key(yes[i], strlen(yes[i])))
+            fail_msg("'%s' is a secret", yes[i]);
+    for (size_t i = 0; i < sizeof no / sizeof *no; i++)
+        if (ledger_secret_key(no[i], strlen(no[i])))
+            fail_msg("'%s' is no secret", no[i]);
+}
+
+static void test_lines(void **state)
+{
+    (void)state;
+    struct gs_err err = {0};
+    gs_autobuf out;
+    gs_buf_init(&out, 1 << 16);
+    struct ledger_fetch f = {.group_id = 7,
+                             .relation = "labels",
+                             .via = "api",
+                             .endpoint = "rest:/groups/:id/labels",
+                             .announced = -1,
+                             .pages = 1,
+                             .records = 2,
+                             .bytes = 3};
+    OK(ledger_fetch_line(&f, &out, &err));
+    assert_string_equal(gs_buf_str(&out),
+                        "{\"announced\":null,\"bytes\":3,\"endpoint\":\"rest:/groups/:id/"
+                        "labels\",\"entry\":\"fetch\",\"group\":7,\"pages\":1,"
+                        "\"records\":2,\"relation\":\"labels\",\"retries\":0,\"via\":\"api\",\"waits_ms\":0}");
+    gs_buf_reset(&out);
+    OK(ledger_relation_line(7, "labels", 12, 11, 1, &out, &err));
+    assert_string_equal(
+        gs_buf_str(&out),
+        "{\"announced\":12,\"entry\":\"relation\",\"group\":7,\"left_out\":1,\"relation\":\"labels\",\"stored\":11}");
+    gs_buf_reset(&out);
+    OK(ledger_rule_line("lost", 7, "labels", "label-times-not-readable", NULL, 3, "d\"", &out, &err));
+    assert_string_equal(gs_buf_str(&out), "{\"count\":3,\"detail\":\"d\\\"\",\"entry\":\"lost\",\"group\":7,"
+                                          "\"relation\":\"labels\",\"rule\":\"label-times-not-readable\"}");
+    gs_buf_reset(&out);
+    OK(ledger_rule_line("left_out", 7, "self", "secret-field", "runners_token", 1, NULL, &out, &err));
+    OK(ledger_fallback_line(7, "labels", "graphql", "rest", "403", &out, &err));
+    OK(ledger_changed_line(7, "labels", "1", "2", &out, &err));
+    FAILS(GS_E_INTERNAL, ledger_rule_line("lost", 7, "labels", "no-such-rule", NULL, 3, NULL, &out, &err));
+    FAILS(GS_E_INTERNAL, ledger_rule_line("gone", 7, "labels", "forbidden", NULL, 3, NULL, &out, &err));
+    for (const struct ledger_rule *r = ledger_rules; r->name; r++) {
+        assert_ptr_equal(ledger_rule_find(r->name), r); /* no name twice */
+        assert_true(r->text && r->text[0]);
+    }
+    assert_null(ledger_rule_find("x"));
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_withhold), cmocka_unit_test(test_secret_keys),
+                                       cmocka_unit_test(test_lines)};
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
