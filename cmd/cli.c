@@ -164,7 +164,9 @@ static int run_verb(struct cli *cli, const struct cli_verb *v, int argc, char **
     if (cli_parse(cli, argc, argv, &p) == 0) {
         cli->common = p.opts;
         cli->log = (struct gs_log){
-            .level = cli->common->quiet ? GS_LOG_WARN : cli->common->verbose ? GS_LOG_DEBUG : GS_LOG_INFO,
+            .level = cli->common->quiet     ? GS_LOG_WARN
+                     : cli->common->verbose ? GS_LOG_DEBUG
+                                            : GS_LOG_INFO,
             .cookie = cli,
             .line = log_line,
         };

@@ -119,7 +119,9 @@ void cli_opt_head(const struct cli_opt *o, char *out, size_t cap)
     if (o->letter)
         snprintf(letter, sizeof letter, "-%c, ", o->letter);
     snprintf(out, cap, "%s--%s%s%s", letter, o->name, o->type == CLI_FLAG ? "" : " ",
-             o->type == CLI_FLAG ? "" : o->arg ? o->arg : "VALUE");
+             o->type == CLI_FLAG ? ""
+             : o->arg            ? o->arg
+                                 : "VALUE");
 }
 
 static void print_option(struct cli *cli, const struct cli_opt *o)

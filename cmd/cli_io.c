@@ -1,4 +1,5 @@
-/* The two output streams and the terminal: one status line that is out of the way whenever something else is written. */
+/* The two output streams and the terminal: one status line that is out of the way whenever something else is written.
+ */
 #include "cmd/cli_priv.h"
 #include "libcommon/clock.h"
 #include "libcommon/io.h"

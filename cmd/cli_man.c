@@ -9,19 +9,26 @@
 static const char *troff_char(char c)
 {
     switch (c) {
-    case '\\': return "\\e";
-    case '-': return "\\-";
-    case '\'': return "\\(aq";
-    case '`': return "\\(ga";
-    case '^': return "\\(ha";
-    case '~': return "\\(ti";
-    default: return NULL;
+    case '\\':
+        return "\\e";
+    case '-':
+        return "\\-";
+    case '\'':
+        return "\\(aq";
+    case '`':
+        return "\\(ga";
+    case '^':
+        return "\\(ha";
+    case '~':
+        return "\\(ti";
+    default:
+        return NULL;
     }
 }
 
 /*
- * Text as troff shows it unchanged: no line of it is a request, no character of it an escape. `fold` breaks lines of the
- * source at blanks, which does not show where text is filled.
+ * Text as troff shows it unchanged: no line of it is a request, no character of it an escape. `fold` breaks lines of
+ * the source at blanks, which does not show where text is filled.
  */
 static void troff_text(struct cli *cli, const char *s, bool fold)
 {
@@ -196,7 +203,8 @@ static void error_codes(struct cli *cli)
     }
 }
 
-/* The day of SOURCE_DATE_EPOCH, which packagers set; without it the page has no date, so that it does not change by itself. */
+/* The day of SOURCE_DATE_EPOCH, which packagers set; without it the page has no date, so that it does not change by
+ * itself. */
 static void page_date(char out[GS_TIME_LEN])
 {
     const char *epoch = getenv("SOURCE_DATE_EPOCH");

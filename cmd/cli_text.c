@@ -23,7 +23,8 @@ size_t cli_utf8(const unsigned char *s, size_t len, uint32_t *out)
     return n;
 }
 
-/* Controls (C0, DEL, C1), line and paragraph separators, everything that turns the direction of text, and tag characters. */
+/* Controls (C0, DEL, C1), line and paragraph separators, everything that turns the direction of text, and tag
+ * characters. */
 bool cli_harmful(uint32_t cp)
 {
     return cp < 0x20 || (cp >= 0x7f && cp < 0xa0) || cp == 0x61c || cp == 0x200e || cp == 0x200f ||

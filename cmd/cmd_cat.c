@@ -12,7 +12,9 @@ struct opts {
 };
 
 static const struct cli_opt opts[] = {
-    {.name = "with-key", .type = CLI_FLAG, .offset = offsetof(struct opts, with_key),
+    {.name = "with-key",
+     .type = CLI_FLAG,
+     .offset = offsetof(struct opts, with_key),
      .help = "print {\"group\":...,\"relation\":...,\"record\":...} around each record"},
     {0},
 };

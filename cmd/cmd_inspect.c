@@ -17,7 +17,9 @@ struct opts {
 };
 
 static const struct cli_opt opts[] = {
-    {.name = "tree", .type = CLI_FLAG, .offset = offsetof(struct opts, tree),
+    {.name = "tree",
+     .type = CLI_FLAG,
+     .offset = offsetof(struct opts, tree),
      .help = "draw the tree of groups with the number of records of each kind"},
     {0},
 };
@@ -61,14 +63,17 @@ static void print_origin(const struct inspect *in)
     yyjson_val *m = bundle_manifest(in->b), *src = yyjson_obj_get(m, "source"), *cap = yyjson_obj_get(m, "capture");
     yyjson_val *tool = yyjson_obj_get(m, "tool");
     struct cli *cli = in->cli;
-    const char *tls = gs_json_str(src, "tls_sha256"), *user = gs_json_str(src, "user"), *role = gs_json_str(src, "role");
+    const char *tls = gs_json_str(src, "tls_sha256"), *user = gs_json_str(src, "user"),
+               *role = gs_json_str(src, "role");
     yyjson_val *ee = yyjson_obj_get(src, "enterprise");
     cli_out(cli, "made        %s by %s %s\n", safe_or(gs_json_str(m, "created_at"), "?"),
             safe_or(gs_json_str(tool, "name"), "?"), safe_or(gs_json_str(tool, "version"), ""));
     const char *url = gs_json_str(src, "url");
     cli_out(cli, "source      %s%sGitLab %s%s\n", safe_or(url, ""), url ? ", " : "",
             safe_or(gs_json_str(src, "version"), "of unknown version"),
-            yyjson_is_true(ee) ? ", Enterprise Edition" : yyjson_is_false(ee) ? ", Community Edition" : "");
+            yyjson_is_true(ee)    ? ", Enterprise Edition"
+            : yyjson_is_false(ee) ? ", Community Edition"
+                                  : "");
     if (tls)
         cli_out(cli, "            TLS certificate sha256 %s\n", cli_safe(tls));
     if (user)

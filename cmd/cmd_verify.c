@@ -9,7 +9,9 @@ struct opts {
 };
 
 static const struct cli_opt opts[] = {
-    {.name = "deep", .type = CLI_FLAG, .offset = offsetof(struct opts, deep),
+    {.name = "deep",
+     .type = CLI_FLAG,
+     .offset = offsetof(struct opts, deep),
      .help = "also unpack every frame, check and count every record, and add up the ledger"},
     {0},
 };
@@ -121,11 +123,12 @@ const struct cli_verb cli_verb_verify = {
     .min_args = 1,
     .max_args = 1,
     .summary = "Check who signed a bundle and every byte of it",
-    .text = "Name the keys you trust with --trust; one good signature by one of them is enough. Nothing in the file is\n"
-            "believed before that signature holds. The exit code tells what is wrong: 20 damaged, 21 signature missing\n"
-            "or not trusted, 22 a part is missing, 23 made by a newer version.\n\n"
-            "The same without this program:\n\n"
-            "  tar xf FILE && minisign -V -p PUB -m manifest.json && b2sum -l 256 -c SUMS",
+    .text =
+        "Name the keys you trust with --trust; one good signature by one of them is enough. Nothing in the file is\n"
+        "believed before that signature holds. The exit code tells what is wrong: 20 damaged, 21 signature missing\n"
+        "or not trusted, 22 a part is missing, 23 made by a newer version.\n\n"
+        "The same without this program:\n\n"
+        "  tar xf FILE && minisign -V -p PUB -m manifest.json && b2sum -l 256 -c SUMS",
     .opts = opts,
     .more = parts,
     .opts_size = sizeof(struct opts),

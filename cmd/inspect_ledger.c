@@ -98,8 +98,7 @@ int inspect_ledger_load(const struct bundle *b, struct inspect_ledger *out, stru
             return -1;
         if (!data)
             break;
-        if (record_parse(RECORD_NDJSON, data, len, NULL, &doc, err) ||
-            add_line(out, yyjson_doc_get_root(doc), err))
+        if (record_parse(RECORD_NDJSON, data, len, NULL, &doc, err) || add_line(out, yyjson_doc_get_root(doc), err))
             return gs_wrap(err, "ledger line %llu", (unsigned long long)out->lines + 1);
     }
     if (out->n_rules > 0)

@@ -14,11 +14,21 @@ struct opts {
 };
 
 static const struct cli_opt opts[] = {
-    {.name = "output", .letter = 'o', .type = CLI_STR, .offset = offsetof(struct opts, output), .arg = "KEY",
-     .required = true, .help = "where to write the secret key; the public key is written to KEY.pub"},
-    {.name = "no-passphrase", .type = CLI_FLAG, .offset = offsetof(struct opts, no_passphrase),
+    {.name = "output",
+     .letter = 'o',
+     .type = CLI_STR,
+     .offset = offsetof(struct opts, output),
+     .arg = "KEY",
+     .required = true,
+     .help = "where to write the secret key; the public key is written to KEY.pub"},
+    {.name = "no-passphrase",
+     .type = CLI_FLAG,
+     .offset = offsetof(struct opts, no_passphrase),
      .help = "do not encrypt the secret key: whoever reads the file can sign with it"},
-    {.name = "passphrase-file", .type = CLI_STR, .offset = offsetof(struct opts, passphrase_file), .arg = "FILE",
+    {.name = "passphrase-file",
+     .type = CLI_STR,
+     .offset = offsetof(struct opts, passphrase_file),
+     .arg = "FILE",
      .help = "file whose first line is the passphrase (otherwise the terminal is asked, twice)"},
     {0},
 };
@@ -111,8 +121,8 @@ static int run(struct cli *cli, void *optv, int argc, char **argv)
         gs_fail(&err, GS_E_NOMEM, "no memory for a file name");
         return cli_error(cli, &err);
     }
-    if (must_be_absent(o->output, &err) || must_be_absent(pub_path, &err) ||
-        write_pair(cli, o, pub_path, &pub, &err) || public_line(pub_path, &text, &line, &err))
+    if (must_be_absent(o->output, &err) || must_be_absent(pub_path, &err) || write_pair(cli, o, pub_path, &pub, &err) ||
+        public_line(pub_path, &text, &line, &err))
         return cli_error(cli, &err);
     char id[SIGN_KEYID_HEX];
     sign_keyid_hex(pub.id, id);
@@ -131,9 +141,11 @@ static int run(struct cli *cli, void *optv, int argc, char **argv)
     cli_out(cli, "key id      %s\n", id);
     cli_out(cli, "secret key  '%s', %s: keep it here, name it with --key\n", cli_safe(o->output),
             o->no_passphrase ? "NOT encrypted" : "encrypted");
-    cli_out(cli, "public key  '%s': carry it to the other network over another channel\n"
-                 "            than the bundles, and name it there with --trust\n"
-                 "            %s\n", cli_safe(pub_path), line);
+    cli_out(cli,
+            "public key  '%s': carry it to the other network over another channel\n"
+            "            than the bundles, and name it there with --trust\n"
+            "            %s\n",
+            cli_safe(pub_path), line);
     return 0;
 }
 
