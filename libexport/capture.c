@@ -219,7 +219,8 @@ void cap_group_lost(struct cap_group *g)
 
 static int fill(struct capture *c, struct gs_err *err)
 {
-    unsigned max_open = c->o.jobs < MAX_OPEN_GROUPS ? c->o.jobs : MAX_OPEN_GROUPS;
+    /* more than jobs: a group that waits for the last page of one list must not keep the others' slots empty */
+    unsigned max_open = c->o.jobs < MAX_OPEN_GROUPS / 2 ? 2 * c->o.jobs : MAX_OPEN_GROUPS;
     while (c->recursive && c->next_recursion < c->plan.n && c->discovering < 2)
         if (discover(c, c->next_recursion++, true, err))
             return -1;
