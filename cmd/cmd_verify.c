@@ -127,8 +127,10 @@ const struct cli_verb cli_verb_verify = {
         "Name the keys you trust with --trust; one good signature by one of them is enough. Nothing in the file is\n"
         "believed before that signature holds. The exit code tells what is wrong: 20 damaged, 21 signature missing\n"
         "or not trusted, 22 a part is missing, 23 made by a newer version.\n\n"
-        "The same without this program:\n\n"
-        "  tar xf FILE && minisign -V -p PUB -m manifest.json && b2sum -l 256 -c SUMS",
+        "The same without this program, in an empty folder (compare 'tar tf FILE' with SUMS, too):\n\n"
+            "  tar xf FILE && minisign -V -p PUB -m manifest.json\n"
+            "  echo \"$(jq -r .sums.blake2b256 manifest.json)  SUMS\" | b2sum -l 256 -c\n"
+            "  b2sum -l 256 -c SUMS",
     .opts = opts,
     .more = parts,
     .opts_size = sizeof(struct opts),

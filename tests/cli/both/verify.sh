@@ -44,4 +44,6 @@ t verify b.gsnap --trust keys
 mkdir unpacked
 tar -C unpacked -xf b.gsnap
 command -v minisign >/dev/null && (cd unpacked && minisign -V -q -p ../key.pub -m manifest.json || echo "minisign refuses")
+digest=$("$PYTHON" -c 'import json; print(json.load(open("unpacked/manifest.json"))["sums"]["blake2b256"])')
+(cd unpacked && echo "$digest  SUMS" | b2sum -l 256 --quiet -c || echo "SUMS is not what is signed")
 (cd unpacked && b2sum -l 256 --quiet -c SUMS || echo "b2sum refuses")
