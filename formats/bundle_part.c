@@ -89,6 +89,19 @@ int spool_write(struct bundle_writer *w, const void *data, size_t len, uint64_t 
     return 0;
 }
 
+int spool_read(struct bundle_writer *w, uint64_t off, void *buf, size_t len, struct gs_err *err)
+{
+    for (size_t done = 0; done < len;) {
+        ssize_t n = pread(w->spool, (char *)buf + done, len - done, (off_t)(off + done));
+        if (n < 0 && errno == EINTR)
+            continue;
+        if (n <= 0)
+            return gs_fail_sys(err, GS_E_IO, n ? errno : EIO, "reading from '%s'", w->dir);
+        done += (size_t)n;
+    }
+    return 0;
+}
+
 int writer_take_member(struct bundle_writer *w, struct staged *s, struct gs_err *err)
 {
     pthread_mutex_lock(&w->lock);

@@ -4,6 +4,7 @@
 #define GS_BUNDLE_WRITER_H
 
 #include "formats/bundle_priv.h"
+#include "formats/bundle_sort.h"
 
 /*
  * One member as it lies in the spool: its frames follow each other in the member, not in the spool. A plain file is one
@@ -26,11 +27,6 @@ struct staged {
 };
 
 void staged_release(struct staged *s);
-
-struct ledger_line {
-    int64_t group_id;
-    char *relation, *entry, *text;
-};
 
 struct writer_user {
     int64_t id;
@@ -60,8 +56,9 @@ struct bundle_writer {
     size_t n_groups, cap_groups;
     struct writer_user *users; /* open addressing by id; json NULL: empty */
     size_t n_users, cap_users;
-    struct ledger_line *ledger;
-    size_t n_ledger, cap_ledger;
+
+    pthread_mutex_t ledger_lock; /* the ledger may write to the spool, which takes `lock` */
+    struct sorter ledger;
 };
 
 /* Makes room for one more element in an array that grows by doubling. */
@@ -72,7 +69,14 @@ int part_open_book(struct bundle_writer *w, const char *path, const char *relati
 /* Appends bytes to the spool. */
 int spool_write(struct bundle_writer *w, const void *data, size_t len, uint64_t *out_off,
                 struct gs_err *err) GS_MUST_USE;
+int spool_read(struct bundle_writer *w, uint64_t off, void *buf, size_t len, struct gs_err *err) GS_MUST_USE;
 /* Moves the content of `s` into the writer. */
 int writer_take_member(struct bundle_writer *w, struct staged *s, struct gs_err *err) GS_MUST_USE;
+
+/* bundle_books.c: adds the three books to w->members and sorts them; SUMS over these; the manifest. */
+int books_write(struct bundle_writer *w, uint64_t *out_index_raw, struct gs_err *err) GS_MUST_USE;
+int books_sums(const struct bundle_writer *w, struct gs_buf *out, struct gs_err *err) GS_MUST_USE;
+int books_manifest(const struct bundle_writer *w, const struct bundle_meta *m, const struct gs_buf *sums,
+                   uint64_t index_raw, struct gs_buf *out, struct gs_err *err) GS_MUST_USE;
 
 #endif

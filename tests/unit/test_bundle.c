@@ -555,6 +555,56 @@ static void test_parallel_parts(void **state)
     assert_int_equal(r.records, 24000);
 }
 
+/* More ledger lines than are kept in memory come out in the same order as few. */
+static void test_large_ledger(void **state)
+{
+    (void)state;
+    struct gs_err err = {0};
+    struct bundle_meta m = {.via = "api", .created_at_ms = 1735689600000, .set_id = "00112233445566778899aabbccddeeff"};
+    const struct sign_seckey *k = key;
+    struct gs_buf files[2];
+    for (int turn = 0; turn < 2; turn++) {
+        struct bundle_writer *w;
+        OK(bundle_writer_new(unit_path("stage"), NULL, &w, &err));
+        OK(bundle_writer_group(w, 1, 0, "g", &err));
+        for (int i = 0; i < 50000; i++) {
+            char line[300];
+            int at = turn ? 49999 - i : (int)((unsigned)i * 7919u % 50000u);
+            int n = snprintf(line, sizeof line, "{\"entry\":\"%s\",\"group\":%d,\"relation\":\"r%d\",\"x\":\"%0*d\"}",
+                             at % 3 ? "fetch" : "lost", at % 300 - 5, at % 7, at % 100 + 20, at);
+            OK(bundle_writer_ledger(w, line, (size_t)n, &err));
+        }
+        OK(bundle_writer_finish(w, &m, &k, 1, unit_path("ledger.gsnap"), true, &err));
+        bundle_writer_free(w);
+        gs_buf_init(&files[turn], 1 << 26);
+        OK(gs_read_file(unit_path("ledger.gsnap"), 1 << 26, &files[turn], &err));
+    }
+    assert_int_equal(files[0].len, files[1].len);
+    assert_memory_equal(files[0].data, files[1].data, files[0].len);
+    GS_AUTO(bundle) b = NULL;
+    GS_AUTO(bundle_cursor) c = NULL;
+    OK(bundle_open(unit_path("ledger.gsnap"), &verify_opts, &b, &err));
+    OK(bundle_cursor_open(b, 0, "ledger", &c, &err));
+    int64_t last = INT64_MIN;
+    int n = 0;
+    for (;; n++) {
+        const void *data;
+        size_t len;
+        OK(bundle_cursor_next(c, &data, &len, NULL, &err));
+        if (!data)
+            break;
+        GS_AUTO(yyjson_doc) d = NULL;
+        int64_t group;
+        OK(record_parse(RECORD_NDJSON, data, len, NULL, &d, &err));
+        OK(gs_json_need_i64(yyjson_doc_get_root(d), "group", &group, &err));
+        assert_true(group >= last);
+        last = group;
+    }
+    assert_int_equal(n, 50000);
+    gs_buf_release(&files[0]);
+    gs_buf_release(&files[1]);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -571,6 +621,7 @@ int main(void)
         cmocka_unit_test(test_headers),
         cmocka_unit_test(test_stock_tools),
         cmocka_unit_test(test_parallel_parts),
+        cmocka_unit_test(test_large_ledger),
     };
     return cmocka_run_group_tests(tests, setup, teardown);
 }
