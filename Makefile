@@ -101,7 +101,8 @@ $(B)/gen/gl_docs.h: $(graphql_docs) Makefile
 	@mkdir -p $(@D)
 	@{ for f in $(graphql_docs); do \
 	  printf 'static const char gl_doc_%s[] =\n' "$$(basename $$f .graphql)"; \
-	  sed -e '/^ *#/d' -e 's/\\/\\\\/g' -e 's/"/\\"/g' -e 's/^ */"/' -e 's/$$/\\n"/' $$f; echo ';'; done; } >$@.tmp
+	  sed -e '/^ *#/d' -e 's/\\/\\\\/g' -e 's/"/\\"/g' -e 's/^ */"/' -e 's/$$/\\n"/' $$f; echo ';'; done; \
+	  printf '#define GL_DOCS(X)'; for f in $(graphql_docs); do printf ' X(%s)' "$$(basename $$f .graphql)"; done; echo; } >$@.tmp
 	@mv $@.tmp $@
 
 $(B)/%.o: %.c $(B)/.flags
@@ -204,14 +205,13 @@ ready:
 	@.ci/deps --check >/dev/null 2>&1 || .ci/deps
 
 install: all ## install the tools, their man pages and completion (PROGRAM_PREFIX=gs- for other names)
-	$(INSTALL) -d $(DESTDIR)$(bindir) $(DESTDIR)$(mandir)/man1 $(DESTDIR)$(mandir)/man5 $(DESTDIR)$(bashcompdir)
+	$(INSTALL) -d $(DESTDIR)$(bindir) $(DESTDIR)$(mandir)/man1 $(DESTDIR)$(bashcompdir)
 	@set -e; for t in snap replay; do n=$(PROGRAM_PREFIX)$$t; \
-	  echo "  installing $$n"; \
+	  echo "  INSTALL $$n"; \
 	  $(INSTALL) -m 755 $(B)/$$t $(DESTDIR)$(bindir)/$$n; \
-	  ln -sf $(abspath $(B))/$$t $(B)/$$n.tmp; \
-	  (exec -a $$n $(B)/$$t __man) >$(B)/$$n.1 2>/dev/null || $(B)/$$t __man >$(B)/$$n.1; rm -f $(B)/$$n.tmp; \
+	  SOURCE_DATE_EPOCH=$${SOURCE_DATE_EPOCH:-$$(date +%s)} $(B)/$$t __man $$n >$(B)/$$n.1; \
 	  $(INSTALL) -m 644 $(B)/$$n.1 $(DESTDIR)$(mandir)/man1/$$n.1; \
-	  $(B)/$$t __complete bash | sed "s/\b$$t\b/$$n/g" >$(B)/$$n.bash; \
+	  $(B)/$$t __complete bash $$n >$(B)/$$n.bash; \
 	  $(INSTALL) -m 644 $(B)/$$n.bash $(DESTDIR)$(bashcompdir)/$$n; done
 
 uninstall: ## remove what install put there

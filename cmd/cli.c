@@ -4,6 +4,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <malloc.h>
 #include <string.h>
 
 volatile int cli_stop;
@@ -225,6 +226,9 @@ int cli_main(const struct cli_tool *about, int argc, char **argv)
     base = base ? base + 1 : argc > 0 ? argv[0] : "";
     if (*base)
         cli.tool = base;
+    /* pages and records come and go by the megabyte: the heap's top is kept for the next one instead of being given back */
+    mallopt(M_TRIM_THRESHOLD, 16 << 20);
+    mallopt(M_TOP_PAD, 1 << 20);
     cli_io_start(&cli);
     signal(SIGPIPE, SIG_IGN);
     catch_signal(SIGINT);

@@ -4,20 +4,7 @@
 
 #include <string.h>
 
-#include "gl_docs.h" /* made by the Makefile out of graphql/: gl_doc_NAME for every document */
-
-#ifndef GL_DOCS
-#define GL_DOCS(X)                                                                                                     \
-    X(board_create)                                                                                                    \
-    X(board_list_limits)                                                                                               \
-    X(board_update)                                                                                                    \
-    X(group_boards)                                                                                                    \
-    X(group_boards_ce)                                                                                                 \
-    X(group_labels)                                                                                                    \
-    X(group_members)                                                                                                   \
-    X(group_unread)                                                                                                    \
-    X(label_create)
-#endif
+#include "gl_docs.h" /* made by the Makefile out of graphql/: gl_doc_NAME for every document, and GL_DOCS lists them */
 
 static const struct {
     const char *name, *text;

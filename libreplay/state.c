@@ -230,25 +230,21 @@ static int take_lock(struct state *s, struct gs_err *err)
     return gs_fail(err, GS_E_LOCKED, "state file '%s' is in use by another run", s->path);
 }
 
-static int open_db(struct state *s, enum state_mode mode, struct gs_err *err)
+static int open_file(struct state *s, const char *path, int flags, struct gs_err *err)
 {
-    int flags = mode == STATE_READ     ? SQLITE_OPEN_READONLY
-                : mode == STATE_CREATE ? SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE
-                                       : SQLITE_OPEN_READWRITE;
-    if (sqlite3_open_v2(s->path, &s->db, flags | SQLITE_OPEN_NOMUTEX | SQLITE_OPEN_EXRESCODE, NULL)) {
+    if (sqlite3_open_v2(path, &s->db, flags | SQLITE_OPEN_NOMUTEX | SQLITE_OPEN_EXRESCODE, NULL)) {
         if (!s->db)
             return gs_fail(err, GS_E_NOMEM, "no memory for the state file");
         return db_fail(s, "opening", err);
     }
     sqlite3_busy_timeout(s->db, 5000);
-    if (mode == STATE_CREATE) {
-        if (exec(s, "PRAGMA page_size=4096; PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL", "creating", err) ||
-            exec(s, "BEGIN IMMEDIATE", "creating", err) || exec(s, schema, "creating", err))
-            return -1;
-        char sql[128];
-        snprintf(sql, sizeof sql, "PRAGMA application_id=%d; PRAGMA user_version=%d; COMMIT", APPLICATION_ID, SCHEMA_VERSION);
-        return exec(s, sql, "creating", err);
-    }
+    return 0;
+}
+
+static int open_db(struct state *s, enum state_mode mode, struct gs_err *err)
+{
+    if (open_file(s, s->path, mode == STATE_READ ? SQLITE_OPEN_READONLY : SQLITE_OPEN_READWRITE, err))
+        return -1;
     int64_t app, version;
     if (query_int(s, "PRAGMA application_id", &app, err) || query_int(s, "PRAGMA user_version", &version, err))
         return -1;
@@ -257,17 +253,47 @@ static int open_db(struct state *s, enum state_mode mode, struct gs_err *err)
     if (version > SCHEMA_VERSION)
         return gs_fail(err, GS_E_STATE_NEWER, "state file '%s' has version %lld, this program knows %d", s->path,
                        (long long)version, SCHEMA_VERSION);
-    if (mode == STATE_WRITE)
-        return exec(s, "PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL; PRAGMA cache_size=-8192", "opening", err);
-    return 0;
+    if (mode == STATE_READ)
+        return 0;
+    return exec(s, "PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL; PRAGMA cache_size=-8192", "opening", err);
+}
+
+/* The tables in a file that no other name knows yet. */
+static int fill_new(struct state *s, const char *tmp, struct gs_err *err)
+{
+    char sql[128];
+    snprintf(sql, sizeof sql, "PRAGMA application_id=%d; PRAGMA user_version=%d; COMMIT", APPLICATION_ID, SCHEMA_VERSION);
+    int r = open_file(s, tmp, SQLITE_OPEN_READWRITE, err) || exec(s, "PRAGMA page_size=4096; BEGIN IMMEDIATE", "creating", err) ||
+            exec(s, schema, "creating", err) || exec(s, sql, "creating", err);
+    sqlite3_close(s->db);
+    s->db = NULL;
+    return r ? -1 : 0;
+}
+
+/* A state file appears whole or not at all: whoever is killed in between leaves nothing that looks like one. */
+static int create_db(struct state *s, struct gs_err *err)
+{
+    gs_autofree char *tmp = gs_asprintf("%s.new", s->path);
+    if (!tmp)
+        return gs_fail(err, GS_E_NOMEM, "no memory for the state file");
+    unlink(tmp); /* left by a run that was killed; the lock is ours */
+    /* made by us with tight rights first: it names people and paths */
+    gs_autofd int fd = open(tmp, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+    if (fd < 0)
+        return gs_fail_sys(err, GS_E_IO, errno, "creating state file '%s'", s->path);
+    int r = fill_new(s, tmp, err);
+    if (r == 0 && fsync(fd))
+        r = gs_fail_sys(err, GS_E_IO, errno, "syncing state file '%s'", s->path);
+    if (r == 0 && rename(tmp, s->path))
+        r = gs_fail_sys(err, GS_E_IO, errno, "creating state file '%s'", s->path);
+    if (r)
+        unlink(tmp);
+    return r ? r : gs_sync_parent(s->path, err);
 }
 
 int state_open(const char *path, enum state_mode mode, struct state **out, struct gs_err *err)
 {
     struct stat st;
-    bool there = lstat(path, &st) == 0;
-    if (mode == STATE_CREATE && there)
-        return gs_fail(err, GS_E_EXISTS, "state file '%s' exists already", path);
     if (mode != STATE_CREATE && stat(path, &st))
         return gs_fail_sys(err, errno == ENOENT || errno == ENOTDIR ? GS_E_NOT_FOUND : GS_E_IO, errno,
                            "opening state file '%s'", path);
@@ -283,21 +309,11 @@ int state_open(const char *path, enum state_mode mode, struct state **out, struc
         return gs_fail(err, GS_E_NOMEM, "no memory for the state file");
     if (mode != STATE_READ && take_lock(s, err))
         return -1;
-    if (mode == STATE_CREATE) {
-        /* made by us with tight rights first: it names people and paths */
-        gs_autofd int fd = open(path, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
-        if (fd < 0)
-            return gs_fail_sys(err, errno == EEXIST ? GS_E_EXISTS : GS_E_IO, errno, "creating state file '%s'", path);
-    }
-    if (open_db(s, mode, err)) {
-        if (mode == STATE_CREATE) {
-            sqlite3_close(s->db);
-            s->db = NULL;
-            unlink(path);
-        }
+    if (mode == STATE_CREATE && lstat(path, &st) == 0) /* under the lock, so that nobody creates it meanwhile */
+        return gs_fail(err, GS_E_EXISTS, "state file '%s' exists already", path);
+    if (mode == STATE_CREATE && create_db(s, err))
         return -1;
-    }
-    if (mode == STATE_CREATE && gs_sync_parent(path, err))
+    if (open_db(s, mode, err))
         return -1;
     *out = gs_steal(&s);
     return 0;

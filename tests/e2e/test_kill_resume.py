@@ -40,6 +40,9 @@ def differences(a, b):
     for path in sorted(set(a) | set(b)):
         if a.get(path) == b.get(path):
             continue
+        if path not in a or path not in b:
+            out.append(f"group '{path}' is only {'here' if path in b else 'in the unbroken load'}")
+            continue
         for rel in sorted(set(a.get(path, {})) | set(b.get(path, {}))):
             x, y = a.get(path, {}).get(rel), b.get(path, {}).get(rel)
             if x != y and isinstance(x, list) and isinstance(y, list):
