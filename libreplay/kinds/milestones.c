@@ -82,7 +82,7 @@ static int list(struct run *r, int why, struct gl_request **out_req, enum step_r
     n->why = why;
     if (n->page == 0) {
         n->page = 1;
-        n->max_id = n->id = 0;
+        n->max_id = 0;
     }
     return step_send(r, LIST,
                      run_request(GL_GET, NULL, "/groups/%lld/milestones?state=all&include_ancestors=false&per_page=100&page=%lld",
@@ -245,7 +245,8 @@ static int adopt(struct run *r, yyjson_val *it, int64_t nth, struct gl_request *
     if (ours ? compare(r, nth, it, err) : differences(r, it, err))
         return -1;
     int64_t iid = 0;
-    if (*r->lane_next && gs_json_i64(it, "iid", &iid) && iid >= *r->lane_next)
+    /* in a group of our own making nothing has a higher number than the last one that was made */
+    if ((*r->lane_next || !r->grp->existed) && gs_json_i64(it, "iid", &iid) && iid >= *r->lane_next)
         *r->lane_next = iid + 1;
     return finish(r, it, out_req, out, err);
 }
@@ -340,15 +341,23 @@ static int step(struct run *r, const struct gl_response *rsp, struct gl_request 
             return list(r, WHY_LOST, out_req, out, err);
         return r->grp->existed ? by_title(r, WHY_MERGE, out_req, out, err) : go_on(r, out_req, out, err);
     case LIST_AGAIN:
-        return list(r, WHY_LOST, out_req, out, err);
+        return list(r, n->why, out_req, out, err);
     case LIST:
     case BY_TITLE:
         if (a == ANS_REFUSED)
             return step_refused(rsp, err, "looking for the milestone");
         return r->phase == LIST ? listed(r, rsp, out_req, out, err) : titled(r, rsp, out_req, out, err);
     case FILLER:
-        if (a == ANS_REFUSED)
+        if (a == ANS_REFUSED) {
+            /* the filler is there: a replica that lagged behind did not show it when the numbers were counted */
+            if (n->id++ < 3 && (gl_error_duplicate(rsp->status, gs_buf_str(&rsp->body), rsp->body.len) == GL_DUP_YES ||
+                                strstr(gs_buf_str(&rsp->body), "already being used"))) {
+                *r->lane_next = 0;
+                n->why = WHY_COUNTER;
+                return step_wait(r, LIST_AGAIN, out, err);
+            }
             return step_refused(rsp, err, "filling the gap before number %lld", (long long)want_iid(r));
+        }
         if (step_doc(rsp, &doc, err))
             return -1;
         if (!gs_json_i64(yyjson_doc_get_root(doc), "iid", &iid) || iid < *r->lane_next)
