@@ -7,7 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* Bytes in a bundle, measured on captured trees: of a record, and of the tar members of a group. */
+/* Rough bytes in a bundle, for an estimate: of a record, and of the tar members of a group. */
 #define BYTES_PER_RECORD 90
 #define BYTES_PER_GROUP 6000
 #define PER_PAGE 100

@@ -329,7 +329,7 @@ static void finish_stopped(struct gl_transfer *t)
 {
     gl_answer_reset(t);
     t->rsp.outcome = GL_NOT_SENT;
-    gs_fail(&t->rsp.err, GS_E_STOPPED, "stopped before it was sent");
+    gs_fail(&t->rsp.err, GS_E_STOPPED, "stopped before an answer came");
     finish(t);
 }
 
@@ -433,9 +433,17 @@ static unsigned check_stalls(struct gl_client *c, int64_t now)
     return ran;
 }
 
-static unsigned end_unsent(struct gl_client *c)
+/* After a stop: only a write on the wire is waited for, since nobody else can tell whether it was done. */
+static unsigned end_all_but_writes(struct gl_client *c)
 {
     unsigned ran = 0;
+    for (struct gl_transfer *t = c->wire.first, *next; t; t = next) {
+        next = t->next;
+        if (!gl_request_writes(t->req)) {
+            finish_stopped(t);
+            ran++;
+        }
+    }
     while (c->waiting.first || c->queue.first) {
         finish_stopped(c->waiting.first ? c->waiting.first : c->queue.first);
         ran++;
@@ -482,7 +490,7 @@ static int poll_once(struct gl_client *c, int timeout_ms, struct gs_err *err)
 {
     int64_t now = gs_mono_ms(), until = now + (timeout_ms > 0 ? timeout_ms : 0);
     for (;;) {
-        unsigned ran = stopped(c) ? end_unsent(c) : start_ready(c, now);
+        unsigned ran = stopped(c) ? end_all_but_writes(c) : start_ready(c, now);
         int running = 0;
         CURLMcode rc = curl_multi_perform(c->multi, &running);
         if (rc != CURLM_OK)

@@ -42,7 +42,7 @@ struct gl_client_opts {
     const struct gs_log *log;
     int64_t stall_ms;         /* an answer that began and then brings no byte for so long is given up; 0: 30,000 */
     uint64_t jitter_seed;     /* 0: random */
-    const volatile int *stop; /* when it becomes non-zero nothing new is sent and waits end (GS_E_STOPPED) */
+    const volatile int *stop; /* non-zero: nothing new is sent, reads and waits end (GS_E_STOPPED); a write on the wire gets its answer */
 };
 
 enum gl_method { GL_GET, GL_POST, GL_PUT, GL_DELETE, GL_HEAD };

@@ -12,8 +12,8 @@ const char snap_description[] =
 
 const char snap_files[] =
     "NAME.gsnap is a bundle. It appears whole, or not at all.\n\n"
-    "NAME.gsnap.work is the folder in which a capture is collected. After an interruption the same command goes\n"
-    "on with it; it is removed when the bundle is complete.\n\n"
+    "NAME.gsnap.work is the folder in which a capture is collected. It is removed when the bundle is complete, and\n"
+    "when the capture fails or is stopped; one that a killed run left behind is cleared away by the next.\n\n"
     "KEY and KEY.pub are a key pair in minisign's format.";
 
 const char snap_environment[] =
