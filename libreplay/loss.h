@@ -1,6 +1,6 @@
 /*
- * loss: what a load over the API cannot carry, one stable code per rule. Shown by `plan` before anything is written, stored
- * with the record it concerns, in --json, in the man page.
+ * loss: what a load over the API cannot carry, one stable code per rule. Shown by `plan` before anything is written,
+ * stored with the record it concerns, in --json, in the man page.
  */
 #ifndef RP_LOSS_H
 #define RP_LOSS_H

@@ -90,12 +90,18 @@ static int total_rest(void *cookie, sqlite3_stmt *st, struct gs_err *err)
 int report_total(struct state *s, struct report_total *out, struct gs_err *err)
 {
     *out = (struct report_total){0};
-    return query(s, "SELECT count(*), total(state = 2), total(state = 2 AND adopted), total(state = 2 AND found), total(state = 3),"
-                    " total(state = 4), total(" BECAUSE_FAILED "), total(tries) FROM op o", 0, total_ops, out, err) ||
-                   query(s, "SELECT (SELECT count(*) FROM grp), (SELECT count(*) FROM grp WHERE target_id > 0),"
-                            " (SELECT count(*) FROM user), (SELECT count(*) FROM user WHERE how = 'csv'),"
-                            " (SELECT count(*) FROM user WHERE how = 'email'), (SELECT count(*) FROM user WHERE target_id = 0),"
-                            " (SELECT total(count) FROM loss)", 0, total_rest, out, err)
+    return query(s,
+                 "SELECT count(*), total(state = 2), total(state = 2 AND adopted), total(state = 2 AND found), "
+                 "total(state = 3),"
+                 " total(state = 4), total(" BECAUSE_FAILED "), total(tries) FROM op o",
+                 0, total_ops, out, err) ||
+                   query(s,
+                         "SELECT (SELECT count(*) FROM grp), (SELECT count(*) FROM grp WHERE target_id > 0),"
+                         " (SELECT count(*) FROM user), (SELECT count(*) FROM user WHERE how = 'csv'),"
+                         " (SELECT count(*) FROM user WHERE how = 'email'), (SELECT count(*) FROM user WHERE target_id "
+                         "= 0),"
+                         " (SELECT total(count) FROM loss)",
+                         0, total_rest, out, err)
                ? -1
                : 0;
 }
@@ -134,7 +140,8 @@ static struct report_relation *relation_row(struct relations *x, const char *nam
     return &x->row[x->n++];
 }
 
-/* A kind that is a record of its relation; the others (settings, ownership, sweeping) are second calls and not counted as records. */
+/* A kind that is a record of its relation; the others (settings, ownership, sweeping) are second calls and not counted
+ * as records. */
 static bool is_record(const char *kind)
 {
     return strchr(kind, '.') == NULL;
@@ -188,8 +195,9 @@ static int relation_losses(void *cookie, sqlite3_stmt *st, struct gs_err *err)
     return 0;
 }
 
-int report_relations(struct state *s, int64_t grp, int (*row)(void *cookie, const struct report_relation *r, struct gs_err *err),
-                     void *cookie, struct gs_err *err)
+int report_relations(struct state *s, int64_t grp,
+                     int (*row)(void *cookie, const struct report_relation *r, struct gs_err *err), void *cookie,
+                     struct gs_err *err)
 {
     struct relations x = {.n = 0};
     int rc = 0;
@@ -197,11 +205,13 @@ int report_relations(struct state *s, int64_t grp, int (*row)(void *cookie, cons
         if (!relation_row(&x, kinds[i]->relation))
             rc = gs_fail(err, GS_E_NOMEM, "out of memory");
     if (!rc)
-        rc = query(s, "SELECT kind, state, adopted, found, " BECAUSE_FAILED ", count(*) FROM op o WHERE ?1 = 0 OR grp = ?1"
-                      " GROUP BY 1, 2, 3, 4, 5", grp, relation_ops, &x, err);
+        rc = query(s,
+                   "SELECT kind, state, adopted, found, " BECAUSE_FAILED ", count(*) FROM op o WHERE ?1 = 0 OR grp = ?1"
+                   " GROUP BY 1, 2, 3, 4, 5",
+                   grp, relation_ops, &x, err);
     if (!rc)
-        rc = query(s, "SELECT relation, code, sum(count) FROM loss WHERE op = 0 AND (?1 = 0 OR grp = ?1) GROUP BY 1, 2", grp,
-                   relation_losses, &x, err);
+        rc = query(s, "SELECT relation, code, sum(count) FROM loss WHERE op = 0 AND (?1 = 0 OR grp = ?1) GROUP BY 1, 2",
+                   grp, relation_losses, &x, err);
     for (size_t i = 0; i < x.n && !rc; i++) {
         const struct report_relation *r = &x.row[i];
         if (r->in_bundle || r->failed || r->skipped || r->open)
@@ -223,19 +233,27 @@ struct losses {
 static int one_loss(void *cookie, sqlite3_stmt *st, struct gs_err *err)
 {
     struct losses *x = cookie;
-    struct report_loss l = {.code = x->rule->code, .relation = text(st, 0), .text = x->rule->text, .count = u64(st, 1),
-                            .groups = u64(st, 2), .detail = text(st, 3), .whole = x->rule->whole};
+    struct report_loss l = {.code = x->rule->code,
+                            .relation = text(st, 0),
+                            .text = x->rule->text,
+                            .count = u64(st, 1),
+                            .groups = u64(st, 2),
+                            .detail = text(st, 3),
+                            .whole = x->rule->whole};
     if (l.detail && !*l.detail)
         l.detail = NULL;
     return x->row(x->cookie, &l, err);
 }
 
-int report_losses(struct state *s, int (*row)(void *cookie, const struct report_loss *l, struct gs_err *err), void *cookie,
-                  struct gs_err *err)
+int report_losses(struct state *s, int (*row)(void *cookie, const struct report_loss *l, struct gs_err *err),
+                  void *cookie, struct gs_err *err)
 {
     sqlite3_stmt *st = NULL;
-    if (sqlite3_prepare_v2(state_db(s), "SELECT relation, sum(count), count(DISTINCT grp), min(nullif(detail, '')) FROM loss WHERE code = ?1"
-                                        " GROUP BY relation ORDER BY relation", -1, &st, NULL) != SQLITE_OK)
+    if (sqlite3_prepare_v2(
+            state_db(s),
+            "SELECT relation, sum(count), count(DISTINCT grp), min(nullif(detail, '')) FROM loss WHERE code = ?1"
+            " GROUP BY relation ORDER BY relation",
+            -1, &st, NULL) != SQLITE_OK)
         return db_fail(s, err);
     struct losses x = {.row = row, .cookie = cookie};
     int rc = 0;
@@ -269,26 +287,41 @@ static int one_failure(void *cookie, sqlite3_stmt *st, struct gs_err *err)
 {
     struct failures *x = cookie;
     struct report_failure f = {
-        .op = {.id = sqlite3_column_int64(st, 0), .grp = sqlite3_column_int64(st, 1), .kind = borrow(st, 2), .key = borrow(st, 3),
-               .src_id = sqlite3_column_int64(st, 4), .state = (enum op_state)sqlite3_column_int(st, 5), .tries = (unsigned)u64(st, 6),
-               .http = sqlite3_column_int(st, 7), .code = borrow(st, 8), .text = borrow(st, 9), .request_id = borrow(st, 10)},
+        .op = {.id = sqlite3_column_int64(st, 0),
+               .grp = sqlite3_column_int64(st, 1),
+               .kind = borrow(st, 2),
+               .key = borrow(st, 3),
+               .src_id = sqlite3_column_int64(st, 4),
+               .state = (enum op_state)sqlite3_column_int(st, 5),
+               .tries = (unsigned)u64(st, 6),
+               .http = sqlite3_column_int(st, 7),
+               .code = borrow(st, 8),
+               .text = borrow(st, 9),
+               .request_id = borrow(st, 10)},
         .group = text(st, 11),
         .target_group = text(st, 12),
     };
     const struct kind *k = f.op.kind ? kind_find(f.op.kind) : NULL;
     f.relation = k ? k->relation : f.op.kind;
     enum gs_code code = f.op.code ? gs_code_by_name(f.op.code) : GS_OK;
-    f.hint = code != GS_OK ? gs_code_hint(code) : f.op.state == OP_SKIPPED ? "mend what it stands on, then it is loaded too" : "";
+    f.hint = code != GS_OK              ? gs_code_hint(code)
+             : f.op.state == OP_SKIPPED ? "mend what it stands on, then it is loaded too"
+                                        : "";
     return x->row(x->cookie, &f, err);
 }
 
-int report_failures(struct state *s, bool skipped, int (*row)(void *cookie, const struct report_failure *f, struct gs_err *err),
-                    void *cookie, struct gs_err *err)
+int report_failures(struct state *s, bool skipped,
+                    int (*row)(void *cookie, const struct report_failure *f, struct gs_err *err), void *cookie,
+                    struct gs_err *err)
 {
     struct failures x = {.row = row, .cookie = cookie};
-    return query(s, "SELECT o.id, o.grp, o.kind, o.key, o.src_id, o.state, o.tries, o.http, o.code, o.text, o.request_id, g.src_path,"
-                    " g.dst_path FROM op o LEFT JOIN grp g ON g.id = o.grp WHERE o.state = 3 OR (?1 AND " BECAUSE_FAILED ")"
-                    " ORDER BY g.depth, g.src_path, o.lane, o.pos", skipped, one_failure, &x, err);
+    return query(s,
+                 "SELECT o.id, o.grp, o.kind, o.key, o.src_id, o.state, o.tries, o.http, o.code, o.text, o.request_id, "
+                 "g.src_path,"
+                 " g.dst_path FROM op o LEFT JOIN grp g ON g.id = o.grp WHERE o.state = 3 OR (?1 AND " BECAUSE_FAILED
+                 ")"
+                 " ORDER BY g.depth, g.src_path, o.lane, o.pos",
+                 skipped, one_failure, &x, err);
 }
 
 /* ---- groups, people ---- */
@@ -302,9 +335,16 @@ static int one_group(void *cookie, sqlite3_stmt *st, struct gs_err *err)
 {
     struct groups *x = cookie;
     struct report_group g = {
-        .grp = {.id = sqlite3_column_int64(st, 0), .parent = sqlite3_column_int64(st, 1), .depth = sqlite3_column_int(st, 2),
-                .src_path = borrow(st, 3), .dst_path = borrow(st, 4), .name = borrow(st, 5), .visibility = borrow(st, 6),
-                .dst_parent = sqlite3_column_int64(st, 7), .target_id = sqlite3_column_int64(st, 8), .web_url = borrow(st, 9),
+        .grp = {.id = sqlite3_column_int64(st, 0),
+                .parent = sqlite3_column_int64(st, 1),
+                .depth = sqlite3_column_int(st, 2),
+                .src_path = borrow(st, 3),
+                .dst_path = borrow(st, 4),
+                .name = borrow(st, 5),
+                .visibility = borrow(st, 6),
+                .dst_parent = sqlite3_column_int64(st, 7),
+                .target_id = sqlite3_column_int64(st, 8),
+                .web_url = borrow(st, 9),
                 .existed = sqlite3_column_int(st, 10)},
         .ops = u64(st, 11),
         .done = u64(st, 12),
@@ -314,13 +354,16 @@ static int one_group(void *cookie, sqlite3_stmt *st, struct gs_err *err)
     return x->row(x->cookie, &g, err);
 }
 
-int report_groups(struct state *s, int (*row)(void *cookie, const struct report_group *g, struct gs_err *err), void *cookie,
-                  struct gs_err *err)
+int report_groups(struct state *s, int (*row)(void *cookie, const struct report_group *g, struct gs_err *err),
+                  void *cookie, struct gs_err *err)
 {
     struct groups x = {.row = row, .cookie = cookie};
-    return query(s, "SELECT g.id, g.parent, g.depth, g.src_path, g.dst_path, g.name, g.visibility, g.dst_parent, g.target_id, g.web_url,"
-                    " g.existed, count(o.id), total(o.state = 2), total(o.state = 3), total(" BECAUSE_FAILED ") FROM grp g"
-                    " LEFT JOIN op o ON o.grp = g.id GROUP BY g.id ORDER BY g.src_path || '/'", 0, one_group, &x, err);
+    return query(s,
+                 "SELECT g.id, g.parent, g.depth, g.src_path, g.dst_path, g.name, g.visibility, g.dst_parent, "
+                 "g.target_id, g.web_url,"
+                 " g.existed, count(o.id), total(o.state = 2), total(o.state = 3), total(" BECAUSE_FAILED ") FROM grp g"
+                 " LEFT JOIN op o ON o.grp = g.id GROUP BY g.id ORDER BY g.src_path || '/'",
+                 0, one_group, &x, err);
 }
 
 struct nobody {
@@ -331,7 +374,10 @@ struct nobody {
 static int one_nobody(void *cookie, sqlite3_stmt *st, struct gs_err *err)
 {
     struct nobody *x = cookie;
-    struct user_row u = {.src_id = sqlite3_column_int64(st, 0), .username = borrow(st, 1), .public_email = borrow(st, 2), .how = borrow(st, 3)};
+    struct user_row u = {.src_id = sqlite3_column_int64(st, 0),
+                         .username = borrow(st, 1),
+                         .public_email = borrow(st, 2),
+                         .how = borrow(st, 3)};
     return x->row(x->cookie, &u, err);
 }
 
@@ -339,7 +385,8 @@ int report_nobody(struct state *s, int (*row)(void *cookie, const struct user_ro
                   struct gs_err *err)
 {
     struct nobody x = {.row = row, .cookie = cookie};
-    return query(s, "SELECT src_id, username, public_email, how FROM user WHERE target_id = 0 ORDER BY how, username", 0, one_nobody, &x, err);
+    return query(s, "SELECT src_id, username, public_email, how FROM user WHERE target_id = 0 ORDER BY how, username",
+                 0, one_nobody, &x, err);
 }
 
 /* ---- rows of the plan ---- */
@@ -353,8 +400,14 @@ struct rows {
 static int one_row(void *cookie, sqlite3_stmt *st, struct gs_err *err)
 {
     struct rows *x = cookie;
-    struct report_row r = {.loss = x->loss, .group = text(st, 0), .target_group = text(st, 1), .relation = text(st, 2), .key = text(st, 3),
-                           .what = text(st, 4), .count = u64(st, 5), .detail = text(st, 6)};
+    struct report_row r = {.loss = x->loss,
+                           .group = text(st, 0),
+                           .target_group = text(st, 1),
+                           .relation = text(st, 2),
+                           .key = text(st, 3),
+                           .what = text(st, 4),
+                           .count = u64(st, 5),
+                           .detail = text(st, 6)};
     if (!x->loss) {
         const struct kind *k = r.what ? kind_find(r.what) : NULL;
         r.relation = k ? k->relation : r.what;
@@ -366,10 +419,15 @@ int report_rows(struct state *s, int (*row)(void *cookie, const struct report_ro
                 struct gs_err *err)
 {
     struct rows x = {.row = row, .cookie = cookie};
-    if (query(s, "SELECT g.src_path, g.dst_path, NULL, o.key, o.kind, 1, NULL FROM op o LEFT JOIN grp g ON g.id = o.grp ORDER BY o.id", 0,
-              one_row, &x, err))
+    if (query(s,
+              "SELECT g.src_path, g.dst_path, NULL, o.key, o.kind, 1, NULL FROM op o LEFT JOIN grp g ON g.id = o.grp "
+              "ORDER BY o.id",
+              0, one_row, &x, err))
         return -1;
     x.loss = true;
-    return query(s, "SELECT g.src_path, g.dst_path, l.relation, l.key, l.code, l.count, l.detail FROM loss l LEFT JOIN grp g ON g.id = l.grp"
-                    " ORDER BY l.id", 0, one_row, &x, err);
+    return query(s,
+                 "SELECT g.src_path, g.dst_path, l.relation, l.key, l.code, l.count, l.detail FROM loss l LEFT JOIN "
+                 "grp g ON g.id = l.grp"
+                 " ORDER BY l.id",
+                 0, one_row, &x, err);
 }

@@ -8,32 +8,32 @@
 
 /* Of one relation, over all groups or in one. */
 struct report_relation {
-    const char *relation;  /* "labels"; static text, or lives until the next row */
-    uint64_t in_bundle;    /* records: ops, and those that were left out by a rule when planning */
-    uint64_t loaded;       /* made by this load */
-    uint64_t there;        /* were there before and were taken over */
-    uint64_t lost;         /* not loaded by a rule */
+    const char *relation; /* "labels"; static text, or lives until the next row */
+    uint64_t in_bundle;   /* records: ops, and those that were left out by a rule when planning */
+    uint64_t loaded;      /* made by this load */
+    uint64_t there;       /* were there before and were taken over */
+    uint64_t lost;        /* not loaded by a rule */
     uint64_t failed;
-    uint64_t skipped;      /* because something that they stand on failed */
-    uint64_t open;         /* still to do */
-    uint64_t found;        /* of `loaded`: recognised after an answer got lost */
+    uint64_t skipped; /* because something that they stand on failed */
+    uint64_t open;    /* still to do */
+    uint64_t found;   /* of `loaded`: recognised after an answer got lost */
 };
 
 struct report_loss {
     const char *code, *relation, *text; /* text: the rule's sentence */
     uint64_t count, groups;
-    const char *detail;    /* of the first that has one, or NULL */
+    const char *detail; /* of the first that has one, or NULL */
     bool whole;
 };
 
 struct report_failure {
-    struct op op;          /* borrowed */
+    struct op op; /* borrowed */
     const char *group, *target_group, *relation;
-    const char *hint;      /* what to do, by the code */
+    const char *hint; /* what to do, by the code */
 };
 
 struct report_group {
-    struct grp grp;        /* borrowed */
+    struct grp grp; /* borrowed */
     uint64_t ops, done, failed, skipped;
 };
 
@@ -49,17 +49,19 @@ int report_total(struct state *s, struct report_total *out, struct gs_err *err) 
 /* Ops that were begun and have not ended. */
 int report_sent(struct state *s, uint64_t *out, struct gs_err *err) GS_MUST_USE;
 /* In the order of loading. `grp` 0: all groups. */
-int report_relations(struct state *s, int64_t grp, int (*row)(void *cookie, const struct report_relation *r, struct gs_err *err),
-                     void *cookie, struct gs_err *err) GS_MUST_USE;
+int report_relations(struct state *s, int64_t grp,
+                     int (*row)(void *cookie, const struct report_relation *r, struct gs_err *err), void *cookie,
+                     struct gs_err *err) GS_MUST_USE;
 /* By code and relation, in the order of the table of rules. */
-int report_losses(struct state *s, int (*row)(void *cookie, const struct report_loss *l, struct gs_err *err), void *cookie,
-                  struct gs_err *err) GS_MUST_USE;
+int report_losses(struct state *s, int (*row)(void *cookie, const struct report_loss *l, struct gs_err *err),
+                  void *cookie, struct gs_err *err) GS_MUST_USE;
 /* Failed ops; with `skipped` also those that were skipped because of them. In order of groups. */
-int report_failures(struct state *s, bool skipped, int (*row)(void *cookie, const struct report_failure *f, struct gs_err *err),
-                    void *cookie, struct gs_err *err) GS_MUST_USE;
+int report_failures(struct state *s, bool skipped,
+                    int (*row)(void *cookie, const struct report_failure *f, struct gs_err *err), void *cookie,
+                    struct gs_err *err) GS_MUST_USE;
 /* Parents before children. */
-int report_groups(struct state *s, int (*row)(void *cookie, const struct report_group *g, struct gs_err *err), void *cookie,
-                  struct gs_err *err) GS_MUST_USE;
+int report_groups(struct state *s, int (*row)(void *cookie, const struct report_group *g, struct gs_err *err),
+                  void *cookie, struct gs_err *err) GS_MUST_USE;
 /* Users of the bundle that are nobody on the target, by reason. */
 int report_nobody(struct state *s, int (*row)(void *cookie, const struct user_row *u, struct gs_err *err), void *cookie,
                   struct gs_err *err) GS_MUST_USE;
@@ -67,7 +69,7 @@ int report_nobody(struct state *s, int (*row)(void *cookie, const struct user_ro
 struct report_row {
     bool loss;
     const char *group, *target_group, *relation, *key, *detail;
-    const char *what;      /* kind of the op, or code of the loss */
+    const char *what; /* kind of the op, or code of the loss */
     uint64_t count;
 };
 int report_rows(struct state *s, int (*row)(void *cookie, const struct report_row *r, struct gs_err *err), void *cookie,

@@ -13,7 +13,7 @@ struct person {
     bool busy;
     unsigned n_candidates, next; /* hits of a search that are still to be looked at one by one */
     int64_t candidates[20];
-    const char *why;             /* the best reason so far for there being nobody */
+    const char *why; /* the best reason so far for there being nobody */
     const struct users_csv_line *line;
 };
 
@@ -22,14 +22,15 @@ struct match {
     struct gl_client *client;
     const struct gl_instance *target;
     struct users_csv *csv;
-    bool *used;                  /* lines of the map that were found by a person */
+    bool *used; /* lines of the map that were found by a person */
     struct users_coverage *cover;
     unsigned in_flight;
     bool failed;
     struct gs_err err;
 };
 
-static int ask(struct person *p, const char *path_fmt, const char *arg, int64_t id, void (*done)(void *, struct gl_request *, struct gl_response *));
+static int ask(struct person *p, const char *path_fmt, const char *arg, int64_t id,
+               void (*done)(void *, struct gl_request *, struct gl_response *));
 
 static void person_free(struct person *p)
 {
@@ -97,7 +98,8 @@ static bool answer(struct person *p, struct gl_response *rsp, bool array, yyjson
         err = rsp->err;
         if (err.code == GS_OK)
             GS_IGNORE(gs_fail(&err, GS_E_REMOTE, "the server answered %d", rsp->status), "it is passed on");
-        GS_IGNORE(gs_wrap(&err, "looking for source user '%s' on the target", p->row.username ? p->row.username : "?"), "it is passed on");
+        GS_IGNORE(gs_wrap(&err, "looking for source user '%s' on the target", p->row.username ? p->row.username : "?"),
+                  "it is passed on");
         give_up(p, &err);
         return false;
     }
@@ -109,7 +111,8 @@ static bool answer(struct person *p, struct gl_response *rsp, bool array, yyjson
     yyjson_val *root = yyjson_doc_get_root(doc);
     if (array ? !yyjson_is_arr(root) : !yyjson_is_obj(root)) {
         yyjson_doc_free(doc);
-        GS_IGNORE(gs_fail(&err, GS_E_REMOTE, "the server's answer about a user is of the wrong shape"), "it is passed on");
+        GS_IGNORE(gs_fail(&err, GS_E_REMOTE, "the server's answer about a user is of the wrong shape"),
+                  "it is passed on");
         give_up(p, &err);
         return false;
     }
@@ -117,7 +120,8 @@ static bool answer(struct person *p, struct gl_response *rsp, bool array, yyjson
     return true;
 }
 
-static int ask(struct person *p, const char *path_fmt, const char *arg, int64_t id, void (*done)(void *, struct gl_request *, struct gl_response *))
+static int ask(struct person *p, const char *path_fmt, const char *arg, int64_t id,
+               void (*done)(void *, struct gl_request *, struct gl_response *))
 {
     struct gs_err err = {0};
     gs_autofree char *enc = arg ? gl_encode(arg) : NULL;
@@ -167,7 +171,8 @@ static void next_candidate(struct person *p)
     GS_IGNORE(ask(p, "/users/", NULL, p->candidates[p->next++], on_candidate), "the failure is kept in the match");
 }
 
-/* An admin sees all addresses and whether they are confirmed; others see the public one, which GitLab takes from confirmed ones only. */
+/* An admin sees all addresses and whether they are confirmed; others see the public one, which GitLab takes from
+ * confirmed ones only. */
 static bool has_address(const struct person *p, yyjson_val *u)
 {
     const char *pub = gs_json_str(u, "public_email"), *email = gs_json_str(u, "email");
@@ -308,7 +313,8 @@ static void map_fail(struct person *p, const char *what)
         snprintf(who, sizeof(who), "'%s'", p->line->target_username);
     else
         snprintf(who, sizeof(who), "%lld", (long long)p->line->target_id);
-    GS_IGNORE(gs_fail(&err, GS_E_USER_MAP, "%s line %u: target user %s %s", p->m->csv->name, p->line->line, who, what), "it is passed on");
+    GS_IGNORE(gs_fail(&err, GS_E_USER_MAP, "%s line %u: target user %s %s", p->m->csv->name, p->line->line, who, what),
+              "it is passed on");
     give_up(p, &err);
 }
 
@@ -325,7 +331,8 @@ static void on_mapped(void *cookie, struct gl_request *req, struct gl_response *
         u = yyjson_arr_get_first(u);
     int64_t id = 0;
     const char *username = gs_json_str(u, "username");
-    if (!u || !gs_json_i64(u, "id", &id) || !username || (by_name && strcasecmp(username, p->line->target_username) != 0))
+    if (!u || !gs_json_i64(u, "id", &id) || !username ||
+        (by_name && strcasecmp(username, p->line->target_username) != 0))
         map_fail(p, "is not on the target");
     else if (!by_name && p->line->target_username && strcasecmp(username, p->line->target_username) != 0)
         map_fail(p, "has another id than the line says");
@@ -352,7 +359,8 @@ static void begin(struct person *p)
         else if (p->line->target_id)
             GS_IGNORE(ask(p, "/users/", NULL, p->line->target_id, on_mapped), "the failure is kept in the match");
         else
-            GS_IGNORE(ask(p, "/users?username=", p->line->target_username, 0, on_mapped), "the failure is kept in the match");
+            GS_IGNORE(ask(p, "/users?username=", p->line->target_username, 0, on_mapped),
+                      "the failure is kept in the match");
         return;
     }
     if (!p->row.public_email || !*p->row.public_email) {
@@ -427,8 +435,8 @@ static int note_unused(struct match *m, struct gs_err *err)
     return n ? state_meta_set(m->state, "user_map_unused", gs_buf_str(&lines), err) : 0;
 }
 
-int users_match(struct state *s, struct bundle *b, struct gl_client *c, const struct gl_instance *target, const char *csv,
-                struct users_coverage *out, struct gs_err *err)
+int users_match(struct state *s, struct bundle *b, struct gl_client *c, const struct gl_instance *target,
+                const char *csv, struct users_coverage *out, struct gs_err *err)
 {
     struct match m = {.state = s, .client = c, .target = target, .cover = out};
     *out = (struct users_coverage){0};

@@ -11,7 +11,8 @@
 #define MAX_FILE ((size_t)64 << 20)
 
 enum column { SOURCE_ID, SOURCE_USERNAME, SOURCE_EMAIL, TARGET_ID, TARGET_USERNAME, N_COLUMNS };
-static const char *const column_names[N_COLUMNS] = {"source_id", "source_username", "source_email", "target_id", "target_username"};
+static const char *const column_names[N_COLUMNS] = {"source_id", "source_username", "source_email", "target_id",
+                                                    "target_username"};
 
 struct reader {
     const char *name, *p, *end;
@@ -119,8 +120,10 @@ static int read_header(struct reader *r, int place[N_COLUMNS], struct gs_err *er
         while (c < N_COLUMNS && strcasecmp(name, column_names[c]) != 0)
             c++;
         if (c == N_COLUMNS)
-            return gs_fail(err, GS_E_USER_MAP, "%s line %u: unknown column '%s' (known: source_id, source_username, source_email, "
-                           "target_id, target_username)", r->name, r->line, name);
+            return gs_fail(err, GS_E_USER_MAP,
+                           "%s line %u: unknown column '%s' (known: source_id, source_username, source_email, "
+                           "target_id, target_username)",
+                           r->name, r->line, name);
         if (place[c] >= 0)
             return gs_fail(err, GS_E_USER_MAP, "%s line %u: column '%s' twice", r->name, r->line, name);
         place[c] = (int)i;
@@ -163,13 +166,17 @@ static int id_of(struct reader *r, int at, const char *column, int64_t *out, str
     return 0;
 }
 
-static int read_line(struct reader *r, const int place[N_COLUMNS], unsigned columns, struct users_csv_line *l, struct gs_err *err)
+static int read_line(struct reader *r, const int place[N_COLUMNS], unsigned columns, struct users_csv_line *l,
+                     struct gs_err *err)
 {
     if (r->n != columns)
-        return gs_fail(err, GS_E_USER_MAP, "%s line %u: %u columns, the header has %u", r->name, r->line, r->n, columns);
+        return gs_fail(err, GS_E_USER_MAP, "%s line %u: %u columns, the header has %u", r->name, r->line, r->n,
+                       columns);
     l->line = r->line;
-    if (id_of(r, place[SOURCE_ID], "source_id", &l->source_id, err) || id_of(r, place[TARGET_ID], "target_id", &l->target_id, err) ||
-        text_of(r, place[SOURCE_USERNAME], &l->source_username, err) || text_of(r, place[SOURCE_EMAIL], &l->source_email, err) ||
+    if (id_of(r, place[SOURCE_ID], "source_id", &l->source_id, err) ||
+        id_of(r, place[TARGET_ID], "target_id", &l->target_id, err) ||
+        text_of(r, place[SOURCE_USERNAME], &l->source_username, err) ||
+        text_of(r, place[SOURCE_EMAIL], &l->source_email, err) ||
         text_of(r, place[TARGET_USERNAME], &l->target_username, err))
         return -1;
     if (!l->source_id && !l->source_username && !l->source_email)
@@ -191,9 +198,9 @@ static int line_cmp(const void *x, const void *y)
     int ka = a->source_id ? 0 : a->source_username ? 1 : 2, kb = b->source_id ? 0 : b->source_username ? 1 : 2;
     if (ka != kb)
         return ka - kb;
-    int c = ka == 0 ? (a->source_id > b->source_id) - (a->source_id < b->source_id)
-          : ka == 1 ? strcasecmp(a->source_username, b->source_username)
-                    : strcasecmp(a->source_email, b->source_email);
+    int c = ka == 0   ? (a->source_id > b->source_id) - (a->source_id < b->source_id)
+            : ka == 1 ? strcasecmp(a->source_username, b->source_username)
+                      : strcasecmp(a->source_email, b->source_email);
     return c ? c : (a->line > b->line) - (a->line < b->line);
 }
 
@@ -203,7 +210,8 @@ static int check_twice(struct users_csv *c, struct gs_err *err)
     for (size_t i = 1; i < c->n; i++) {
         const struct users_csv_line *a = &c->lines[i - 1], *b = &c->lines[i];
         if (same_user(a, b))
-            return gs_fail(err, GS_E_USER_MAP, "%s line %u: this source user stands in line %u already", c->name, b->line, a->line);
+            return gs_fail(err, GS_E_USER_MAP, "%s line %u: this source user stands in line %u already", c->name,
+                           b->line, a->line);
     }
     return 0;
 }
@@ -282,8 +290,8 @@ void users_csv_free(struct users_csv *c)
     free(c);
 }
 
-int users_csv_find(const struct users_csv *c, int64_t id, const char *username, const char *email, const struct users_csv_line **out,
-                   struct gs_err *err)
+int users_csv_find(const struct users_csv *c, int64_t id, const char *username, const char *email,
+                   const struct users_csv_line **out, struct gs_err *err)
 {
     *out = NULL;
     /* one key per line, in three sorted runs: look in each */
@@ -304,10 +312,13 @@ int users_csv_find(const struct users_csv *c, int64_t id, const char *username, 
                 hi = mid;
         }
         const struct users_csv_line *l = lo < c->n ? &c->lines[lo] : NULL;
-        bool hit = l && (k == 0 ? l->source_id == id : k == 1 ? !l->source_id && l->source_username && strcasecmp(l->source_username, username) == 0
-                                                  : !l->source_id && !l->source_username && l->source_email && strcasecmp(l->source_email, email) == 0);
+        bool hit = l && (k == 0   ? l->source_id == id
+                         : k == 1 ? !l->source_id && l->source_username && strcasecmp(l->source_username, username) == 0
+                                  : !l->source_id && !l->source_username && l->source_email &&
+                                        strcasecmp(l->source_email, email) == 0);
         if (hit && *out)
-            return gs_fail(err, GS_E_USER_MAP, "%s line %u: this source user stands in line %u already", c->name, l->line, (*out)->line);
+            return gs_fail(err, GS_E_USER_MAP, "%s line %u: this source user stands in line %u already", c->name,
+                           l->line, (*out)->line);
         if (hit)
             *out = l;
     }

@@ -19,7 +19,9 @@ struct opts {
 
 static const struct cli_opt opts[] = {
     {.name = "yes", .letter = 'y', .type = CLI_FLAG, .offset = offsetof(struct opts, yes), .help = "do not ask"},
-    {.name = "dry-run", .type = CLI_FLAG, .offset = offsetof(struct opts, dry_run),
+    {.name = "dry-run",
+     .type = CLI_FLAG,
+     .offset = offsetof(struct opts, dry_run),
      .help = "show the plan only: nothing is written to the target, and no state file is kept"},
     {0},
 };
@@ -34,12 +36,13 @@ static void on_progress(void *cookie, const struct engine_progress *p)
     uint64_t ended = p->done + p->failed + p->skipped;
     int64_t ms = p->elapsed_ms > 0 ? p->elapsed_ms : 1;
     if (p->paused_ms > 0)
-        cli_progress(cli, "%s of %s done, %s requests; the server asks to wait: %s", cli_count(ended), cli_count(p->ops),
-                     cli_count(p->requests), cli_span(p->paused_ms));
+        cli_progress(cli, "%s of %s done, %s requests; the server asks to wait: %s", cli_count(ended),
+                     cli_count(p->ops), cli_count(p->requests), cli_span(p->paused_ms));
     else
-        cli_progress(cli, "%s of %s done, %s failed, %s/s, %s requests, %s on the way: %s of %s", cli_count(ended), cli_count(p->ops),
-                     cli_count(p->failed), cli_count(p->requests * 1000 / (uint64_t)ms), cli_count(p->requests), cli_count(p->in_flight),
-                     p->relation ? p->relation : "", cli_safe(p->group ? p->group : ""));
+        cli_progress(cli, "%s of %s done, %s failed, %s/s, %s requests, %s on the way: %s of %s", cli_count(ended),
+                     cli_count(p->ops), cli_count(p->failed), cli_count(p->requests * 1000 / (uint64_t)ms),
+                     cli_count(p->requests), cli_count(p->in_flight), p->relation ? p->relation : "",
+                     cli_safe(p->group ? p->group : ""));
 }
 
 /* Is the user sure? Without a terminal he must have said so. */
@@ -48,7 +51,8 @@ static int confirm(struct cli *cli, const struct opts *o, struct session *s, str
     if (o->yes)
         return 0;
     if (!isatty(STDIN_FILENO) || !isatty(STDERR_FILENO))
-        return gs_fail(err, GS_E_NOT_CONFIRMED, "nothing was written to '%s': there is no terminal to ask on", gl_client_url(s->client));
+        return gs_fail(err, GS_E_NOT_CONFIRMED, "nothing was written to '%s': there is no terminal to ask on",
+                       gl_client_url(s->client));
     fprintf(stderr, "load this into %s? [y/N] ", cli_safe(gl_client_url(s->client)));
     fflush(stderr);
     char answer[16] = "";
@@ -82,7 +86,8 @@ static int dry_run(struct cli *cli, const struct opts *o, struct session *s, str
     return rc;
 }
 
-static int report(struct cli *cli, const struct opts *o, struct session *s, const struct engine_result *res, struct gs_err *err)
+static int report(struct cli *cli, const struct opts *o, struct session *s, const struct engine_result *res,
+                  struct gs_err *err)
 {
     struct show_opts so = {0};
     if (o->r.c.json) {
@@ -128,16 +133,16 @@ static int apply(struct cli *cli, const struct opts *o, struct session *s, bool 
     int rc = engine_run(s->state, s->bundle, s->client, &s->target, &eo, &res, err);
     cli_progress_end(cli);
     if (rc) {
-        cli_note(cli, "cut off: %s of %s done; the same command goes on from here", cli_count(res.p.done + res.p.failed + res.p.skipped),
-                 cli_count(res.p.ops));
+        cli_note(cli, "cut off: %s of %s done; the same command goes on from here",
+                 cli_count(res.p.done + res.p.failed + res.p.skipped), cli_count(res.p.ops));
         return -1;
     }
     if (report_total(s->state, &t, err) || report(cli, o, s, &res, err))
         return -1;
     *out_incomplete = t.failed || t.because_failed;
     if (*out_incomplete)
-        cli_warn(cli, "%s failed, %s skipped because of that: %s failures --state %s", cli_count(t.failed), cli_count(t.because_failed),
-                 cli->tool, cli_safe(s->state_path));
+        cli_warn(cli, "%s failed, %s skipped because of that: %s failures --state %s", cli_count(t.failed),
+                 cli_count(t.because_failed), cli->tool, cli_safe(s->state_path));
     return 0;
 }
 
@@ -161,7 +166,8 @@ const struct cli_verb replay_verb_apply = {
     .min_args = 0,
     .max_args = 1,
     .summary = "Load a bundle, or go on with a load that was cut off",
-    .text = "Works off the plan in the state file; when there is none yet, makes it first, shows it and asks. Each record is\n"
+    .text = "Works off the plan in the state file; when there is none yet, makes it first, shows it and asks. Each "
+            "record is\n"
             "made exactly once: what was done is in the state file before anything builds on it, and a request whose\n"
             "answer did not come is looked up on the target before it is sent again. So the same command may be given\n"
             "again at any time, after an interruption, a crash or a full disk.\n"

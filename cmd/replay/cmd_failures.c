@@ -11,8 +11,16 @@ struct opts {
 };
 
 static const struct cli_opt opts[] = {
-    {.name = "state", .type = CLI_STR, .offset = offsetof(struct opts, state), .arg = "FILE", .required = true, .help = "the state file of the load"},
-    {.name = "skipped", .type = CLI_FLAG, .offset = offsetof(struct opts, skipped), .help = "also what was skipped because of them"},
+    {.name = "state",
+     .type = CLI_STR,
+     .offset = offsetof(struct opts, state),
+     .arg = "FILE",
+     .required = true,
+     .help = "the state file of the load"},
+    {.name = "skipped",
+     .type = CLI_FLAG,
+     .offset = offsetof(struct opts, skipped),
+     .help = "also what was skipped because of them"},
     {.name = "csv", .type = CLI_FLAG, .offset = offsetof(struct opts, csv), .help = "as CSV"},
     {0},
 };
@@ -29,8 +37,9 @@ static int csv(struct out *x, const struct report_failure *f, struct gs_err *err
     char http[16];
     snprintf(http, sizeof(http), "%d", f->op.http);
     gs_buf_reset(x->line);
-    const char *fields[] = {f->group, f->target_group, f->relation, f->op.key, op_state_name(f->op.state), f->op.http ? http : "",
-                            f->op.text, f->op.request_id, f->op.code, f->hint};
+    const char *fields[] = {
+        f->group,   f->target_group,  f->relation, f->op.key, op_state_name(f->op.state), f->op.http ? http : "",
+        f->op.text, f->op.request_id, f->op.code,  f->hint};
     for (size_t i = 0; i < GS_COUNT(fields); i++)
         if (show_csv(x->line, fields[i] ? fields[i] : "", err))
             return -1;
@@ -71,8 +80,8 @@ static int row(void *cookie, const struct report_failure *f, struct gs_err *err)
         return csv(x, f, err);
     if (x->o->c.json)
         return json(x, f, err);
-    cli_out(x->cli, "%s: %s '%s' %s", cli_safe(f->group ? f->group : "?"), f->relation, cli_safe(f->op.key ? f->op.key : ""),
-            op_state_name(f->op.state));
+    cli_out(x->cli, "%s: %s '%s' %s", cli_safe(f->group ? f->group : "?"), f->relation,
+            cli_safe(f->op.key ? f->op.key : ""), op_state_name(f->op.state));
     if (f->op.http)
         cli_out(x->cli, " (HTTP %d)", f->op.http);
     cli_out(x->cli, ": %s [%s]", cli_safe(f->op.text ? f->op.text : ""), cli_safe(f->op.code ? f->op.code : ""));
@@ -109,8 +118,9 @@ const struct cli_verb replay_verb_failures = {
     .name = "failures",
     .args = "",
     .summary = "Say which records were not loaded, why, and what to do",
-    .text = "One record each: group, relation, key, HTTP status, the server's words, its request id for the server's log,\n"
-            "a stable code, and what to do. With --json one object per line.",
+    .text =
+        "One record each: group, relation, key, HTTP status, the server's words, its request id for the server's log,\n"
+        "a stable code, and what to do. With --json one object per line.",
     .opts = opts,
     .opts_size = sizeof(struct opts),
     .ends_at_once = true,

@@ -16,7 +16,10 @@ struct opts {
 };
 
 static const struct cli_opt opts[] = {
-    {.name = "csv", .type = CLI_FLAG, .offset = offsetof(struct opts, csv), .help = "one line per thing to do and per loss, as CSV"},
+    {.name = "csv",
+     .type = CLI_FLAG,
+     .offset = offsetof(struct opts, csv),
+     .help = "one line per thing to do and per loss, as CSV"},
     {0},
 };
 static const struct cli_part parts[] = {{cli_opts_remote, 0},
@@ -36,8 +39,10 @@ static int make_room(struct session *s, struct gs_err *err)
     if (report_sent(s->state, &sent, err))
         return -1;
     if (sent || t.done || t.failed || t.skipped)
-        return gs_fail(err, GS_E_EXISTS, "state file '%s' belongs to a load that has begun: go on with 'apply', or name another with --state",
-                       s->state_path);
+        return gs_fail(
+            err, GS_E_EXISTS,
+            "state file '%s' belongs to a load that has begun: go on with 'apply', or name another with --state",
+            s->state_path);
     session_forget(s);
     return 0;
 }
@@ -56,8 +61,9 @@ static int print(struct cli *cli, const struct opts *o, struct session *s, int64
     }
     if (show_plan(cli, s->state, &so, err))
         return -1;
-    cli_out(cli, "\nnothing was written to the target. To load:\n  %s apply %s --trust %s --url %s --state %s\n", cli->tool,
-            cli_safe(s->bundle_path), o->trust.trust.n ? cli_safe(o->trust.trust.v[0]) : "PUB", cli_safe(o->r.url), cli_safe(s->state_path));
+    cli_out(cli, "\nnothing was written to the target. To load:\n  %s apply %s --trust %s --url %s --state %s\n",
+            cli->tool, cli_safe(s->bundle_path), o->trust.trust.n ? cli_safe(o->trust.trust.v[0]) : "PUB",
+            cli_safe(o->r.url), cli_safe(s->state_path));
     return 0;
 }
 
@@ -94,15 +100,18 @@ const struct cli_verb replay_verb_plan = {
     .min_args = 1,
     .max_args = 1,
     .summary = "Say what a load of a bundle would do, and what it would lose",
-    .text = "Reads the bundle and asks the target, and writes nothing there. The plan shows where each group goes, how many\n"
-            "records of each kind will be loaded, who of the people in the bundle is whom on the target, what cannot be as\n"
-            "it was at the source, and how many requests the load takes. It is kept in the state file, with which\n"
-            "'%s apply' goes on.\n"
-            "\n"
-            "People are matched by their public email, which must be a confirmed address of an active user of the target,\n"
-            "unless the user map says otherwise. A line of the map with an empty target leaves that person out.\n"
-            "\n"
-            "The exit code is 30 when a group exists on the target already (see --rename, --into and --on-existing).",
+    .text =
+        "Reads the bundle and asks the target, and writes nothing there. The plan shows where each group goes, how "
+        "many\n"
+        "records of each kind will be loaded, who of the people in the bundle is whom on the target, what cannot be "
+        "as\n"
+        "it was at the source, and how many requests the load takes. It is kept in the state file, with which\n"
+        "'%s apply' goes on.\n"
+        "\n"
+        "People are matched by their public email, which must be a confirmed address of an active user of the target,\n"
+        "unless the user map says otherwise. A line of the map with an empty target leaves that person out.\n"
+        "\n"
+        "The exit code is 30 when a group exists on the target already (see --rename, --into and --on-existing).",
     .opts = opts,
     .more = parts,
     .opts_size = sizeof(struct opts),

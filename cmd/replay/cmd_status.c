@@ -9,7 +9,12 @@ struct opts {
 };
 
 static const struct cli_opt opts[] = {
-    {.name = "state", .type = CLI_STR, .offset = offsetof(struct opts, state), .arg = "FILE", .required = true, .help = "the state file of the load"},
+    {.name = "state",
+     .type = CLI_STR,
+     .offset = offsetof(struct opts, state),
+     .arg = "FILE",
+     .required = true,
+     .help = "the state file of the load"},
     {.name = "groups", .type = CLI_FLAG, .offset = offsetof(struct opts, groups), .help = "a line for every group"},
     {0},
 };
@@ -29,12 +34,14 @@ static int status(struct cli *cli, const struct opts *o, struct gs_err *err)
         return show_json(&w, s, &so, err) ? -1 : cli_json_end(cli, &w);
     }
     gs_autofree char *bundle = NULL, *url = NULL;
-    if (report_total(s, &t, err) || state_meta_get(s, "bundle_path", &bundle, err) || state_meta_get(s, "target_url", &url, err))
+    if (report_total(s, &t, err) || state_meta_get(s, "bundle_path", &bundle, err) ||
+        state_meta_get(s, "target_url", &url, err))
         return -1;
     cli_out(cli, "bundle      %s\n", cli_safe(bundle ? bundle : "?"));
     cli_out(cli, "target      %s\n", cli_safe(url ? url : "?"));
     cli_out(cli, "steps       %s of %s ended: %s done, %s lost by a rule, %s failed, %s skipped because of that\n",
-            cli_count(t.ops - t.open), cli_count(t.ops), cli_count(t.done), cli_count(t.lost), cli_count(t.failed), cli_count(t.because_failed));
+            cli_count(t.ops - t.open), cli_count(t.ops), cli_count(t.done), cli_count(t.lost), cli_count(t.failed),
+            cli_count(t.because_failed));
     if (t.found)
         cli_out(cli, "            %s were recognised on the target after an answer got lost\n", cli_count(t.found));
     cli_out(cli, "groups      %s of %s are there\n", cli_count(t.groups_loaded), cli_count(t.groups));

@@ -8,20 +8,44 @@
 #include <unistd.h>
 
 const struct cli_opt session_opts[] = {
-    {.name = "into", .type = CLI_STR, .offset = offsetof(struct session_args, into), .arg = "GROUP",
+    {.name = "into",
+     .type = CLI_STR,
+     .offset = offsetof(struct session_args, into),
+     .arg = "GROUP",
      .help = "full path of the target's group to load into; otherwise the tree becomes a top-level group"},
-    {.name = "rename", .type = CLI_LIST, .offset = offsetof(struct session_args, rename), .arg = "OLD=NEW",
+    {.name = "rename",
+     .type = CLI_LIST,
+     .offset = offsetof(struct session_args, rename),
+     .arg = "OLD=NEW",
      .help = "another path segment (NEW, or NEW:Name) for the group whose full path at the source is OLD"},
-    {.name = "on-existing", .type = CLI_CHOICE, .offset = offsetof(struct session_args, on_existing), .arg = "WHAT",
-     .choices = "fail|merge", .help = "when a group is there already: stop, or load into it and overwrite nothing"},
-    {.name = "user-map", .type = CLI_STR, .offset = offsetof(struct session_args, user_map), .arg = "FILE.csv",
+    {.name = "on-existing",
+     .type = CLI_CHOICE,
+     .offset = offsetof(struct session_args, on_existing),
+     .arg = "WHAT",
+     .choices = "fail|merge",
+     .help = "when a group is there already: stop, or load into it and overwrite nothing"},
+    {.name = "user-map",
+     .type = CLI_STR,
+     .offset = offsetof(struct session_args, user_map),
+     .arg = "FILE.csv",
      .help = "who is who: columns source_username (or source_id, source_email) and target_username (or target_id)"},
-    {.name = "state", .type = CLI_STR, .offset = offsetof(struct session_args, state), .arg = "FILE",
+    {.name = "state",
+     .type = CLI_STR,
+     .offset = offsetof(struct session_args, state),
+     .arg = "FILE",
      .help = "the state file of this load (FILE.state beside the bundle)"},
-    {.name = "keep-owner", .type = CLI_FLAG, .offset = offsetof(struct session_args, keep_owner),
+    {.name = "keep-owner",
+     .type = CLI_FLAG,
+     .offset = offsetof(struct session_args, keep_owner),
      .help = "leave the token's user Owner of the groups that he creates"},
-    {.name = "max-fillers", .type = CLI_UINT, .offset = offsetof(struct session_args, max_fillers), .arg = "N", .min = 1,
-     .max = 1000000, .hidden = true, .help = "how many numbers of deleted milestones may be filled in one gap (1000)"},
+    {.name = "max-fillers",
+     .type = CLI_UINT,
+     .offset = offsetof(struct session_args, max_fillers),
+     .arg = "N",
+     .min = 1,
+     .max = 1000000,
+     .hidden = true,
+     .help = "how many numbers of deleted milestones may be filled in one gap (1000)"},
     {0},
 };
 
@@ -70,14 +94,16 @@ int session_open(struct session *s, struct cli *cli, const struct cli_remote *r,
     if (file && keep(&s->bundle_path, strdup(file), err))
         return -1;
     if (!s->bundle_path)
-        return gs_fail(err, GS_E_USAGE, "state file '%s' does not say which bundle it is about: name it", s->state_path);
+        return gs_fail(err, GS_E_USAGE, "state file '%s' does not say which bundle it is about: name it",
+                       s->state_path);
     struct cli_remote remote = *r;
     if (!remote.url)
         remote.url = s->url;
     if (!remote.url)
         return gs_fail(err, GS_E_USAGE, "--url URL is needed");
     cli_progress(cli, "opening %s ...", cli_safe(s->bundle_path));
-    int rc = cli_trust_load(trust, true, &s->trust, err) || cli_bundle_open(trust, &s->trust, s->bundle_path, &s->bundle, err);
+    int rc = cli_trust_load(trust, true, &s->trust, err) ||
+             cli_bundle_open(trust, &s->trust, s->bundle_path, &s->bundle, err);
     cli_progress_end(cli);
     if (rc)
         return -1;
@@ -87,15 +113,21 @@ int session_open(struct session *s, struct cli *cli, const struct cli_remote *r,
         if (keep(&s->bundle_path, strdup(real), err))
             return -1;
     }
-    return cli_client(cli, &remote, true, &s->client, err) || gl_instance_probe(s->client, read_only, &s->target, err) ? -1 : 0;
+    return cli_client(cli, &remote, true, &s->client, err) || gl_instance_probe(s->client, read_only, &s->target, err)
+               ? -1
+               : 0;
 }
 
 static void plan_options(const struct session *s, struct plan_opts *o)
 {
     const struct session_args *a = s->args;
-    *o = (struct plan_opts){.into = a->into, .rename = a->rename.v, .n_rename = a->rename.n, .user_map = a->user_map,
-                            .load = {.merge = a->on_existing == 1, .keep_owner = a->keep_owner, .max_fillers = a->max_fillers},
-                            .log = &s->cli->log};
+    *o = (struct plan_opts){
+        .into = a->into,
+        .rename = a->rename.v,
+        .n_rename = a->rename.n,
+        .user_map = a->user_map,
+        .load = {.merge = a->on_existing == 1, .keep_owner = a->keep_owner, .max_fillers = a->max_fillers},
+        .log = &s->cli->log};
 }
 
 /* Were options given that belong to a plan? One that goes on need not repeat them. */
@@ -151,7 +183,9 @@ int session_load_opts(struct session *s, struct load_opts *out, struct gs_err *e
     if (state_meta_get(s->state, "options", &text, err))
         return -1;
     if (!text || gs_json_parse(text, strlen(text), NULL, &doc, err))
-        return text ? -1 : gs_fail(err, GS_E_STATE_DAMAGED, "state file '%s' does not say how it was planned", state_path(s->state));
+        return text ? -1
+                    : gs_fail(err, GS_E_STATE_DAMAGED, "state file '%s' does not say how it was planned",
+                              state_path(s->state));
     yyjson_val *o = yyjson_doc_get_root(doc);
     out->merge = gs_json_true(o, "merge");
     out->keep_owner = gs_json_true(o, "keep_owner");

@@ -32,8 +32,8 @@ struct session {
 };
 
 /*
- * Finds out which bundle, state file and URL are meant: `file` may be NULL when --state names a file that knows. Then opens
- * the bundle and asks the target what it is.
+ * Finds out which bundle, state file and URL are meant: `file` may be NULL when --state names a file that knows. Then
+ * opens the bundle and asks the target what it is.
  */
 int session_open(struct session *s, struct cli *cli, const struct cli_remote *r, const struct cli_trust *trust,
                  const struct session_args *args, const char *file, bool read_only, struct gs_err *err) GS_MUST_USE;

@@ -28,10 +28,11 @@ static int relation_text(void *cookie, const struct report_relation *r, struct g
     struct ctx *x = cookie;
     (void)err;
     if (x->n++ == 0)
-        cli_out(x->cli, "\n%-20s %10s %10s %10s %10s %10s %10s%s\n", "relation", "in bundle", "loaded", "there", "lost", "failed",
-                "skipped", x->o->plan ? "" : "       open");
+        cli_out(x->cli, "\n%-20s %10s %10s %10s %10s %10s %10s%s\n", "relation", "in bundle", "loaded", "there", "lost",
+                "failed", "skipped", x->o->plan ? "" : "       open");
     cli_out(x->cli, "%-20s %10s %10s %10s %10s %10s %10s", strcmp(r->relation, "self") == 0 ? "groups" : r->relation,
-            cli_count(r->in_bundle), cli_count(r->loaded), cli_count(r->there), cli_count(r->lost), cli_count(r->failed), cli_count(r->skipped));
+            cli_count(r->in_bundle), cli_count(r->loaded), cli_count(r->there), cli_count(r->lost),
+            cli_count(r->failed), cli_count(r->skipped));
     if (!x->o->plan)
         cli_out(x->cli, " %10s", cli_count(r->open));
     cli_out(x->cli, "\n");
@@ -44,8 +45,8 @@ static int relation_plan_text(void *cookie, const struct report_relation *r, str
     (void)err;
     if (x->n++ == 0)
         cli_out(x->cli, "\n%-20s %12s %12s %12s\n", "relation", "in bundle", "to do", "left out");
-    cli_out(x->cli, "%-20s %12s %12s %12s\n", strcmp(r->relation, "self") == 0 ? "groups" : r->relation, cli_count(r->in_bundle),
-            cli_count(r->open), cli_count(r->lost));
+    cli_out(x->cli, "%-20s %12s %12s %12s\n", strcmp(r->relation, "self") == 0 ? "groups" : r->relation,
+            cli_count(r->in_bundle), cli_count(r->open), cli_count(r->lost));
     return 0;
 }
 
@@ -75,8 +76,8 @@ static int loss_text(void *cookie, const struct report_loss *l, struct gs_err *e
     (void)err;
     if (x->n++ == 0)
         cli_out(x->cli, "\nnot as at the source:\n");
-    cli_out(x->cli, "  %8s  %s%s%s [%s]\n", cli_count(l->count), strcmp(l->relation, "self") == 0 ? "groups" : cli_safe(l->relation), ": ",
-            l->text, l->code);
+    cli_out(x->cli, "  %8s  %s%s%s [%s]\n", cli_count(l->count),
+            strcmp(l->relation, "self") == 0 ? "groups" : cli_safe(l->relation), ": ", l->text, l->code);
     if (l->detail)
         cli_out(x->cli, "            e.g. %s\n", cli_safe(l->detail));
     return 0;
@@ -107,8 +108,9 @@ static int tree_text(void *cookie, const struct report_group *g, struct gs_err *
     struct ctx *x = cookie;
     (void)err;
     if (x->n++ < TREE_LINES || x->o->groups)
-        cli_out(x->cli, "  %*s%s -> %s  (%s, %s%s)\n", 2 * g->grp.depth, "", cli_safe(g->grp.src_path), cli_safe(g->grp.dst_path),
-                cli_safe(g->grp.name), g->grp.visibility, g->grp.existed ? ", there already" : "");
+        cli_out(x->cli, "  %*s%s -> %s  (%s, %s%s)\n", 2 * g->grp.depth, "", cli_safe(g->grp.src_path),
+                cli_safe(g->grp.dst_path), cli_safe(g->grp.name), g->grp.visibility,
+                g->grp.existed ? ", there already" : "");
     return 0;
 }
 
@@ -120,8 +122,10 @@ static int group_text(void *cookie, const struct report_group *g, struct gs_err 
         cli_out(x->cli, "\n");
     if (x->n > TREE_LINES && !x->o->groups)
         return 0;
-    cli_out(x->cli, "%s  %s", cli_safe(g->grp.src_path), g->grp.web_url && *g->grp.web_url ? cli_safe(g->grp.web_url) :
-            g->grp.target_id ? cli_safe(g->grp.dst_path) : "not loaded");
+    cli_out(x->cli, "%s  %s", cli_safe(g->grp.src_path),
+            g->grp.web_url && *g->grp.web_url ? cli_safe(g->grp.web_url)
+            : g->grp.target_id                ? cli_safe(g->grp.dst_path)
+                                              : "not loaded");
     if (x->o->groups)
         cli_out(x->cli, "  %s of %s done", cli_count(g->done), cli_count(g->ops));
     if (g->failed || g->skipped)
@@ -159,7 +163,9 @@ static int group_json(void *cookie, const struct report_group *g, struct gs_err 
 
 static const char *why_text(const char *how)
 {
-    static const struct { const char *how, *text; } words[] = {
+    static const struct {
+        const char *how, *text;
+    } words[] = {
         {"none:no-public-email", "no public email at the source"},
         {"none:not-found", "nobody there has the address"},
         {"none:not-confirmed", "the address is not confirmed there"},
@@ -197,8 +203,8 @@ static int people_text(struct cli *cli, struct state *s, const struct report_tot
 {
     struct ctx x = {.cli = cli};
     gs_autofree char *unused = NULL;
-    cli_out(cli, "\npeople      %s: %s by public email, %s by the user map, %s are nobody there\n", cli_count(t->people), cli_count(t->by_email),
-            cli_count(t->by_csv), cli_count(t->nobody));
+    cli_out(cli, "\npeople      %s: %s by public email, %s by the user map, %s are nobody there\n",
+            cli_count(t->people), cli_count(t->by_email), cli_count(t->by_csv), cli_count(t->nobody));
     if (t->nobody && report_nobody(s, nobody_text, &x, err))
         return -1;
     if (x.n > 20)
@@ -219,8 +225,9 @@ int show_plan(struct cli *cli, struct state *s, const struct show_opts *o, struc
     as_plan.plan = true;
     struct ctx x = {.cli = cli, .o = &as_plan};
     int64_t requests;
-    if (report_total(s, &t, err) || report_fact(s, "requests", &requests, err) || fact(cli, s, "bundle", "bundle_path", err) ||
-        fact(cli, s, "set", "set_id", err) || fact(cli, s, "target", "target_url", err) || fact(cli, s, "version", "target_version", err) ||
+    if (report_total(s, &t, err) || report_fact(s, "requests", &requests, err) ||
+        fact(cli, s, "bundle", "bundle_path", err) || fact(cli, s, "set", "set_id", err) ||
+        fact(cli, s, "target", "target_url", err) || fact(cli, s, "version", "target_version", err) ||
         fact(cli, s, "as user", "target_user", err))
         return -1;
     cli_out(cli, "groups      %s\n", cli_count(t.groups));
@@ -348,8 +355,9 @@ static int csv_row(void *cookie, const struct report_row *r, struct gs_err *err)
     gs_buf_reset(x->line);
     if (show_csv(x->line, r->loss ? "loss" : "do", err) || show_csv(x->line, r->group ? r->group : "", err) ||
         show_csv(x->line, r->target_group ? r->target_group : "", err) || show_csv(x->line, r->relation, err) ||
-        show_csv(x->line, r->key ? r->key : "", err) || show_csv(x->line, r->what, err) || show_csv(x->line, count, err) ||
-        show_csv(x->line, r->detail ? r->detail : "", err) || gs_buf_addc(x->line, '\n', err))
+        show_csv(x->line, r->key ? r->key : "", err) || show_csv(x->line, r->what, err) ||
+        show_csv(x->line, count, err) || show_csv(x->line, r->detail ? r->detail : "", err) ||
+        gs_buf_addc(x->line, '\n', err))
         return -1;
     cli_out_buf(x->cli, x->line);
     return 0;

@@ -8,10 +8,10 @@
 #include "libreplay/report.h"
 
 struct show_opts {
-    bool groups;       /* a line per group */
-    bool plan;         /* before the load: what will be done */
-    unsigned jobs;     /* for the least time; 0: 8 */
-    int64_t round_ms;  /* measured time of a request; 0: not known */
+    bool groups;      /* a line per group */
+    bool plan;        /* before the load: what will be done */
+    unsigned jobs;    /* for the least time; 0: 8 */
+    int64_t round_ms; /* measured time of a request; 0: not known */
 };
 
 /* Source, target, tree, counts, people, losses, and what comes next. */

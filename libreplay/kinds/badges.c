@@ -1,6 +1,6 @@
 /*
- * Group badges: a multiset in order of creation. Nothing tells two equal badges apart, so equal ones are counted: one that the
- * target shows is taken for a record when no other record has taken it.
+ * Group badges: a multiset in order of creation. Nothing tells two equal badges apart, so equal ones are counted: one
+ * that the target shows is taken for a record when no other record has taken it.
  */
 #include "libreplay/kinds/kinds.h"
 #include "libreplay/kinds/pending.h"
@@ -18,8 +18,8 @@ static int list(struct run *r, struct gl_request **out_req, enum step_result *ou
         n->id = n->max_id = 0;
     }
     return step_send(r, LIST,
-                     run_request(GL_GET, NULL, "/groups/%lld/badges?per_page=100&page=%lld", (long long)r->grp->target_id,
-                                 (long long)n->page),
+                     run_request(GL_GET, NULL, "/groups/%lld/badges?per_page=100&page=%lld",
+                                 (long long)r->grp->target_id, (long long)n->page),
                      out_req, out, err);
 }
 
@@ -37,7 +37,8 @@ static int create(struct run *r, struct gl_request **out_req, enum step_result *
     gs_jw_end(&w);
     if (gs_jw_finish(&w))
         return -1;
-    return step_send(r, CREATE, run_request(GL_POST, &body, "/groups/%lld/badges", (long long)r->grp->target_id), out_req, out, err);
+    return step_send(r, CREATE, run_request(GL_POST, &body, "/groups/%lld/badges", (long long)r->grp->target_id),
+                     out_req, out, err);
 }
 
 static bool same(struct run *r, yyjson_val *it)
@@ -171,15 +172,19 @@ static bool names_source(struct plan *p, const char *url)
     return at && len && strncmp(at + 3, host, len) == 0 && (strchr("/:?#", at[3 + len]) || !at[3 + len]);
 }
 
-static int plan_record(struct plan *p, const struct grp *g, yyjson_val *rec, const struct bundle_ref *ref, struct gs_err *err)
+static int plan_record(struct plan *p, const struct grp *g, yyjson_val *rec, const struct bundle_ref *ref,
+                       struct gs_err *err)
 {
-    const char *name = gs_json_str(rec, "name"), *link = gs_json_str(rec, "link_url"), *image = gs_json_str(rec, "image_url");
+    const char *name = gs_json_str(rec, "name"), *link = gs_json_str(rec, "link_url"),
+               *image = gs_json_str(rec, "image_url");
     struct pending e = {.kind = "badges", .key = name && *name ? name : link ? link : "", .ref = ref};
     gs_json_i64(rec, "id", &e.src_id);
     e.major = e.src_id;
-    if ((names_source(p, link) || names_source(p, image)) && plan_loss(p, g->id, "badges", e.key, "badge-source-url", 1, link, err))
+    if ((names_source(p, link) || names_source(p, image)) &&
+        plan_loss(p, g->id, "badges", e.key, "badge-source-url", 1, link, err))
         return -1;
     return pending_add(p, &e, err);
 }
 
-const struct relation_loader loader_badges = {.relation = "badges", .plan_group = plan_group, .plan_record = plan_record};
+const struct relation_loader loader_badges = {
+    .relation = "badges", .plan_group = plan_group, .plan_record = plan_record};

@@ -1,4 +1,5 @@
-/* Lists of group boards, in the order of their positions: the server appends. An op of a list has its few facts in op.arg. */
+/* Lists of group boards, in the order of their positions: the server appends. An op of a list has its few facts in
+ * op.arg. */
 #include "libreplay/kinds/kinds.h"
 #include "libreplay/kinds/pending.h"
 #include "libreplay/kinds/step.h"
@@ -15,14 +16,19 @@ static const char *ref_key(yyjson_val *rec)
     const char *type = gs_json_str(rec, "list_type");
     if (!type)
         return NULL;
-    return strcmp(type, "label") == 0 ? "label_id" : strcmp(type, "milestone") == 0 ? "milestone_id" :
-           strcmp(type, "assignee") == 0 ? "assignee_id" : NULL;
+    return strcmp(type, "label") == 0       ? "label_id"
+           : strcmp(type, "milestone") == 0 ? "milestone_id"
+           : strcmp(type, "assignee") == 0  ? "assignee_id"
+                                            : NULL;
 }
 
 static const char *ref_object(yyjson_val *rec)
 {
     const char *key = ref_key(rec);
-    return !key ? NULL : strcmp(key, "label_id") == 0 ? "label" : strcmp(key, "milestone_id") == 0 ? "milestone" : "assignee";
+    return !key                               ? NULL
+           : strcmp(key, "label_id") == 0     ? "label"
+           : strcmp(key, "milestone_id") == 0 ? "milestone"
+                                              : "assignee";
 }
 
 static int resolve(struct run *r, struct gs_err *err)
@@ -62,9 +68,10 @@ static int create(struct run *r, struct gl_request **out_req, enum step_result *
     gs_buf_init(&body, 256);
     if (gs_buf_addf(&body, err, "{\"%s\":%lld}", ref_key(r->rec), (long long)r->n2))
         return -1;
-    return step_send(r, CREATE,
-                     run_request(GL_POST, &body, "/groups/%lld/boards/%lld/lists", (long long)r->grp->target_id, (long long)r->n1),
-                     out_req, out, err);
+    return step_send(
+        r, CREATE,
+        run_request(GL_POST, &body, "/groups/%lld/boards/%lld/lists", (long long)r->grp->target_id, (long long)r->n1),
+        out_req, out, err);
 }
 
 static bool stands_for(struct run *r, yyjson_val *it)
@@ -84,7 +91,8 @@ static bool limits_differ(struct run *r, yyjson_val *there)
 {
     const char *want = gs_json_str(r->rec, "limit_metric"), *got = gs_json_str(there, "limit_metric");
     return number(r->rec, "max_issue_count") != number(there, "max_issue_count") ||
-           number(r->rec, "max_issue_weight") != number(there, "max_issue_weight") || (want && !step_same_text(want, got));
+           number(r->rec, "max_issue_weight") != number(there, "max_issue_weight") ||
+           (want && !step_same_text(want, got));
 }
 
 static bool has_limits(yyjson_val *rec)
@@ -93,7 +101,8 @@ static bool has_limits(yyjson_val *rec)
 }
 
 /* The list is there: what is left are its limits. */
-static int finish(struct run *r, yyjson_val *there, struct gl_request **out_req, enum step_result *out, struct gs_err *err)
+static int finish(struct run *r, yyjson_val *there, struct gl_request **out_req, enum step_result *out,
+                  struct gs_err *err)
 {
     *out = STEP_DONE;
     if (!has_limits(r->rec) || !limits_differ(r, there))
@@ -160,7 +169,8 @@ static int listed(struct run *r, const struct gl_response *rsp, struct gl_reques
     return create(r, out_req, out, err);
 }
 
-static int refused(struct run *r, const struct gl_response *rsp, struct gl_request **out_req, enum step_result *out, struct gs_err *err)
+static int refused(struct run *r, const struct gl_response *rsp, struct gl_request **out_req, enum step_result *out,
+                   struct gs_err *err)
 {
     const char *body = gs_buf_str(&rsp->body);
     if (strstr(body, "already been taken")) {
@@ -282,7 +292,11 @@ int lists_plan(struct plan *p, const struct grp *g, const struct pending *board,
     gs_jw_end(&w);
     if (gs_jw_finish(&w))
         return -1;
-    struct pending e = {.major = board->major, .minor = position < 0 ? 0 : position, .kind = "lists", .key = key,
-                        .arg = gs_buf_str(&arg), .src_id = id};
+    struct pending e = {.major = board->major,
+                        .minor = position < 0 ? 0 : position,
+                        .kind = "lists",
+                        .key = key,
+                        .arg = gs_buf_str(&arg),
+                        .src_id = id};
     return pending_add(p, &e, err);
 }

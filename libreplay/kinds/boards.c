@@ -1,9 +1,10 @@
 /*
  * Group issue boards and their lists.
  *
- * Names of boards are not unique: one that the target shows is taken for a record when it has the name and no other record has taken it.
- * The board "Development", which GitLab makes when somebody opens the page, is used for the first board of a group that this
- * load has made. Without Premium a group has one board only, and no REST endpoint makes it: GraphQL does.
+ * Names of boards are not unique: one that the target shows is taken for a record when it has the name and no other
+ * record has taken it. The board "Development", which GitLab makes when somebody opens the page, is used for the first
+ * board of a group that this load has made. Without Premium a group has one board only, and no REST endpoint makes it:
+ * GraphQL does.
  */
 #include "libreplay/kinds/kinds.h"
 #include "libreplay/kinds/pending.h"
@@ -31,8 +32,8 @@ static int list(struct run *r, struct gl_request **out_req, enum step_result *ou
         n->flags &= ~(REUSE | SEEN_ANY);
     }
     return step_send(r, LIST,
-                     run_request(GL_GET, NULL, "/groups/%lld/boards?per_page=100&page=%lld", (long long)r->grp->target_id,
-                                 (long long)n->page),
+                     run_request(GL_GET, NULL, "/groups/%lld/boards?per_page=100&page=%lld",
+                                 (long long)r->grp->target_id, (long long)n->page),
                      out_req, out, err);
 }
 
@@ -57,8 +58,10 @@ static int create(struct run *r, bool graphql, struct gl_request **out_req, enum
     if (gs_jw_finish(&w))
         return -1;
     if (graphql)
-        return step_send(r, GRAPHQL, gl_graphql_request(gl_document("board_create"), gs_buf_str(&body), false), out_req, out, err);
-    return step_send(r, CREATE, run_request(GL_POST, &body, "/groups/%lld/boards", (long long)r->grp->target_id), out_req, out, err);
+        return step_send(r, GRAPHQL, gl_graphql_request(gl_document("board_create"), gs_buf_str(&body), false), out_req,
+                         out, err);
+    return step_send(r, CREATE, run_request(GL_POST, &body, "/groups/%lld/boards", (long long)r->grp->target_id),
+                     out_req, out, err);
 }
 
 /* ---- scope ---- */
@@ -127,7 +130,8 @@ static int scope_labels(struct run *r, struct scope *s, struct gs_err *err)
                 return -1;
             continue;
         }
-        if (gs_buf_addf(&s->labels, err, "%s%s", s->n_labels ? "," : "", title) || gs_buf_add(&s->ids, &id, sizeof(id), err))
+        if (gs_buf_addf(&s->labels, err, "%s%s", s->n_labels ? "," : "", title) ||
+            gs_buf_add(&s->ids, &id, sizeof(id), err))
             return -1;
         s->n_labels++;
     }
@@ -229,10 +233,11 @@ static bool labels_fit(const struct scope *s, yyjson_val *labels)
 }
 
 /*
- * REST takes labels by title only, and where a group above has the same title the server may take that one: then the ids
- * are said by GraphQL.
+ * REST takes labels by title only, and where a group above has the same title the server may take that one: then the
+ * ids are said by GraphQL.
  */
-static int exact_labels(struct run *r, const struct scope *s, struct gl_request **out_req, enum step_result *out, struct gs_err *err)
+static int exact_labels(struct run *r, const struct scope *s, struct gl_request **out_req, enum step_result *out,
+                        struct gs_err *err)
 {
     gs_autobuf vars;
     gs_buf_init(&vars, 1 << 20);
@@ -264,7 +269,8 @@ static int exact_labels(struct run *r, const struct scope *s, struct gl_request 
 }
 
 /* What did not take, of what was sent. */
-static int check_scope(struct run *r, yyjson_val *there, struct gl_request **out_req, enum step_result *out, struct gs_err *err)
+static int check_scope(struct run *r, yyjson_val *there, struct gl_request **out_req, enum step_result *out,
+                       struct gs_err *err)
 {
     struct scope s __attribute__((cleanup(scope_release))) = {0};
     scope_init(&s);
@@ -282,7 +288,8 @@ static int check_scope(struct run *r, yyjson_val *there, struct gl_request **out
         return -1;
     if (s.assignee && !object_has_id(there, "assignee", s.assignee) && step_name(&lost, "assignee", err))
         return -1;
-    if (s.has_weight && !(gs_json_i64(there, "weight", &weight) && weight == s.weight) && step_name(&lost, "weight", err))
+    if (s.has_weight && !(gs_json_i64(there, "weight", &weight) && weight == s.weight) &&
+        step_name(&lost, "weight", err))
         return -1;
     if (s.n_labels && !labels && step_name(&lost, "labels", err))
         return -1;
@@ -305,7 +312,9 @@ static int check_labels(struct run *r, const struct gl_response *rsp, bool refus
     yyjson_val *board = step_get(step_get(data, "updateBoard"), "board");
     if (scope_read(r, &s, err))
         return -1;
-    return labels_fit(&s, step_get(step_get(board, "labels"), "nodes")) ? 0 : run_loss(r, "board-scope-label", "the server took others", err);
+    return labels_fit(&s, step_get(step_get(board, "labels"), "nodes"))
+               ? 0
+               : run_loss(r, "board-scope-label", "the server took others", err);
 }
 
 /* ---- the board itself ---- */
@@ -357,13 +366,15 @@ static int listed(struct run *r, const struct gl_response *rsp, struct gl_reques
         return finish(r, out_req, out, err);
     }
     if (n->flags & ONE_ONLY)
-        return n->flags & SEEN_ANY ? step_lost(r, "boards-not-available", NULL, out, err) : create(r, true, out_req, out, err);
+        return n->flags & SEEN_ANY ? step_lost(r, "boards-not-available", NULL, out, err)
+                                   : create(r, true, out_req, out, err);
     if (r->unsure && ++n->looks < 2)
         return step_wait(r, LIST_AGAIN, out, err);
     return create(r, false, out_req, out, err);
 }
 
-static int created(struct run *r, yyjson_val *board, struct gl_request **out_req, enum step_result *out, struct gs_err *err)
+static int created(struct run *r, yyjson_val *board, struct gl_request **out_req, enum step_result *out,
+                   struct gs_err *err)
 {
     const char *got = gs_json_str(board, "name");
     if (!step_same_text(got, board_name(r)))
@@ -378,7 +389,8 @@ static int step(struct run *r, const struct gl_response *rsp, struct gl_request 
     if (!n)
         return gs_fail(err, GS_E_NOMEM, "out of memory");
     enum step_answer a;
-    if (step_judge(r, rsp, r->phase == CREATE || r->phase == GRAPHQL || r->phase == SCOPE || r->phase == LABELS, &a, err))
+    if (step_judge(r, rsp, r->phase == CREATE || r->phase == GRAPHQL || r->phase == SCOPE || r->phase == LABELS, &a,
+                   err))
         return -1;
     if (a == ANS_LOST) {
         if ((r->phase == SCOPE || r->phase == LABELS) && r->op.target_id)
@@ -389,7 +401,8 @@ static int step(struct run *r, const struct gl_response *rsp, struct gl_request 
     switch (r->phase) {
     case START:
         /* a group of our own making shows a board of its own at most before the first of ours */
-        return r->unsure || r->grp->existed || r->op.pos == 1 ? list(r, out_req, out, err) : create(r, false, out_req, out, err);
+        return r->unsure || r->grp->existed || r->op.pos == 1 ? list(r, out_req, out, err)
+                                                              : create(r, false, out_req, out, err);
     case LIST_AGAIN:
         return list(r, out_req, out, err);
     case LIST:
@@ -448,8 +461,8 @@ struct emit {
     const struct grp *g;
     int64_t lane;
     int64_t board_op, list_lane;
-    int64_t boards;  /* so far */
-    bool left_out;   /* the board whose lists follow is not planned */
+    int64_t boards; /* so far */
+    bool left_out;  /* the board whose lists follow is not planned */
 };
 
 static int emit(void *cookie, const struct pending *e, struct gs_err *err)
@@ -494,7 +507,8 @@ static int plan_group(struct plan *p, const struct grp *g, bool first, uint64_t 
     return plan_loss(p, g->id, "boards", NULL, "board-times", records, NULL, err);
 }
 
-static int plan_record(struct plan *p, const struct grp *g, yyjson_val *rec, const struct bundle_ref *ref, struct gs_err *err)
+static int plan_record(struct plan *p, const struct grp *g, yyjson_val *rec, const struct bundle_ref *ref,
+                       struct gs_err *err)
 {
     const char *name = gs_json_str(rec, "name");
     struct pending e = {.kind = "boards", .key = name && *name ? name : "Development", .ref = ref, .minor = -1};
@@ -504,7 +518,8 @@ static int plan_record(struct plan *p, const struct grp *g, yyjson_val *rec, con
     e.major = e.src_id ? e.src_id : (int64_t)((uint64_t)ref->member << 40) + (int64_t)ref->off;
     if (pending_add(p, &e, err))
         return -1;
-    if (((gs_json_i64(rec, "iteration_id", &it_id) && it_id) || (gs_json_i64(rec, "iteration_cadence_id", &it_id) && it_id)) &&
+    if (((gs_json_i64(rec, "iteration_id", &it_id) && it_id) ||
+         (gs_json_i64(rec, "iteration_cadence_id", &it_id) && it_id)) &&
         plan_loss(p, g->id, "boards", e.key, "board-scope-iteration", 1, NULL, err))
         return -1;
     if (gs_json_true(rec, "hide_backlog_list") || gs_json_true(rec, "hide_closed_list") || step_get(rec, "milestone") ||
@@ -529,4 +544,5 @@ static int plan_record(struct plan *p, const struct grp *g, yyjson_val *rec, con
     return 0;
 }
 
-const struct relation_loader loader_boards = {.relation = "boards", .plan_group = plan_group, .plan_record = plan_record};
+const struct relation_loader loader_boards = {
+    .relation = "boards", .plan_group = plan_group, .plan_record = plan_record};

@@ -1,6 +1,6 @@
 /*
- * The avatar of a group, and what becomes of the token's user, whom GitLab makes Owner of every group that he creates: at the
- * very end he gets the role that he had at the source, or leaves when somebody else owns the group.
+ * The avatar of a group, and what becomes of the token's user, whom GitLab makes Owner of every group that he creates:
+ * at the very end he gets the role that he had at the source, or leaves when somebody else owns the group.
  */
 #include "libreplay/kinds/kinds.h"
 #include "libreplay/kinds/settings.h"
@@ -33,7 +33,8 @@ static const struct image images[] = {
 static const struct image *image_of(const void *data, size_t len)
 {
     for (size_t i = 0; i < GS_COUNT(images); i++)
-        if (len >= images[i].at + images[i].len && memcmp((const char *)data + images[i].at, images[i].magic, images[i].len) == 0)
+        if (len >= images[i].at + images[i].len &&
+            memcmp((const char *)data + images[i].at, images[i].magic, images[i].len) == 0)
             return &images[i];
     return NULL;
 }
@@ -49,13 +50,18 @@ static int put_avatar(struct run *r, struct gl_request **out_req, enum step_resu
     const struct image *image = image_of(r->buf.data, r->buf.len);
     if (!image)
         return step_lost(r, "group-avatar-not-loaded", "no image that GitLab takes", out, err);
-    static const char *const names[] = {"avatar.png", "avatar.jpg", "avatar.gif", "avatar.bmp", "avatar.tiff", "avatar.tiff", "avatar.ico",
-                                        "avatar.webp"};
+    static const char *const names[] = {"avatar.png",  "avatar.jpg",  "avatar.gif", "avatar.bmp",
+                                        "avatar.tiff", "avatar.tiff", "avatar.ico", "avatar.webp"};
     const char *base = strrchr(path, '/'), *dot = base ? strrchr(base, '.') : NULL;
-    /* the bundle's name when its ending fits what the file is (it lives as long as the run: op.arg), else one of ours */
-    bool fits = dot && (strcmp(dot + 1, image->ext) == 0 || (strcmp(image->ext, "jpg") == 0 && strcmp(dot + 1, "jpeg") == 0));
-    r->part = (struct gl_part){.name = "avatar", .filename = fits ? base + 1 : names[image - images], .content_type = image->type,
-                               .data = r->buf.data, .len = r->buf.len};
+    /* the bundle's name when its ending fits what the file is (it lives as long as the run: op.arg), else one of ours
+     */
+    bool fits =
+        dot && (strcmp(dot + 1, image->ext) == 0 || (strcmp(image->ext, "jpg") == 0 && strcmp(dot + 1, "jpeg") == 0));
+    r->part = (struct gl_part){.name = "avatar",
+                               .filename = fits ? base + 1 : names[image - images],
+                               .content_type = image->type,
+                               .data = r->buf.data,
+                               .len = r->buf.len};
     struct gl_request *q = run_request(GL_PUT, NULL, "/groups/%lld", (long long)r->grp->target_id);
     if (q) {
         q->parts = &r->part;
@@ -73,8 +79,9 @@ static int step_avatar(struct run *r, const struct gl_response *rsp, struct gl_r
         return -1;
     r->op.target_id = r->grp->target_id;
     if (r->phase == A_START && r->grp->existed)
-        return step_send(r, A_READ, run_request(GL_GET, NULL, "/groups/%lld?with_projects=false", (long long)r->grp->target_id), out_req,
-                         out, err);
+        return step_send(r, A_READ,
+                         run_request(GL_GET, NULL, "/groups/%lld?with_projects=false", (long long)r->grp->target_id),
+                         out_req, out, err);
     if (r->phase == A_START || a == ANS_LOST)
         return put_avatar(r, out_req, out, err);
     GS_AUTO(yyjson_doc) doc = NULL;
@@ -102,7 +109,8 @@ static int step_avatar(struct run *r, const struct gl_response *rsp, struct gl_r
     return 0;
 }
 
-const struct kind kind_groups_avatar = {.name = "groups.avatar", .relation = "self", .ordered = false, .step = step_avatar};
+const struct kind kind_groups_avatar = {
+    .name = "groups.avatar", .relation = "self", .ordered = false, .step = step_avatar};
 
 /* ---- ownership ---- */
 
@@ -128,8 +136,8 @@ static int others(struct run *r, struct gl_request **out_req, enum step_result *
     if (n->page == 0)
         n->page = 1;
     return step_send(r, O_OTHERS,
-                     run_request(GL_GET, NULL, "/groups/%lld/members/all?per_page=100&page=%lld", (long long)r->grp->target_id,
-                                 (long long)n->page),
+                     run_request(GL_GET, NULL, "/groups/%lld/members/all?per_page=100&page=%lld",
+                                 (long long)r->grp->target_id, (long long)n->page),
                      out_req, out, err);
 }
 
@@ -158,14 +166,16 @@ static int lower(struct run *r, int64_t level, struct gl_request **out_req, enum
     gs_jw_end(&w);
     if (gs_jw_finish(&w))
         return -1;
-    struct gl_request *q = run_request(GL_PUT, &body, "/groups/%lld/members/%lld", (long long)r->grp->target_id, (long long)run_self(r));
+    struct gl_request *q =
+        run_request(GL_PUT, &body, "/groups/%lld/members/%lld", (long long)r->grp->target_id, (long long)run_self(r));
     if (q)
         q->idempotent = true;
     return step_send(r, O_LOWER, q, out_req, out, err);
 }
 
 /* He is a direct member with `have`: what next? */
-static int decide(struct run *r, yyjson_val *self, struct gl_request **out_req, enum step_result *out, struct gs_err *err)
+static int decide(struct run *r, yyjson_val *self, struct gl_request **out_req, enum step_result *out,
+                  struct gs_err *err)
 {
     int64_t want = 0, have = 0;
     gs_json_i64(r->rec, "access_level", &want);
@@ -209,7 +219,8 @@ static int counted(struct run *r, const struct gl_response *rsp, struct gl_reque
     if (!r->grp->dst_parent)
         return keep(r, "nobody else owns the group", out, err);
     return step_send(r, O_ABOVE,
-                     run_request(GL_GET, NULL, "/groups/%lld/members/all/%lld", (long long)r->grp->dst_parent, (long long)run_self(r)),
+                     run_request(GL_GET, NULL, "/groups/%lld/members/all/%lld", (long long)r->grp->dst_parent,
+                                 (long long)run_self(r)),
                      out_req, out, err);
 }
 
@@ -229,7 +240,8 @@ static int step_owner(struct run *r, const struct gl_response *rsp, struct gl_re
         if (run_opts(r)->keep_owner)
             return want == 50 ? done(r, out) : keep(r, "as asked for", out, err);
         return step_send(r, O_SELF,
-                         run_request(GL_GET, NULL, "/groups/%lld/members/%lld", (long long)r->grp->target_id, (long long)run_self(r)),
+                         run_request(GL_GET, NULL, "/groups/%lld/members/%lld", (long long)r->grp->target_id,
+                                     (long long)run_self(r)),
                          out_req, out, err);
     }
     GS_AUTO(yyjson_doc) doc = NULL;
@@ -237,7 +249,8 @@ static int step_owner(struct run *r, const struct gl_response *rsp, struct gl_re
     switch (r->phase) {
     case O_SELF:
         if (a == ANS_REFUSED) /* no direct member, or no access any more: nothing is left to put right */
-            return rsp->status == 404 || rsp->status == 403 ? done(r, out) : step_refused(rsp, err, "reading the own membership");
+            return rsp->status == 404 || rsp->status == 403 ? done(r, out)
+                                                            : step_refused(rsp, err, "reading the own membership");
         return step_doc(rsp, &doc, err) ? -1 : decide(r, yyjson_doc_get_root(doc), out_req, out, err);
     case O_OTHERS:
         if (a == ANS_REFUSED)

@@ -1,7 +1,7 @@
 /*
- * Settings and locks of a group: read, then one PUT with what differs, then compared with what the server made of it. When the
- * whole PUT is refused each setting is sent by itself, so that a bad one does not cost the others. Locks come when
- * everything in the group and below it is done, since they could forbid it.
+ * Settings and locks of a group: read, then one PUT with what differs, then compared with what the server made of it.
+ * When the whole PUT is refused each setting is sent by itself, so that a bad one does not cost the others. Locks come
+ * when everything in the group and below it is done, since they could forbid it.
  */
 #include "libreplay/kinds/kinds.h"
 #include "libreplay/kinds/settings.h"
@@ -11,20 +11,21 @@
 #include <string.h>
 
 enum form {
-    AS_IS,           /* the record has the REST name and value */
-    PROJECT_LEVEL,   /* integer in exports, word in REST */
+    AS_IS,         /* the record has the REST name and value */
+    PROJECT_LEVEL, /* integer in exports, word in REST */
     SUBGROUP_LEVEL,
-    EMAILS,          /* emails_enabled, or the older emails_disabled turned round */
-    RUNNERS,         /* one word in REST, two columns in exports */
-    BRANCH,          /* default_branch, or the column default_branch_name */
-    BRANCH_LEVEL,    /* default_branch_protection, unless the newer defaults are there */
+    EMAILS,       /* emails_enabled, or the older emails_disabled turned round */
+    RUNNERS,      /* one word in REST, two columns in exports */
+    BRANCH,       /* default_branch, or the column default_branch_name */
+    BRANCH_LEVEL, /* default_branch_protection, unless the newer defaults are there */
 };
 
 struct setting {
     const char *name;
     enum form form;
     bool lock;
-    const char *usual; /* the server's default as JSON: not sent, and not missed, where the server does not show the attribute */
+    const char *usual; /* the server's default as JSON: not sent, and not missed, where the server does not show the
+                          attribute */
 };
 
 static const struct setting settings[] = {
@@ -67,7 +68,8 @@ static int word(struct gs_buf *out, const char *s, struct gs_err *err)
     return s ? gs_json_quote(s, strlen(s), out, err) : 0;
 }
 
-static int level(yyjson_val *rec, const char *key, const char *const *words, size_t n, struct gs_buf *out, struct gs_err *err)
+static int level(yyjson_val *rec, const char *key, const char *const *words, size_t n, struct gs_buf *out,
+                 struct gs_err *err)
 {
     int64_t v;
     if (gs_json_str(rec, key))
@@ -99,9 +101,12 @@ static int wanted(yyjson_val *rec, const struct setting *s, struct gs_buf *out, 
     case RUNNERS:
         if (v || !yyjson_is_bool(step_get(rec, "shared_runners_enabled")))
             return as_is(v, out, err);
-        return word(out, gs_json_true(rec, "shared_runners_enabled") ? "enabled" :
-                    gs_json_true(rec, "allow_descendants_override_disabled_shared_runners") ? "disabled_and_overridable" :
-                    "disabled_and_unoverridable", err);
+        return word(out,
+                    gs_json_true(rec, "shared_runners_enabled") ? "enabled"
+                    : gs_json_true(rec, "allow_descendants_override_disabled_shared_runners")
+                        ? "disabled_and_overridable"
+                        : "disabled_and_unoverridable",
+                    err);
     case BRANCH:
         return as_is(v ? v : step_get(rec, "default_branch_name"), out, err);
     case BRANCH_LEVEL:
@@ -201,10 +206,11 @@ static enum verdict compare(const char *want_text, yyjson_val *there, const stru
 
 enum { START, READ, WRITE, ONE };
 
-
 static int read_group(struct run *r, struct gl_request **out_req, enum step_result *out, struct gs_err *err)
 {
-    return step_send(r, READ, run_request(GL_GET, NULL, "/groups/%lld?with_projects=false", (long long)r->grp->target_id), out_req, out, err);
+    return step_send(r, READ,
+                     run_request(GL_GET, NULL, "/groups/%lld?with_projects=false", (long long)r->grp->target_id),
+                     out_req, out, err);
 }
 
 static int member(struct run *r, struct gs_buf *body, const struct setting *s, const char *value, struct gs_err *err)
@@ -214,10 +220,12 @@ static int member(struct run *r, struct gs_buf *body, const struct setting *s, c
         name = "emails_disabled";
         value = strcmp(value, "true") == 0 ? "false" : "true";
     }
-    return gs_buf_addf(body, err, "%s\"%s\":", body->len > 1 ? "," : "", name) || gs_buf_addstr(body, value, err) ? -1 : 0;
+    return gs_buf_addf(body, err, "%s\"%s\":", body->len > 1 ? "," : "", name) || gs_buf_addstr(body, value, err) ? -1
+                                                                                                                  : 0;
 }
 
-static int put(struct run *r, int phase, struct gs_buf *body, struct gl_request **out_req, enum step_result *out, struct gs_err *err)
+static int put(struct run *r, int phase, struct gs_buf *body, struct gl_request **out_req, enum step_result *out,
+               struct gs_err *err)
 {
     if (gs_buf_addc(body, '}', err))
         return -1;
@@ -227,8 +235,10 @@ static int put(struct run *r, int phase, struct gs_buf *body, struct gl_request 
     return step_send(r, phase, q, out_req, out, err);
 }
 
-/* What of the record is to be sent now? NULL-terminated decision by walking the table: `there` is the answer of the READ. */
-static int differing(struct run *r, bool locks, yyjson_val *there, struct gl_request **out_req, enum step_result *out, struct gs_err *err)
+/* What of the record is to be sent now? NULL-terminated decision by walking the table: `there` is the answer of the
+ * READ. */
+static int differing(struct run *r, bool locks, yyjson_val *there, struct gl_request **out_req, enum step_result *out,
+                     struct gs_err *err)
 {
     gs_autobuf body, want, names;
     gs_buf_init(&body, 4 << 20);
@@ -250,7 +260,8 @@ static int differing(struct run *r, bool locks, yyjson_val *there, struct gl_req
     if (!r->n2)
         return 0;
     if (r->grp->existed)
-        return run_loss(r, "exists-differs", gs_buf_str(&names), err); /* nothing that was there before is overwritten */
+        return run_loss(r, "exists-differs", gs_buf_str(&names),
+                        err); /* nothing that was there before is overwritten */
     return put(r, WRITE, &body, out_req, out, err);
 }
 
@@ -268,7 +279,8 @@ static int compare_sent(struct run *r, int64_t sent, yyjson_val *there, struct g
         gs_buf_reset(&got);
         if (v && gs_json_write(v, &got, err))
             return -1;
-        if (step_loss(r, err, "group-setting-not-applied", "%s: wanted %s, got %s", name, gs_buf_str(&want), v ? gs_buf_str(&got) : "nothing"))
+        if (step_loss(r, err, "group-setting-not-applied", "%s: wanted %s, got %s", name, gs_buf_str(&want),
+                      v ? gs_buf_str(&got) : "nothing"))
             return -1;
     }
     return 0;
@@ -293,8 +305,8 @@ static int one_by_one(struct run *r, struct gl_request **out_req, enum step_resu
     return 0;
 }
 
-static int step_settings(struct run *r, bool locks, const struct gl_response *rsp, struct gl_request **out_req, enum step_result *out,
-                         struct gs_err *err)
+static int step_settings(struct run *r, bool locks, const struct gl_response *rsp, struct gl_request **out_req,
+                         enum step_result *out, struct gs_err *err)
 {
     enum step_answer a;
     if (step_judge(r, rsp, r->phase == WRITE || r->phase == ONE, &a, err))
@@ -350,5 +362,6 @@ static int step_locks(struct run *r, const struct gl_response *rsp, struct gl_re
     return step_settings(r, true, rsp, out_req, out, err);
 }
 
-const struct kind kind_groups_settings = {.name = "groups.settings", .relation = "self", .ordered = false, .step = step_plain};
+const struct kind kind_groups_settings = {
+    .name = "groups.settings", .relation = "self", .ordered = false, .step = step_plain};
 const struct kind kind_groups_locks = {.name = "groups.locks", .relation = "self", .ordered = true, .step = step_locks};

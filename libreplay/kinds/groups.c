@@ -1,6 +1,6 @@
 /*
- * Creating the groups, parents first. A group is known by its full path; one that is there already is ours only when this load
- * may have sent it and it was made after the load began.
+ * Creating the groups, parents first. A group is known by its full path; one that is there already is ours only when
+ * this load may have sent it and it was made after the load began.
  */
 #include "libreplay/kinds/kinds.h"
 #include "libreplay/kinds/pending.h"
@@ -89,7 +89,8 @@ static int take(struct run *r, yyjson_val *g, bool existed, enum step_result *ou
         return -1;
     r->op.adopted = existed;
     *out = STEP_DONE;
-    return state_grp_loaded(r->state, r->op.grp, r->op.target_id, gs_json_str(g, "web_url") ? gs_json_str(g, "web_url") : "", existed, err);
+    return state_grp_loaded(r->state, r->op.grp, r->op.target_id,
+                            gs_json_str(g, "web_url") ? gs_json_str(g, "web_url") : "", existed, err);
 }
 
 static int differences(struct run *r, yyjson_val *g, struct gs_err *err)
@@ -119,7 +120,8 @@ static int looked(struct run *r, const struct gl_response *rsp, enum step_result
         int64_t id = 0;
         gs_json_i64(g, "id", &id);
         if (r->grp->target_id && id != r->grp->target_id)
-            return step_fail(err, GS_E_TARGET_MOVED, "group '%s' is another one than when the plan was made", r->grp->dst_path);
+            return step_fail(err, GS_E_TARGET_MOVED, "group '%s' is another one than when the plan was made",
+                             r->grp->dst_path);
         return differences(r, g, err) || take(r, g, true, out, err) ? -1 : 0;
     }
     if (ours) {
@@ -142,15 +144,17 @@ static int made(struct run *r, const struct gl_response *rsp, enum step_result *
     if (!placed) {
         int64_t id = 0;
         gs_json_i64(g, "id", &id);
-        return step_fail(err, GS_E_REMOTE, "the server made group %lld at '%s' instead of '%s': remove it there", (long long)id,
-                         gs_json_str(g, "full_path") ? gs_json_str(g, "full_path") : "?", r->grp->dst_path);
+        return step_fail(err, GS_E_REMOTE, "the server made group %lld at '%s' instead of '%s': remove it there",
+                         (long long)id, gs_json_str(g, "full_path") ? gs_json_str(g, "full_path") : "?",
+                         r->grp->dst_path);
     }
     const char *want = n->flags & PRIVATE ? "private" : r->grp->visibility, *got = gs_json_str(g, "visibility");
     if (n->flags & CUT && run_loss(r, "group-description-cut", NULL, err))
         return -1;
     if (n->flags & PRIVATE && step_loss(r, err, "visibility-lowered", "%s -> private", r->grp->visibility))
         return -1;
-    if (got && strcmp(want, got) != 0 && step_loss(r, err, "group-setting-not-applied", "visibility: wanted %s, got %s", want, got))
+    if (got && strcmp(want, got) != 0 &&
+        step_loss(r, err, "group-setting-not-applied", "visibility: wanted %s, got %s", want, got))
         return -1;
     if (!step_same_text(gs_json_str(g, "name"), r->grp->name) &&
         step_loss(r, err, "group-setting-not-applied", "name: wanted '%s', got '%s'", r->grp->name,
@@ -159,27 +163,31 @@ static int made(struct run *r, const struct gl_response *rsp, enum step_result *
     return take(r, g, false, out, err);
 }
 
-static int refused(struct run *r, const struct gl_response *rsp, struct gl_request **out_req, enum step_result *out, struct gs_err *err)
+static int refused(struct run *r, const struct gl_response *rsp, struct gl_request **out_req, enum step_result *out,
+                   struct gs_err *err)
 {
     struct step_notes *n = step_notes(r);
     const char *body = gs_buf_str(&rsp->body);
     if (rsp->status == 400) {
         const char *d = gs_json_str(r->rec, "description");
-        if (gl_error_names(body, rsp->body.len, "description") && d && d[step_cut(d, DESCRIPTION_CUT)] && !(n->flags & CUT)) {
+        if (gl_error_names(body, rsp->body.len, "description") && d && d[step_cut(d, DESCRIPTION_CUT)] &&
+            !(n->flags & CUT)) {
             n->flags |= CUT;
             return create(r, out_req, out, err);
         }
-        if (gl_error_names(body, rsp->body.len, "visibility_level") && !(n->flags & PRIVATE) && strcmp(r->grp->visibility, "private") != 0) {
+        if (gl_error_names(body, rsp->body.len, "visibility_level") && !(n->flags & PRIVATE) &&
+            strcmp(r->grp->visibility, "private") != 0) {
             n->flags |= PRIVATE;
             return create(r, out_req, out, err);
         }
-        if (gl_error_duplicate(rsp->status, body, rsp->body.len) == GL_DUP_YES && gl_error_names(body, rsp->body.len, "path") && r->unsure &&
-            !(n->flags & TAKEN)) {
+        if (gl_error_duplicate(rsp->status, body, rsp->body.len) == GL_DUP_YES &&
+            gl_error_names(body, rsp->body.len, "path") && r->unsure && !(n->flags & TAKEN)) {
             n->flags |= TAKEN; /* a replica may have hidden ours so far */
             return look(r, out_req, out, err);
         }
         if (gl_error_names(body, rsp->body.len, "path") || gl_error_names(body, rsp->body.len, "name"))
-            return step_refused(rsp, err, "group '%s' (name '%s'): choose another path or name with --rename '%s=PATH:NAME'",
+            return step_refused(rsp, err,
+                                "group '%s' (name '%s'): choose another path or name with --rename '%s=PATH:NAME'",
                                 r->grp->dst_path, r->grp->name, r->grp->src_path);
     }
     return step_refused(rsp, err, "creating group '%s'", r->grp->dst_path);
@@ -207,11 +215,13 @@ static int step(struct run *r, const struct gl_response *rsp, struct gl_request 
         if (rsp->status != 404)
             return step_refused(rsp, err, "looking for group '%s'", r->grp->dst_path);
         if (r->grp->existed)
-            return step_fail(err, GS_E_TARGET_MOVED, "group '%s' was there when the plan was made and is gone", r->grp->dst_path);
+            return step_fail(err, GS_E_TARGET_MOVED, "group '%s' was there when the plan was made and is gone",
+                             r->grp->dst_path);
         if (++n->looks < 2)
             return step_wait(r, LOOK_AGAIN, out, err);
         if (n->flags & TAKEN)
-            return step_fail(err, GS_E_TARGET_TAKEN, "the server says that '%s' is taken, and does not show it", r->grp->dst_path);
+            return step_fail(err, GS_E_TARGET_TAKEN, "the server says that '%s' is taken, and does not show it",
+                             r->grp->dst_path);
         return create(r, out_req, out, err);
     case CREATE:
         return a == ANS_REFUSED ? refused(r, rsp, out_req, out, err) : made(r, rsp, out, err);
@@ -224,12 +234,14 @@ const struct kind kind_groups = {.name = "groups", .relation = "self", .ordered 
 
 /* ---- planning ---- */
 
-static int add(struct plan *p, const struct grp *g, enum rel_phase phase, const char *lane_name, bool ordered, const char *kind,
-               const char *arg, const struct bundle_ref *ref, int64_t needs, int64_t *out_id, struct gs_err *err)
+static int add(struct plan *p, const struct grp *g, enum rel_phase phase, const char *lane_name, bool ordered,
+               const char *kind, const char *arg, const struct bundle_ref *ref, int64_t needs, int64_t *out_id,
+               struct gs_err *err)
 {
     int64_t lane;
     struct op op;
-    if (plan_lane(p, g->id, phase, lane_name, ordered, &lane, err) || pending_new_op(kind, g->src_path, arg, g->id, lane, ref, &op, err))
+    if (plan_lane(p, g->id, phase, lane_name, ordered, &lane, err) ||
+        pending_new_op(kind, g->src_path, arg, g->id, lane, ref, &op, err))
         return -1;
     op.needs = needs;
     op.src_id = g->id;
@@ -262,7 +274,8 @@ static int plan_avatar(struct plan *p, const struct grp *g, int64_t needs, struc
     return add(p, g, REL_PHASE_GROUP, "settings", true, "groups.avatar", gs_buf_str(&arg), NULL, needs, NULL, err);
 }
 
-static int plan_all(struct plan *p, const struct grp *g, yyjson_val *rec, const struct bundle_ref *ref, struct gs_err *err)
+static int plan_all(struct plan *p, const struct grp *g, yyjson_val *rec, const struct bundle_ref *ref,
+                    struct gs_err *err)
 {
     int64_t id;
     if (add(p, g, REL_PHASE_GROUP, "create", false, "groups", NULL, ref, 0, &id, err) || plan_avatar(p, g, id, err))
@@ -270,10 +283,12 @@ static int plan_all(struct plan *p, const struct grp *g, yyjson_val *rec, const 
     if (rec && settings_any(rec, false) &&
         add(p, g, REL_PHASE_GROUP, "settings", true, "groups.settings", NULL, ref, id, NULL, err))
         return -1;
-    if (rec && settings_any(rec, true) && add(p, g, REL_PHASE_LOCKS, "locks", true, "groups.locks", NULL, ref, id, NULL, err))
+    if (rec && settings_any(rec, true) &&
+        add(p, g, REL_PHASE_LOCKS, "locks", true, "groups.locks", NULL, ref, id, NULL, err))
         return -1;
     const char *ranges = gs_json_str(rec, "ip_restriction_ranges");
-    if (ranges && *ranges && plan_loss(p, g->id, "self", g->src_path, "group-ip-restriction-not-applied", 1, ranges, err))
+    if (ranges && *ranges &&
+        plan_loss(p, g->id, "self", g->src_path, "group-ip-restriction-not-applied", 1, ranges, err))
         return -1;
     return plan_loss(p, g->id, "self", g->src_path, "group-times", 1, NULL, err);
 }
@@ -284,21 +299,24 @@ static int plan_group(struct plan *p, const struct grp *g, bool first, uint64_t 
     return first && records == 0 ? plan_all(p, g, NULL, NULL, err) : 0;
 }
 
-static int plan_record(struct plan *p, const struct grp *g, yyjson_val *rec, const struct bundle_ref *ref, struct gs_err *err)
+static int plan_record(struct plan *p, const struct grp *g, yyjson_val *rec, const struct bundle_ref *ref,
+                       struct gs_err *err)
 {
     return plan_all(p, g, rec, ref, err);
 }
 
 const struct relation_loader loader_self = {.relation = "self", .plan_group = plan_group, .plan_record = plan_record};
 
-static int plan_namespace(struct plan *p, const struct grp *g, yyjson_val *rec, const struct bundle_ref *ref, struct gs_err *err)
+static int plan_namespace(struct plan *p, const struct grp *g, yyjson_val *rec, const struct bundle_ref *ref,
+                          struct gs_err *err)
 {
     (void)ref;
     if (!gs_json_true(rec, "prevent_sharing_groups_outside_hierarchy"))
         return 0;
     if (g->parent || g->dst_parent)
-        return g->parent ? 0 : plan_loss(p, g->id, "self", g->src_path, "group-setting-not-applied", 1,
-                                         "prevent_sharing_groups_outside_hierarchy: for top-level groups only", err);
+        return g->parent ? 0
+                         : plan_loss(p, g->id, "self", g->src_path, "group-setting-not-applied", 1,
+                                     "prevent_sharing_groups_outside_hierarchy: for top-level groups only", err);
     struct op create;
     bool found = false;
     if (state_find(plan_state(p), "groups", g->id, g->src_path, &create, &found, err))
@@ -307,8 +325,9 @@ static int plan_namespace(struct plan *p, const struct grp *g, yyjson_val *rec, 
         return 0;
     int64_t id = create.id;
     op_release(&create);
-    return add(p, g, REL_PHASE_GROUP, "settings", true, "groups.settings", "{\"prevent_sharing_groups_outside_hierarchy\":true}", NULL, id,
-               NULL, err);
+    return add(p, g, REL_PHASE_GROUP, "settings", true, "groups.settings",
+               "{\"prevent_sharing_groups_outside_hierarchy\":true}", NULL, id, NULL, err);
 }
 
-const struct relation_loader loader_namespace_settings = {.relation = "namespace_settings", .plan_record = plan_namespace};
+const struct relation_loader loader_namespace_settings = {.relation = "namespace_settings",
+                                                          .plan_record = plan_namespace};

@@ -4,8 +4,9 @@
 #include <string.h>
 
 const struct kind *const kinds[] = {
-    &kind_groups, &kind_groups_settings, &kind_groups_avatar, &kind_labels, &kind_milestones, &kind_milestones_sweep,
-    &kind_badges, &kind_boards, &kind_lists, &kind_members, &kind_groups_locks, &kind_groups_owner, NULL,
+    &kind_groups, &kind_groups_settings, &kind_groups_avatar, &kind_labels,  &kind_milestones,   &kind_milestones_sweep,
+    &kind_badges, &kind_boards,          &kind_lists,         &kind_members, &kind_groups_locks, &kind_groups_owner,
+    NULL,
 };
 
 const struct kind *kind_find(const char *name)
@@ -17,6 +18,8 @@ const struct kind *kind_find(const char *name)
 }
 
 const struct relation_loader *const relation_loaders[] = {
-    &loader_self, &loader_namespace_settings, &loader_labels, &loader_milestones, &loader_badges, &loader_boards,
+    &loader_self,    &loader_namespace_settings,
+    &loader_labels,  &loader_milestones,
+    &loader_badges,  &loader_boards,
     &loader_members, NULL,
 };

@@ -1,6 +1,6 @@
 /*
- * Group labels. REST refuses a title that any group above has (409), although the group itself has none: then GraphQL, which
- * has no such rule. A label is never addressed by its title, since one called "42" could be taken for an id.
+ * Group labels. REST refuses a title that any group above has (409), although the group itself has none: then GraphQL,
+ * which has no such rule. A label is never addressed by its title, since one called "42" could be taken for an id.
  */
 #include "libreplay/kinds/kinds.h"
 #include "libreplay/kinds/step.h"
@@ -27,11 +27,13 @@ static int look(struct run *r, int why, struct gl_request **out_req, enum step_r
     if (!enc)
         return gs_fail(err, GS_E_NOMEM, "out of memory");
     bool all = n->flags & UNFILTERED;
-    return step_send(r, LOOK,
-                     run_request(GL_GET, NULL,
-                                 "/groups/%lld/labels?include_ancestor_groups=false&only_group_labels=true&per_page=100&page=%lld%s%s",
-                                 (long long)r->grp->target_id, (long long)n->page, all ? "" : "&search=", all ? "" : enc),
-                     out_req, out, err);
+    return step_send(
+        r, LOOK,
+        run_request(
+            GL_GET, NULL,
+            "/groups/%lld/labels?include_ancestor_groups=false&only_group_labels=true&per_page=100&page=%lld%s%s",
+            (long long)r->grp->target_id, (long long)n->page, all ? "" : "&search=", all ? "" : enc),
+        out_req, out, err);
 }
 
 static int create(struct run *r, struct gl_request **out_req, enum step_result *out, struct gs_err *err)
@@ -59,8 +61,10 @@ static int create(struct run *r, struct gl_request **out_req, enum step_result *
     if (gs_jw_finish(&w))
         return -1;
     if (graphql)
-        return step_send(r, GRAPHQL, gl_graphql_request(gl_document("label_create"), gs_buf_str(&body), false), out_req, out, err);
-    return step_send(r, CREATE, run_request(GL_POST, &body, "/groups/%lld/labels", (long long)r->grp->target_id), out_req, out, err);
+        return step_send(r, GRAPHQL, gl_graphql_request(gl_document("label_create"), gs_buf_str(&body), false), out_req,
+                         out, err);
+    return step_send(r, CREATE, run_request(GL_POST, &body, "/groups/%lld/labels", (long long)r->grp->target_id),
+                     out_req, out, err);
 }
 
 /* The label is there with its id in the op: what is left to do for one that is ours. */
@@ -87,7 +91,8 @@ static int differences(struct run *r, yyjson_val *there, struct gs_err *err)
     gs_buf_init(&list, 4096);
     if (!step_same_color(gs_json_str(r->rec, "color"), gs_json_str(there, "color")) && step_name(&list, "color", err))
         return -1;
-    if (!step_same_text(gs_json_str(r->rec, "description"), gs_json_str(there, "description")) && step_name(&list, "description", err))
+    if (!step_same_text(gs_json_str(r->rec, "description"), gs_json_str(there, "description")) &&
+        step_name(&list, "description", err))
         return -1;
     return list.len ? run_loss(r, "exists-differs", gs_buf_str(&list), err) : 0;
 }
@@ -128,8 +133,8 @@ static int looked(struct run *r, const struct gl_response *rsp, struct gl_reques
     return create(r, out_req, out, err);
 }
 
-static int created(struct run *r, yyjson_val *label, const char *name_key, struct gl_request **out_req, enum step_result *out,
-                   struct gs_err *err)
+static int created(struct run *r, yyjson_val *label, const char *name_key, struct gl_request **out_req,
+                   enum step_result *out, struct gs_err *err)
 {
     gs_autofree char *title = step_strip(gs_json_str(r->rec, "title"));
     if (!title)
@@ -140,7 +145,8 @@ static int created(struct run *r, yyjson_val *label, const char *name_key, struc
     if (strcmp(got, title) != 0 && step_loss(r, err, "label-changed", "title: sent '%s', got '%s'", title, got))
         return -1;
     if (!step_same_color(gs_json_str(r->rec, "color"), gs_json_str(label, "color")) &&
-        step_loss(r, err, "label-changed", "color: sent '%s', got '%s'", gs_json_str(r->rec, "color"), gs_json_str(label, "color")))
+        step_loss(r, err, "label-changed", "color: sent '%s', got '%s'", gs_json_str(r->rec, "color"),
+                  gs_json_str(label, "color")))
         return -1;
     return finish(r, gs_json_true(label, "archived"), out_req, out, err);
 }
@@ -163,7 +169,8 @@ static int step(struct run *r, const struct gl_response *rsp, struct gl_request 
     case START:
         if (r->unsure)
             return look(r, WHY_LOST, out_req, out, err);
-        /* POST tells an own duplicate from a new label, but only where nothing above has the title: look first when merging */
+        /* POST tells an own duplicate from a new label, but only where nothing above has the title: look first when
+         * merging */
         return r->grp->existed ? look(r, WHY_MERGE, out_req, out, err) : create(r, out_req, out, err);
     case LOOK_AGAIN:
         return look(r, n->why, out_req, out, err);
@@ -221,7 +228,8 @@ static int plan_group(struct plan *p, const struct grp *g, bool first, uint64_t 
     return plan_loss(p, g->id, "labels", NULL, "label-times", records, NULL, err);
 }
 
-static int plan_record(struct plan *p, const struct grp *g, yyjson_val *rec, const struct bundle_ref *ref, struct gs_err *err)
+static int plan_record(struct plan *p, const struct grp *g, yyjson_val *rec, const struct bundle_ref *ref,
+                       struct gs_err *err)
 {
     const char *title = NULL;
     if (gs_json_need_str(rec, "title", &title, err))
@@ -239,19 +247,22 @@ static int plan_record(struct plan *p, const struct grp *g, yyjson_val *rec, con
     if (rc)
         return -1;
     yyjson_val *pri = step_get(rec, "priorities");
-    if (yyjson_is_arr(pri) && yyjson_arr_size(pri) && plan_loss(p, g->id, "labels", title, "label-priorities", 1, NULL, err))
+    if (yyjson_is_arr(pri) && yyjson_arr_size(pri) &&
+        plan_loss(p, g->id, "labels", title, "label-priorities", 1, NULL, err))
         return -1;
     if (gs_json_true(rec, "lock_on_merge") && plan_loss(p, g->id, "labels", title, "label-lock-on-merge", 1, NULL, err))
         return -1;
     if (gs_json_true(rec, "archived")) {
         plan_requests(p, 1);
-        if (!gl_instance_at_least(plan_target(p), 18, 10) && plan_loss(p, g->id, "labels", title, "label-archived", 1, NULL, err))
+        if (!gl_instance_at_least(plan_target(p), 18, 10) &&
+            plan_loss(p, g->id, "labels", title, "label-archived", 1, NULL, err))
             return -1;
     }
     return 0;
 }
 
-const struct relation_loader loader_labels = {.relation = "labels", .plan_group = plan_group, .plan_record = plan_record};
+const struct relation_loader loader_labels = {
+    .relation = "labels", .plan_group = plan_group, .plan_record = plan_record};
 
 int labels_plan_implicit(struct plan *p, const struct grp *g, yyjson_val *label, struct gs_err *err)
 {

@@ -1,6 +1,6 @@
 /*
- * Direct members of groups. The token's own user is not loaded here: he became Owner of every group by creating it, and that is put
- * right at the very end (groups.owner). Nobody in a group that was there before is given another role.
+ * Direct members of groups. The token's own user is not loaded here: he became Owner of every group by creating it, and
+ * that is put right at the very end (groups.owner). Nobody in a group that was there before is given another role.
  */
 #include "libreplay/kinds/kinds.h"
 #include "libreplay/kinds/pending.h"
@@ -15,9 +15,9 @@ enum { START, LOOK, LOOK_AGAIN, CREATE, CHANGE };
 
 static int look(struct run *r, struct gl_request **out_req, enum step_result *out, struct gs_err *err)
 {
-    return step_send(r, LOOK,
-                     run_request(GL_GET, NULL, "/groups/%lld/members/%lld", (long long)r->grp->target_id, (long long)r->n1),
-                     out_req, out, err);
+    return step_send(
+        r, LOOK, run_request(GL_GET, NULL, "/groups/%lld/members/%lld", (long long)r->grp->target_id, (long long)r->n1),
+        out_req, out, err);
 }
 
 static int write_body(struct run *r, bool with_user, struct gs_buf *body, struct gs_err *err)
@@ -48,7 +48,8 @@ static int create(struct run *r, struct gl_request **out_req, enum step_result *
     gs_buf_init(&body, 1024);
     if (write_body(r, true, &body, err))
         return -1;
-    return step_send(r, CREATE, run_request(GL_POST, &body, "/groups/%lld/members", (long long)r->grp->target_id), out_req, out, err);
+    return step_send(r, CREATE, run_request(GL_POST, &body, "/groups/%lld/members", (long long)r->grp->target_id),
+                     out_req, out, err);
 }
 
 static bool as_wanted(struct run *r, yyjson_val *there)
@@ -83,7 +84,8 @@ static int found(struct run *r, const struct gl_response *rsp, struct gl_request
     gs_buf_init(&body, 1024);
     if (write_body(r, false, &body, err))
         return -1;
-    struct gl_request *q = run_request(GL_PUT, &body, "/groups/%lld/members/%lld", (long long)r->grp->target_id, (long long)r->n1);
+    struct gl_request *q =
+        run_request(GL_PUT, &body, "/groups/%lld/members/%lld", (long long)r->grp->target_id, (long long)r->n1);
     if (q)
         q->idempotent = true;
     return step_send(r, CHANGE, q, out_req, out, err);
@@ -117,7 +119,8 @@ static int made(struct run *r, const struct gl_response *rsp, enum step_result *
     return 0;
 }
 
-static int refused(struct run *r, const struct gl_response *rsp, struct gl_request **out_req, enum step_result *out, struct gs_err *err)
+static int refused(struct run *r, const struct gl_response *rsp, struct gl_request **out_req, enum step_result *out,
+                   struct gs_err *err)
 {
     const char *body = gs_buf_str(&rsp->body);
     if (rsp->status == 409 && r->phase == CREATE)
@@ -181,14 +184,22 @@ const struct kind kind_members = {.name = "members", .relation = "members", .ord
 static const char *level_name(int64_t level)
 {
     switch (level) {
-    case 5: return "Minimal Access";
-    case 10: return "Guest";
-    case 15: return "Planner";
-    case 20: return "Reporter";
-    case 30: return "Developer";
-    case 40: return "Maintainer";
-    case 50: return "Owner";
-    default: return NULL;
+    case 5:
+        return "Minimal Access";
+    case 10:
+        return "Guest";
+    case 15:
+        return "Planner";
+    case 20:
+        return "Reporter";
+    case 30:
+        return "Developer";
+    case 40:
+        return "Maintainer";
+    case 50:
+        return "Owner";
+    default:
+        return NULL;
     }
 }
 
@@ -210,7 +221,8 @@ static int plan_self(struct plan *p, yyjson_val *rec, int64_t level, struct gs_e
     return pending_add(p, &e, err);
 }
 
-static int plan_record(struct plan *p, const struct grp *g, yyjson_val *rec, const struct bundle_ref *ref, struct gs_err *err)
+static int plan_record(struct plan *p, const struct grp *g, yyjson_val *rec, const struct bundle_ref *ref,
+                       struct gs_err *err)
 {
     int64_t user = 0, level = 0, role = 0;
     gs_json_i64(rec, "user_id", &user);
@@ -303,4 +315,5 @@ static int plan_group(struct plan *p, const struct grp *g, bool first, uint64_t 
     return records ? plan_loss(p, g->id, "members", NULL, "member-times", records, NULL, err) : 0;
 }
 
-const struct relation_loader loader_members = {.relation = "members", .plan_group = plan_group, .plan_record = plan_record};
+const struct relation_loader loader_members = {
+    .relation = "members", .plan_group = plan_group, .plan_record = plan_record};

@@ -1,7 +1,7 @@
 /*
- * Group milestones. The server numbers them (iid): they are created in ascending order, and a gap in the numbers is filled with
- * milestones that a last op (milestones.sweep) deletes. A title may be refused because a group above or below, or a project,
- * has it: then the title gets the group's name behind it.
+ * Group milestones. The server numbers them (iid): they are created in ascending order, and a gap in the numbers is
+ * filled with milestones that a last op (milestones.sweep) deletes. A title may be refused because a group above or
+ * below, or a project, has it: then the title gets the group's name behind it.
  */
 #include "libreplay/kinds/kinds.h"
 #include "libreplay/kinds/pending.h"
@@ -85,7 +85,8 @@ static int list(struct run *r, int why, struct gl_request **out_req, enum step_r
         n->max_id = 0;
     }
     return step_send(r, LIST,
-                     run_request(GL_GET, NULL, "/groups/%lld/milestones?state=all&include_ancestors=false&per_page=100&page=%lld",
+                     run_request(GL_GET, NULL,
+                                 "/groups/%lld/milestones?state=all&include_ancestors=false&per_page=100&page=%lld",
                                  (long long)r->grp->target_id, (long long)n->page),
                      out_req, out, err);
 }
@@ -100,13 +101,14 @@ static int by_title(struct run *r, int why, struct gl_request **out_req, enum st
     if (!enc)
         return gs_fail(err, GS_E_NOMEM, "out of memory");
     return step_send(r, BY_TITLE,
-                     run_request(GL_GET, NULL, "/groups/%lld/milestones?state=all&include_ancestors=false&per_page=100&title=%s",
+                     run_request(GL_GET, NULL,
+                                 "/groups/%lld/milestones?state=all&include_ancestors=false&per_page=100&title=%s",
                                  (long long)r->grp->target_id, enc),
                      out_req, out, err);
 }
 
-static int post(struct run *r, int phase, const char *title, bool whole, struct gl_request **out_req, enum step_result *out,
-                struct gs_err *err)
+static int post(struct run *r, int phase, const char *title, bool whole, struct gl_request **out_req,
+                enum step_result *out, struct gs_err *err)
 {
     gs_autobuf body;
     gs_buf_init(&body, (size_t)64 << 20);
@@ -121,7 +123,8 @@ static int post(struct run *r, int phase, const char *title, bool whole, struct 
     gs_jw_end(&w);
     if (gs_jw_finish(&w))
         return -1;
-    return step_send(r, phase, run_request(GL_POST, &body, "/groups/%lld/milestones", (long long)r->grp->target_id), out_req, out, err);
+    return step_send(r, phase, run_request(GL_POST, &body, "/groups/%lld/milestones", (long long)r->grp->target_id),
+                     out_req, out, err);
 }
 
 /* Fillers up to the number before ours, then ours. The counter of the lane must be known. */
@@ -131,8 +134,9 @@ static int create(struct run *r, struct gl_request **out_req, enum step_result *
     int64_t want = want_iid(r), next = *r->lane_next;
     unsigned max = run_opts(r)->max_fillers ? run_opts(r)->max_fillers : DEFAULT_MAX_FILLERS;
     if (want > next && want - next > (int64_t)max - n->number) {
-        if (!(n->flags & GAP_SAID) && step_loss(r, err, "milestone-iid", "iid %lld: %lld numbers would have to be filled", (long long)want,
-                                                 (long long)(want - next)))
+        if (!(n->flags & GAP_SAID) &&
+            step_loss(r, err, "milestone-iid", "iid %lld: %lld numbers would have to be filled", (long long)want,
+                      (long long)(want - next)))
             return -1;
         n->flags |= GAP_SAID;
     } else if (want > next) {
@@ -160,7 +164,8 @@ static int go_on(struct run *r, struct gl_request **out_req, enum step_result *o
 
 /* ---- answers ---- */
 
-static int finish(struct run *r, yyjson_val *there, struct gl_request **out_req, enum step_result *out, struct gs_err *err)
+static int finish(struct run *r, yyjson_val *there, struct gl_request **out_req, enum step_result *out,
+                  struct gs_err *err)
 {
     const char *want = gs_json_str(r->rec, "state"), *got = gs_json_str(there, "state");
     bool closed = want && strcmp(want, "closed") == 0, is_closed = got && strcmp(got, "closed") == 0;
@@ -186,14 +191,17 @@ static int compare(struct run *r, int64_t nth, yyjson_val *there, struct gs_err 
     gs_autofree char *sent = title_try(r, nth);
     if (!sent)
         return gs_fail(err, GS_E_NOMEM, "out of memory");
-    if (nth > 0 && step_loss(r, err, "milestone-renamed", "'%s' is '%s' there", gs_json_str(r->rec, "title"), got ? got : ""))
+    if (nth > 0 &&
+        step_loss(r, err, "milestone-renamed", "'%s' is '%s' there", gs_json_str(r->rec, "title"), got ? got : ""))
         return -1;
-    if (got && strcmp(sent, got) != 0 && step_loss(r, err, "milestone-title-sanitised", "sent '%s', got '%s'", sent, got))
+    if (got && strcmp(sent, got) != 0 &&
+        step_loss(r, err, "milestone-title-sanitised", "sent '%s', got '%s'", sent, got))
         return -1;
     int64_t iid = 0;
     gs_json_i64(there, "iid", &iid);
     if (want_iid(r) && iid != want_iid(r) &&
-        step_loss(r, err, "milestone-iid-changed", "%lld at the source, %lld there", (long long)want_iid(r), (long long)iid))
+        step_loss(r, err, "milestone-iid-changed", "%lld at the source, %lld there", (long long)want_iid(r),
+                  (long long)iid))
         return -1;
     static const char *const dates[] = {"start_date", "due_date"};
     for (size_t i = 0; i < GS_COUNT(dates); i++)
@@ -209,11 +217,14 @@ static int differences(struct run *r, yyjson_val *there, struct gs_err *err)
 {
     gs_autobuf names;
     gs_buf_init(&names, 4096);
-    if (!step_same_text(gs_json_str(r->rec, "description"), gs_json_str(there, "description")) && step_name(&names, "description", err))
+    if (!step_same_text(gs_json_str(r->rec, "description"), gs_json_str(there, "description")) &&
+        step_name(&names, "description", err))
         return -1;
-    if (!step_same_date(gs_json_str(r->rec, "start_date"), gs_json_str(there, "start_date")) && step_name(&names, "start_date", err))
+    if (!step_same_date(gs_json_str(r->rec, "start_date"), gs_json_str(there, "start_date")) &&
+        step_name(&names, "start_date", err))
         return -1;
-    if (!step_same_date(gs_json_str(r->rec, "due_date"), gs_json_str(there, "due_date")) && step_name(&names, "due_date", err))
+    if (!step_same_date(gs_json_str(r->rec, "due_date"), gs_json_str(there, "due_date")) &&
+        step_name(&names, "due_date", err))
         return -1;
     if (gs_json_str(r->rec, "state") && !step_same_text(gs_json_str(r->rec, "state"), gs_json_str(there, "state")) &&
         step_name(&names, "state", err))
@@ -235,7 +246,8 @@ static int fits(struct run *r, yyjson_val *it, int64_t nth, bool *out, struct gs
     return 0;
 }
 
-static int adopt(struct run *r, yyjson_val *it, int64_t nth, struct gl_request **out_req, enum step_result *out, struct gs_err *err)
+static int adopt(struct run *r, yyjson_val *it, int64_t nth, struct gl_request **out_req, enum step_result *out,
+                 struct gs_err *err)
 {
     bool ours = !r->grp->existed;
     if (step_take_id(r, it, err) || (r->grp->existed && r->unsure && step_made_by_us(r, it, &ours, err)))
@@ -313,7 +325,8 @@ static int titled(struct run *r, const struct gl_response *rsp, struct gl_reques
         return go_on(r, out_req, out, err);
     }
     if (++r->n1 >= MAX_NAMES)
-        return step_fail(err, GS_E_REFUSED, "the title is taken elsewhere in the hierarchy, and so are %d others", MAX_NAMES - 1);
+        return step_fail(err, GS_E_REFUSED, "the title is taken elsewhere in the hierarchy, and so are %d others",
+                         MAX_NAMES - 1);
     return create(r, out_req, out, err);
 }
 
@@ -367,7 +380,8 @@ static int step(struct run *r, const struct gl_response *rsp, struct gl_request 
     case CREATE:
         if (a == ANS_REFUSED) {
             const char *body = gs_buf_str(&rsp->body);
-            if (gl_error_duplicate(rsp->status, body, rsp->body.len) == GL_DUP_YES || strstr(body, "already being used"))
+            if (gl_error_duplicate(rsp->status, body, rsp->body.len) == GL_DUP_YES ||
+                strstr(body, "already being used"))
                 return by_title(r, WHY_TAKEN, out_req, out, err);
             return step_refused(rsp, err, "creating the milestone");
         }
@@ -409,7 +423,8 @@ static int sweep_list(struct run *r, struct gl_request **out_req, enum step_resu
     if (!enc)
         return gs_fail(err, GS_E_NOMEM, "out of memory");
     return step_send(r, SWEEP_LIST,
-                     run_request(GL_GET, NULL, "/groups/%lld/milestones?state=all&include_ancestors=false&per_page=100&search=%s",
+                     run_request(GL_GET, NULL,
+                                 "/groups/%lld/milestones?state=all&include_ancestors=false&per_page=100&search=%s",
                                  (long long)r->grp->target_id, enc),
                      out_req, out, err);
 }
@@ -421,7 +436,8 @@ static int sweep_next(struct run *r, struct gl_request **out_req, enum step_resu
         return sweep_list(r, out_req, out, err);
     memcpy(&id, r->buf.data + (size_t)r->n1 * sizeof(id), sizeof(id));
     r->n1++;
-    struct gl_request *q = run_request(GL_DELETE, NULL, "/groups/%lld/milestones/%lld", (long long)r->grp->target_id, (long long)id);
+    struct gl_request *q =
+        run_request(GL_DELETE, NULL, "/groups/%lld/milestones/%lld", (long long)r->grp->target_id, (long long)id);
     if (q)
         q->idempotent = true;
     return step_send(r, SWEEP_DELETE, q, out_req, out, err);
@@ -455,7 +471,8 @@ static int sweep(struct run *r, const struct gl_response *rsp, struct gl_request
     {
         const char *title = gs_json_str(it, "title");
         int64_t id;
-        if (title && strncmp(title, prefix, len) == 0 && gs_json_i64(it, "id", &id) && gs_buf_add(&r->buf, &id, sizeof(id), err))
+        if (title && strncmp(title, prefix, len) == 0 && gs_json_i64(it, "id", &id) &&
+            gs_buf_add(&r->buf, &id, sizeof(id), err))
             return -1;
     }
     /* what was deleted may still be shown by a replica that lags behind: after some rounds it is good enough */
@@ -466,7 +483,8 @@ static int sweep(struct run *r, const struct gl_response *rsp, struct gl_request
     return sweep_next(r, out_req, out, err);
 }
 
-const struct kind kind_milestones_sweep = {.name = "milestones.sweep", .relation = "milestones", .ordered = true, .step = sweep};
+const struct kind kind_milestones_sweep = {
+    .name = "milestones.sweep", .relation = "milestones", .ordered = true, .step = sweep};
 
 /* ---- planning ---- */
 
@@ -476,10 +494,12 @@ struct emit {
     int64_t lane, next;
 };
 
-/* Where a group above has the title too, that one is made first and keeps it: which of the two is renamed is not left to chance. */
+/* Where a group above has the title too, that one is made first and keeps it: which of the two is renamed is not left
+ * to chance. */
 static int wait_above(struct emit *x, const char *title, struct gs_err *err)
 {
-    for (const struct grp *up = x->g->parent ? plan_grp(x->p, x->g->parent) : NULL; up; up = up->parent ? plan_grp(x->p, up->parent) : NULL) {
+    for (const struct grp *up = x->g->parent ? plan_grp(x->p, x->g->parent) : NULL; up;
+         up = up->parent ? plan_grp(x->p, up->parent) : NULL) {
         struct op op = {0};
         bool found = false;
         if (state_find(plan_state(x->p), "milestones", up->id, title, &op, &found, err))
@@ -528,7 +548,8 @@ static int plan_group(struct plan *p, const struct grp *g, bool first, uint64_t 
     return rc ? -1 : plan_loss(p, g->id, "milestones", NULL, "milestone-times", records, NULL, err);
 }
 
-static int plan_record(struct plan *p, const struct grp *g, yyjson_val *rec, const struct bundle_ref *ref, struct gs_err *err)
+static int plan_record(struct plan *p, const struct grp *g, yyjson_val *rec, const struct bundle_ref *ref,
+                       struct gs_err *err)
 {
     const char *title = NULL;
     if (gs_json_need_str(rec, "title", &title, err))
@@ -543,4 +564,5 @@ static int plan_record(struct plan *p, const struct grp *g, yyjson_val *rec, con
     return pending_add(p, &e, err);
 }
 
-const struct relation_loader loader_milestones = {.relation = "milestones", .plan_group = plan_group, .plan_record = plan_record};
+const struct relation_loader loader_milestones = {
+    .relation = "milestones", .plan_group = plan_group, .plan_record = plan_record};

@@ -5,7 +5,8 @@
 
 static int db_fail(sqlite3 *db, struct gs_err *err)
 {
-    return gs_fail(err, sqlite3_errcode(db) == SQLITE_FULL ? GS_E_DISK_FULL : GS_E_IO, "state file: %s", sqlite3_errmsg(db));
+    return gs_fail(err, sqlite3_errcode(db) == SQLITE_FULL ? GS_E_DISK_FULL : GS_E_IO, "state file: %s",
+                   sqlite3_errmsg(db));
 }
 
 static int run_sql(struct plan *p, const char *sql, struct gs_err *err)
@@ -16,15 +17,19 @@ static int run_sql(struct plan *p, const char *sql, struct gs_err *err)
 
 int pending_clear(struct plan *p, struct gs_err *err)
 {
-    return run_sql(p, "CREATE TEMP TABLE IF NOT EXISTS pending(major INTEGER, minor INTEGER, kind TEXT, key TEXT, arg TEXT,"
-                      " src_id INTEGER, member INTEGER, off INTEGER, len INTEGER); DELETE FROM pending", err);
+    return run_sql(
+        p,
+        "CREATE TEMP TABLE IF NOT EXISTS pending(major INTEGER, minor INTEGER, kind TEXT, key TEXT, arg TEXT,"
+        " src_id INTEGER, member INTEGER, off INTEGER, len INTEGER); DELETE FROM pending",
+        err);
 }
 
 int pending_add(struct plan *p, const struct pending *e, struct gs_err *err)
 {
     sqlite3 *db = state_db(plan_state(p));
     sqlite3_stmt *st = NULL;
-    if (sqlite3_prepare_v2(db, "INSERT INTO temp.pending VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)", -1, &st, NULL) != SQLITE_OK)
+    if (sqlite3_prepare_v2(db, "INSERT INTO temp.pending VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)", -1, &st, NULL) !=
+        SQLITE_OK)
         return db_fail(db, err);
     sqlite3_bind_int64(st, 1, e->major);
     sqlite3_bind_int64(st, 2, e->minor);
@@ -45,8 +50,10 @@ int pending_each(struct plan *p, int (*fn)(void *cookie, const struct pending *e
 {
     sqlite3 *db = state_db(plan_state(p));
     sqlite3_stmt *st = NULL;
-    if (sqlite3_prepare_v2(db, "SELECT major, minor, kind, key, arg, src_id, member, off, len FROM temp.pending"
-                               " ORDER BY major, minor, rowid", -1, &st, NULL) != SQLITE_OK)
+    if (sqlite3_prepare_v2(db,
+                           "SELECT major, minor, kind, key, arg, src_id, member, off, len FROM temp.pending"
+                           " ORDER BY major, minor, rowid",
+                           -1, &st, NULL) != SQLITE_OK)
         return db_fail(db, err);
     int rc = 0, got;
     while (!rc && (got = sqlite3_step(st)) != SQLITE_DONE) {
@@ -54,7 +61,8 @@ int pending_each(struct plan *p, int (*fn)(void *cookie, const struct pending *e
             rc = db_fail(db, err);
             break;
         }
-        struct bundle_ref ref = {.member = (uint32_t)sqlite3_column_int64(st, 6), .off = (uint64_t)sqlite3_column_int64(st, 7),
+        struct bundle_ref ref = {.member = (uint32_t)sqlite3_column_int64(st, 6),
+                                 .off = (uint64_t)sqlite3_column_int64(st, 7),
                                  .len = (uint32_t)sqlite3_column_int64(st, 8)};
         struct pending e = {
             .major = sqlite3_column_int64(st, 0),
@@ -74,10 +82,13 @@ int pending_each(struct plan *p, int (*fn)(void *cookie, const struct pending *e
     return rc ? -1 : run_sql(p, "DELETE FROM temp.pending", err);
 }
 
-int pending_new_op(const char *kind, const char *key, const char *arg, int64_t grp, int64_t lane, const struct bundle_ref *ref,
-                   struct op *out, struct gs_err *err)
+int pending_new_op(const char *kind, const char *key, const char *arg, int64_t grp, int64_t lane,
+                   const struct bundle_ref *ref, struct op *out, struct gs_err *err)
 {
-    *out = (struct op){.grp = grp, .lane = lane, .ref_member = ref ? (int64_t)ref->member : -1, .ref_off = ref ? ref->off : 0,
+    *out = (struct op){.grp = grp,
+                       .lane = lane,
+                       .ref_member = ref ? (int64_t)ref->member : -1,
+                       .ref_off = ref ? ref->off : 0,
                        .ref_len = ref ? ref->len : 0};
     out->kind = strdup(kind);
     out->key = strdup(key ? key : "");

@@ -10,8 +10,8 @@
 bool settings_any(yyjson_val *rec, bool locks);
 
 /*
- * What the record of a group wants for the setting at position `i`, as JSON text in the form of the REST API; an empty buffer when the
- * record does not say. False behind the last setting.
+ * What the record of a group wants for the setting at position `i`, as JSON text in the form of the REST API; an empty
+ * buffer when the record does not say. False behind the last setting.
  */
 bool settings_wanted(yyjson_val *rec, size_t i, const char **out_name, bool *out_lock, struct gs_buf *out);
 

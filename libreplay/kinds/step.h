@@ -30,19 +30,20 @@ struct step_notes {
     unsigned looks; /* complete look-ups that found nothing, since the last write */
     int64_t page;
     int64_t id, max_id, number;
-    int why;        /* what the look-up is for; the kind's own */
-    int flags;      /* the kind's own */
-    bool ours;      /* what was found was made by this load */
+    int why;   /* what the look-up is for; the kind's own */
+    int flags; /* the kind's own */
+    bool ours; /* what was found was made by this load */
     bool differs;
 };
 /* NULL: out of memory. */
 struct step_notes *step_notes(struct run *r);
 
 /*
- * Judges an answer. Fails with scope RETRY when a read could not be done, FATAL when the token is no longer good, ITEM when too many
- * writes were lost. `write`: what the answer belongs to.
+ * Judges an answer. Fails with scope RETRY when a read could not be done, FATAL when the token is no longer good, ITEM
+ * when too many writes were lost. `write`: what the answer belongs to.
  */
-int step_judge(struct run *r, const struct gl_response *rsp, bool write, enum step_answer *out, struct gs_err *err) GS_MUST_USE;
+int step_judge(struct run *r, const struct gl_response *rsp, bool write, enum step_answer *out,
+               struct gs_err *err) GS_MUST_USE;
 /* The op is refused: what the server said, behind the text. Returns -1. */
 int step_refused(const struct gl_response *rsp, struct gs_err *err, const char *fmt, ...) GS_PRINTF(3, 4);
 /* The op fails without the server having said so. Returns -1. */
@@ -53,7 +54,8 @@ int step_send(struct run *r, int phase, struct gl_request *q, struct gl_request 
 /* Comes back in `phase` after STEP_WAIT_MS. */
 int step_wait(struct run *r, int phase, enum step_result *out, struct gs_err *err) GS_MUST_USE;
 /* Ends the op as a loss that is no failure. */
-int step_lost(struct run *r, const char *code, const char *detail, enum step_result *out, struct gs_err *err) GS_MUST_USE;
+int step_lost(struct run *r, const char *code, const char *detail, enum step_result *out,
+              struct gs_err *err) GS_MUST_USE;
 
 /* Parses the body of an answer; one that is no JSON object (or array) is GS_E_REMOTE. */
 int step_doc(const struct gl_response *rsp, yyjson_doc **out, struct gs_err *err) GS_MUST_USE;
@@ -67,10 +69,12 @@ int step_made_by_us(struct run *r, yyjson_val *obj, bool *out, struct gs_err *er
 int step_take_id(struct run *r, yyjson_val *obj, struct gs_err *err) GS_MUST_USE;
 
 /*
- * run_ref() for something that a record names by title, from the group that the naming record says it belongs to (`home`), when that is the
- * op's group or one above it; else from the op's group upwards. The same title may stand in several groups of one branch.
+ * run_ref() for something that a record names by title, from the group that the naming record says it belongs to
+ * (`home`), when that is the op's group or one above it; else from the op's group upwards. The same title may stand in
+ * several groups of one branch.
  */
-int step_ref(struct run *r, const char *kind, int64_t home, const char *title, int64_t *out_id, struct gs_err *err) GS_MUST_USE;
+int step_ref(struct run *r, const char *kind, int64_t home, const char *title, int64_t *out_id,
+             struct gs_err *err) GS_MUST_USE;
 
 /* A loss with a printed detail. */
 int step_loss(struct run *r, struct gs_err *err, const char *code, const char *fmt, ...) GS_MUST_USE GS_PRINTF(4, 5);
