@@ -140,6 +140,10 @@ static struct report_relation *relation_row(struct relations *x, const char *nam
     return &x->row[x->n++];
 }
 
+/* The membership of the token's user is a record of the bundle too, though it is put right with the ownership. */
+#define COUNTED_AS                                                                                                     \
+    "CASE WHEN kind = 'groups.owner' AND json_extract(arg, '$.access_level') > 0 THEN 'members' ELSE kind END"
+
 /* A kind that is a record of its relation; the others (settings, ownership, sweeping) are second calls and not counted
  * as records. */
 static bool is_record(const char *kind)
@@ -177,7 +181,8 @@ static int relation_ops(void *cookie, sqlite3_stmt *st, struct gs_err *err)
             r->lost += n;
         break;
     default:
-        r->open += n;
+        if (record)
+            r->open += n;
     }
     return 0;
 }
@@ -206,7 +211,8 @@ int report_relations(struct state *s, int64_t grp,
             rc = gs_fail(err, GS_E_NOMEM, "out of memory");
     if (!rc)
         rc = query(s,
-                   "SELECT kind, state, adopted, found, " BECAUSE_FAILED ", count(*) FROM op o WHERE ?1 = 0 OR grp = ?1"
+                   "SELECT " COUNTED_AS ", state, adopted, found, " BECAUSE_FAILED
+                   ", count(*) FROM op o WHERE ?1 = 0 OR grp = ?1"
                    " GROUP BY 1, 2, 3, 4, 5",
                    grp, relation_ops, &x, err);
     if (!rc)

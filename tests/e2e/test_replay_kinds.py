@@ -74,7 +74,9 @@ TREE = {
 USERS = {"users": [{"id": 1, "username": "root", "email": "root@there.example", "admin": True},
                    {"id": 2, "username": "loader", "email": "loader@there.example"}] +
          [{"id": 100 + i, "username": f"dst.p{i}", "email": f"p{i}@here.example", "public_email": f"p{i}@here.example"} for i in (1, 2, 3, 6)] +
-         [{"id": 104, "username": "dst.p4", "email": "p4@here.example", "public_email": "p4@here.example", "state": "blocked"}],
+         [{"id": 104, "username": "dst.p4", "email": "p4@here.example", "public_email": "p4@here.example", "state": "blocked"},
+          # a search for the address of p5 hits this name, which is not his
+          {"id": 120, "username": "trap", "name": "p5@here.example", "email": "trap@there.example", "public_email": "trap@there.example"}],
          "tokens": {"admin": "root", "owner": "loader"}}
 
 
@@ -203,13 +205,15 @@ with gstest.scratch() as d:
         r = replay("plan", sim, "--into", "base", "--state", "b.state")
         t.is_eq(r.code, 30, "a group that is there stops the plan")
         t.ok(not os.path.exists(os.path.join(d, "b.state")), "and leaves no state file")
+        sim.call(f"/api/v4/groups/{g['id']}", {"request_access_enabled": True, "lock_math_rendering_limits_enabled": True}, own, "PUT")
         for nth in ("first", "second"):
             sim.call("/_sim/reset_log", {})
             r = replay("apply", sim, "--into", "base", "--on-existing", "merge", "--yes", "--json", "--state", f"merge-{nth}.state")
             t.is_eq(r.code, 0, f"{nth} merge", str(r))
             t.is_eq({k: len(v) for k, v in sim.dump().items() if isinstance(v, list)}, rows, f"{nth} merge makes nothing new")
             t.ok("exists-differs" in losses(r), f"{nth} merge names the label that differs", repr(losses(r)))
-        t.is_eq(sim.rows("labels", "base/team", title="42")[0]["color"], "#010203", "merging overwrites nothing")
+        t.is_eq((sim.rows("labels", "base/team", title="42")[0]["color"], sim.group("base/team")["request_access_enabled"]), ("#010203", True),
+                "merging overwrites nothing")
 
     # ---- Free ----
     with Target(d, "free", "--tier", "free") as sim:
