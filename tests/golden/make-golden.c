@@ -216,6 +216,9 @@ static void sums(void)
          forge_name_sums(&f); forge_sign(&f, key, BUNDLE_MANIFEST ".minisig"));
     CASE(base, "sums-invalid--upper-case-digest", s = forge_find(&f, BUNDLE_SUMS); memset(s->data, 'A', 1);
          forge_name_sums(&f); forge_sign(&f, key, BUNDLE_MANIFEST ".minisig"));
+    /* somebody changed a file and made SUMS anew, but cannot sign */
+    CASE(base_files, "digest-mismatch--sums-rewritten", forge_find(&f, "groups/7/avatar/avatar.png")->data[0] ^= 1;
+         forge_sums(&f));
     CASE(base, "digest-mismatch--sums-name-another-digest", s = forge_find(&f, BUNDLE_SUMS);
          s->data[0] = s->data[0] == '0' ? '1' : '0'; forge_name_sums(&f);
          forge_sign(&f, key, BUNDLE_MANIFEST ".minisig"));

@@ -2,6 +2,7 @@
 #include "unit.h"
 
 #include "libcommon/clock.h"
+#include "libcommon/mp.h"
 #include "libcommon/work.h"
 
 #include <errno.h>
@@ -51,6 +52,12 @@ static void test_err(void **state)
         size_t n = strlen(e.text);
         assert_true(n < sizeof e.text && n > 590);
         assert_int_equal((unsigned char)e.text[n - 1], 0xa4);
+    }
+    for (int pad = 0; pad < 3; pad++) {
+        for (size_t i = 0; i + 3 < sizeof longer; i += 3)
+            memcpy(longer + i, "\xe2\x82\xac", 4);
+        gs_fail(&e, GS_E_IO, "%.*s%s", pad, "xx", longer);
+        assert_true(mp_utf8_ok(e.text, strlen(e.text)));
     }
     for (int i = 0; i < 100; i++)
         gs_wrap(&e, "again and again");

@@ -139,6 +139,32 @@ static void test_key_files(void **state)
     gs_secret_release(&wrong);
 }
 
+/* A key whose public half is another key's would give its secret away with the first signature. */
+static void test_mixed_halves(void **state)
+{
+    (void)state;
+    struct gs_err err = {0};
+    struct sign_seckey *sk = NULL;
+    uint8_t raw[158] = {0}, seed[32] = {1}, pk[32], *body = raw + 54;
+    char key_text[300] = "untrusted comment: x\n";
+    for (int mixed = 0; mixed < 2; mixed++) {
+        memcpy(raw, "Ed\0\0B2", 6);
+        crypto_sign_seed_keypair(pk, body + 8, seed);
+        body[8 + 32] ^= (uint8_t)mixed;
+        crypto_generichash_state h;
+        crypto_generichash_init(&h, NULL, 0, 32);
+        crypto_generichash_update(&h, (const uint8_t *)"Ed", 2);
+        crypto_generichash_update(&h, body, 72);
+        crypto_generichash_final(&h, body + 72, 32);
+        sodium_bin2base64(key_text + 21, sizeof key_text - 21, raw, sizeof raw, sodium_base64_VARIANT_ORIGINAL);
+        if (mixed)
+            FAILS(GS_E_KEY_FORMAT, sign_seckey_parse(key_text, strlen(key_text), NULL, &sk, &err));
+        else
+            OK(sign_seckey_parse(key_text, strlen(key_text), NULL, &sk, &err));
+    }
+    sign_seckey_free(sk);
+}
+
 static void test_trust(void **state)
 {
     (void)state;
@@ -255,6 +281,7 @@ int main(void)
         cmocka_unit_test(test_sign_and_verify),
         cmocka_unit_test(test_key_files),
         cmocka_unit_test(test_trust),
+        cmocka_unit_test(test_mixed_halves),
         cmocka_unit_test(test_minisign_reads_ours),
         cmocka_unit_test(test_we_read_minisign),
     };
