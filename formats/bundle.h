@@ -166,7 +166,7 @@ struct bundle_ref {
 struct bundle_cursor;
 int bundle_cursor_open(const struct bundle *b, int64_t group_id, const char *relation, struct bundle_cursor **out,
                        struct gs_err *err) GS_MUST_USE;
-/* *out_data NULL at the end. The bytes live until the next call. `ref` may be NULL. */
+/* *out_data NULL at the end. The bytes (as stored: ndjson with its line feed) live until the next call. `ref` may be NULL. */
 int bundle_cursor_next(struct bundle_cursor *c, const void **out_data, size_t *out_len, struct bundle_ref *ref,
                        struct gs_err *err) GS_MUST_USE;
 void bundle_cursor_close(struct bundle_cursor *c);
