@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#define FEW_KEYS 16
 #define DEFAULT_MAX_BYTES ((size_t)64 << 20)
 
 /* ---- reading ---- */
@@ -18,9 +19,17 @@ static bool depth_ok(const char *s, size_t len, unsigned max)
     for (size_t i = 0; i < len; i++) {
         char c = s[i];
         if (c == '"') {
-            for (i++; i < len && s[i] != '"'; i++)
-                if (s[i] == '\\')
-                    i++;
+            /* a quote ends the text unless an odd number of backslashes stands before it */
+            size_t slashes;
+            do {
+                const char *q = memchr(s + i + 1, '"', len - i - 1);
+                if (!q)
+                    return true;
+                size_t end = (size_t)(q - s);
+                for (slashes = 0; end - slashes - 1 > i && s[end - slashes - 1] == '\\';)
+                    slashes++;
+                i = end;
+            } while (slashes % 2);
         } else if (c == '{' || c == '[') {
             if (++depth > max)
                 return false;
@@ -65,23 +74,54 @@ static yyjson_val **sorted_keys(yyjson_val *obj, yyjson_val **small, size_t smal
     return keys;
 }
 
+static bool same_key(yyjson_val *x, yyjson_val *y)
+{
+    size_t n = unsafe_yyjson_get_len(x);
+    return n == unsafe_yyjson_get_len(y) && memcmp(unsafe_yyjson_get_str(x), unsafe_yyjson_get_str(y), n) == 0;
+}
+
+static int key_twice(yyjson_val *k, struct gs_err *err)
+{
+    return gs_fail(err, GS_E_JSON_KEY_TWICE, "key '%.80s' stands twice in one object", unsafe_yyjson_get_str(k));
+}
+
+/* A few keys are compared each with each: lengths differ mostly, so this is cheaper than sorting. */
+static int check_few(yyjson_val *obj, struct gs_err *err)
+{
+    yyjson_val *keys[FEW_KEYS], *k, *v;
+    size_t i, max;
+    yyjson_obj_foreach(obj, i, max, k, v)
+    {
+        for (size_t j = 0; j < i; j++)
+            if (same_key(keys[j], k))
+                return key_twice(k, err);
+        keys[i] = k;
+    }
+    return 0;
+}
+
 /* yyjson lays all values out in one array in document order, so every object is met by walking it once. */
 static int check_keys(yyjson_doc *doc, struct gs_err *err)
 {
     yyjson_val *v = yyjson_doc_get_root(doc);
-    size_t n = yyjson_doc_get_val_count(doc);
-    for (size_t i = 0; i < n; i++, v++) {
-        if (!unsafe_yyjson_is_obj(v) || yyjson_obj_size(v) < 2)
+    size_t count = yyjson_doc_get_val_count(doc);
+    for (size_t i = 0; i < count; i++, v++) {
+        size_t n = unsafe_yyjson_is_obj(v) ? yyjson_obj_size(v) : 0;
+        if (n < 2)
             continue;
+        if (n <= FEW_KEYS) {
+            if (check_few(v, err))
+                return -1;
+            continue;
+        }
         yyjson_val *small[128], **heap;
         yyjson_val **keys = sorted_keys(v, small, GS_COUNT(small), &heap);
         if (!keys)
-            return gs_fail(err, GS_E_NOMEM, "no memory for an object of %zu keys", yyjson_obj_size(v));
+            return gs_fail(err, GS_E_NOMEM, "no memory for an object of %zu keys", n);
         int r = 0;
-        for (size_t k = 1; k < yyjson_obj_size(v) && r == 0; k++)
+        for (size_t k = 1; k < n && r == 0; k++)
             if (key_cmp(&keys[k - 1], &keys[k]) == 0)
-                r = gs_fail(err, GS_E_JSON_KEY_TWICE, "key '%.80s' stands twice in one object",
-                            unsafe_yyjson_get_str(keys[k]));
+                r = key_twice(keys[k], err);
         free(heap);
         if (r)
             return -1;
