@@ -1,0 +1,47 @@
+#!/usr/bin/python3
+"""Every GraphQL document of the project validates against the schema that GitLab published (15.0, Enterprise Edition; documents whose
+name ends in _ce against the 15.2 Community Edition too). Needs GITLAB_CONTRACT_DIR."""
+import glob
+import os
+import re
+import sys
+
+sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+import gstest  # noqa: E402
+
+t = gstest.Tap()
+schemas = {"ee": "gitlab-15.0-ee.graphql", "ce": "gitlab-15.2-ce.graphql"}
+try:
+    from graphql import build_ast_schema, parse, validate
+except ImportError:
+    t.skip("documents validate", "python3-graphql-core is not installed")
+    t.done()
+
+
+def plain(sdl):
+    """The schema without descriptions and with the older form of `implements`, which every version of the library reads."""
+    sdl = re.sub(r'"""(?:[^"\\]|\\.|"(?!""))*"""', "", sdl)
+    sdl = re.sub(r" = null\b", "", sdl)
+    sdl = re.sub(r'(?m)^\s*"(?:[^"\\]|\\.)*"\s*$', "", sdl)
+    if not re.search(r"(?m)^schema\b", sdl):
+        sdl = "schema { query: Query mutation: Mutation }\n" + sdl
+    return re.sub(r"(?m)^((?:type|interface) .*implements )(.*)\{", lambda m: m[1] + m[2].replace("&", ",") + "{", sdl)
+
+
+built = {}
+for edition, name in schemas.items():
+    path = os.path.join(gstest.CONTRACT, "graphql", name)
+    if not os.path.exists(path):
+        t.skip("documents validate", f"no {path}; set GITLAB_CONTRACT_DIR")
+        t.done()
+    built[edition] = build_ast_schema(parse(plain(open(path, encoding="utf-8").read())))
+documents = sorted(glob.glob(os.path.join(gstest.TOP, "libgitlab/graphql/*.graphql")))
+t.ok(len(documents) > 5, f"{len(documents)} documents")
+for path in documents:
+    name = os.path.basename(path)[:-len(".graphql")]
+    text = open(path, encoding="utf-8").read()
+    for edition in ("ee", "ce") if name.endswith("_ce") else ("ee",):
+        errors = [str(e)[:300] for e in validate(built[edition], parse(text))]
+        t.is_eq(errors, [], f"{name} is valid in the {edition.upper()} schema")
+    t.ok(len(text) < 10000, f"{name} is short enough for the server")
+t.done()
