@@ -1,6 +1,7 @@
 /*
  * Creating the groups, parents first. A group is known by its full path; one that is there already is ours only when
- * this load may have sent it and it was made after the load began.
+ * this load may have sent it, it was made after the load began, and the token's user is its direct Owner, whom the
+ * server makes of who creates a group: somebody else may have taken the path meanwhile.
  */
 #include "libreplay/kinds/kinds.h"
 #include "libreplay/kinds/pending.h"
@@ -11,7 +12,7 @@
 #include <string.h>
 #include <strings.h>
 
-enum { START, LOOK, LOOK_AGAIN, CREATE };
+enum { START, LOOK, LOOK_AGAIN, OWNER, OWNER_AGAIN, CREATE };
 enum { CUT = 1, PRIVATE = 2, TAKEN = 4 };
 
 #define DESCRIPTION_CUT 255
@@ -105,7 +106,64 @@ static int differences(struct run *r, yyjson_val *g, struct gs_err *err)
     return names.len ? run_loss(r, "exists-differs", gs_buf_str(&names), err) : 0;
 }
 
-static int looked(struct run *r, const struct gl_response *rsp, enum step_result *out, struct gs_err *err)
+/* What the server made of the group that was sent, be it that it said so at once or that the group was found later. */
+static int compare(struct run *r, yyjson_val *g, struct gs_err *err)
+{
+    const char *sent = gs_json_str(r->rec, "description"), *kept = gs_json_str(g, "description");
+    size_t cut = sent ? step_cut(sent, DESCRIPTION_CUT) : 0;
+    if (sent && sent[cut] && kept && strlen(kept) == cut && strncmp(sent, kept, cut) == 0 &&
+        run_loss(r, "group-description-cut", NULL, err))
+        return -1;
+    const char *want = r->grp->visibility, *got = gs_json_str(g, "visibility");
+    if (got && strcmp(want, got) != 0 &&
+        (strcmp(got, "private") == 0
+             ? step_loss(r, err, "visibility-lowered", "%s -> private", want)
+             : step_loss(r, err, "group-setting-not-applied", "visibility: wanted %s, got %s", want, got)))
+        return -1;
+    if (!step_same_text(gs_json_str(g, "name"), r->grp->name) &&
+        step_loss(r, err, "group-setting-not-applied", "name: wanted '%s', got '%s'", r->grp->name,
+                  gs_json_str(g, "name") ? gs_json_str(g, "name") : ""))
+        return -1;
+    return 0;
+}
+
+static int taken(struct run *r, struct gs_err *err)
+{
+    return step_fail(err, GS_E_TARGET_TAKEN, "group '%s' is there and was not made by this load", r->grp->dst_path);
+}
+
+static int ask_owner(struct run *r, struct gl_request **out_req, enum step_result *out, struct gs_err *err)
+{
+    return step_send(r, OWNER,
+                     run_request(GL_GET, NULL, "/groups/%lld/members/%lld", (long long)step_notes(r)->id,
+                                 (long long)run_self(r)),
+                     out_req, out, err);
+}
+
+/* Who owns the group that was found: it stands in r->buf. */
+static int owned(struct run *r, const struct gl_response *rsp, bool refused, enum step_result *out, struct gs_err *err)
+{
+    struct step_notes *n = step_notes(r);
+    GS_AUTO(yyjson_doc) doc = NULL;
+    int64_t level = 0;
+    if (refused && rsp->status == 404 && ++n->looks < 2)
+        return step_wait(r, OWNER_AGAIN, out, err);
+    if (refused)
+        return rsp->status == 404 || rsp->status == 403 ? taken(r, err)
+                                                        : step_refused(rsp, err, "reading the own membership");
+    if (step_doc(rsp, &doc, err))
+        return -1;
+    if (!gs_json_i64(yyjson_doc_get_root(doc), "access_level", &level) || level != 50)
+        return taken(r, err);
+    GS_AUTO(yyjson_doc) found = NULL;
+    if (gs_json_parse(gs_buf_str(&r->buf), r->buf.len, NULL, &found, err))
+        return -1;
+    r->op.found = true;
+    return compare(r, yyjson_doc_get_root(found), err) || take(r, yyjson_doc_get_root(found), false, out, err) ? -1 : 0;
+}
+
+static int looked(struct run *r, const struct gl_response *rsp, struct gl_request **out_req, enum step_result *out,
+                  struct gs_err *err)
 {
     GS_AUTO(yyjson_doc) doc = NULL;
     if (step_doc(rsp, &doc, err))
@@ -124,16 +182,18 @@ static int looked(struct run *r, const struct gl_response *rsp, enum step_result
                              r->grp->dst_path);
         return differences(r, g, err) || take(r, g, true, out, err) ? -1 : 0;
     }
-    if (ours) {
-        r->op.found = true;
-        return take(r, g, false, out, err);
-    }
-    return step_fail(err, GS_E_TARGET_TAKEN, "group '%s' is there and was not made by this load", r->grp->dst_path);
+    if (!ours)
+        return taken(r, err);
+    struct step_notes *n = step_notes(r);
+    n->looks = 0;
+    gs_buf_reset(&r->buf);
+    if (!gs_json_i64(g, "id", &n->id))
+        return step_fail(err, GS_E_REMOTE, "the server's answer has no id");
+    return gs_buf_add(&r->buf, rsp->body.data, rsp->body.len, err) ? -1 : ask_owner(r, out_req, out, err);
 }
 
 static int made(struct run *r, const struct gl_response *rsp, enum step_result *out, struct gs_err *err)
 {
-    struct step_notes *n = step_notes(r);
     GS_AUTO(yyjson_doc) doc = NULL;
     if (step_doc(rsp, &doc, err))
         return -1;
@@ -148,19 +208,7 @@ static int made(struct run *r, const struct gl_response *rsp, enum step_result *
                          (long long)id, gs_json_str(g, "full_path") ? gs_json_str(g, "full_path") : "?",
                          r->grp->dst_path);
     }
-    const char *want = n->flags & PRIVATE ? "private" : r->grp->visibility, *got = gs_json_str(g, "visibility");
-    if (n->flags & CUT && run_loss(r, "group-description-cut", NULL, err))
-        return -1;
-    if (n->flags & PRIVATE && step_loss(r, err, "visibility-lowered", "%s -> private", r->grp->visibility))
-        return -1;
-    if (got && strcmp(want, got) != 0 &&
-        step_loss(r, err, "group-setting-not-applied", "visibility: wanted %s, got %s", want, got))
-        return -1;
-    if (!step_same_text(gs_json_str(g, "name"), r->grp->name) &&
-        step_loss(r, err, "group-setting-not-applied", "name: wanted '%s', got '%s'", r->grp->name,
-                  gs_json_str(g, "name") ? gs_json_str(g, "name") : ""))
-        return -1;
-    return take(r, g, false, out, err);
+    return compare(r, g, err) ? -1 : take(r, g, false, out, err);
 }
 
 static int refused(struct run *r, const struct gl_response *rsp, struct gl_request **out_req, enum step_result *out,
@@ -211,7 +259,7 @@ static int step(struct run *r, const struct gl_response *rsp, struct gl_request 
         return look(r, out_req, out, err);
     case LOOK:
         if (a == ANS_OK)
-            return looked(r, rsp, out, err);
+            return looked(r, rsp, out_req, out, err);
         if (rsp->status != 404)
             return step_refused(rsp, err, "looking for group '%s'", r->grp->dst_path);
         if (r->grp->existed)
@@ -223,6 +271,10 @@ static int step(struct run *r, const struct gl_response *rsp, struct gl_request 
             return step_fail(err, GS_E_TARGET_TAKEN, "the server says that '%s' is taken, and does not show it",
                              r->grp->dst_path);
         return create(r, out_req, out, err);
+    case OWNER_AGAIN:
+        return ask_owner(r, out_req, out, err);
+    case OWNER:
+        return owned(r, rsp, a == ANS_REFUSED, out, err);
     case CREATE:
         return a == ANS_REFUSED ? refused(r, rsp, out_req, out, err) : made(r, rsp, out, err);
     default:
