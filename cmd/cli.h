@@ -131,10 +131,18 @@ struct cli_key {
 extern const struct cli_opt cli_opts_key[]; /* --key (required) --passphrase-file */
 
 /* What a tool is. The texts follow the rules of cli_verb.text. */
+struct cli_codes;
 struct cli_tool {
     const char *name, *summary;
     const struct cli_verb *const *verbs; /* ended by NULL */
     const char *description, *files, *environment, *examples, *see_also; /* of the man page */
+    const struct cli_codes *codes; /* further sections of the man page; ended by a NULL title; may be NULL */
+};
+
+/* A list of stable names with what each means: what was left out, what is lost. */
+struct cli_codes {
+    const char *title, *intro;
+    bool (*code)(size_t i, const char **out_name, const char **out_text); /* false: there is no such row */
 };
 
 struct cli {

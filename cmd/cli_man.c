@@ -203,6 +203,25 @@ static void error_codes(struct cli *cli)
     }
 }
 
+static void further_codes(struct cli *cli, const struct cli_codes *c)
+{
+    for (; c && c->title; c++) {
+        const char *name, *text;
+        cli_out(cli, ".SH ");
+        troff(cli, c->title);
+        cli_out(cli, "\n");
+        troff_line(cli, "", c->intro);
+        for (size_t i = 0; c->code(i, &name, &text); i++) {
+            char sentence[600];
+            cli_out(cli, ".TP\n.B ");
+            troff(cli, name);
+            cli_out(cli, "\n");
+            snprintf(sentence, sizeof sentence, "%c%s.", toupper((unsigned char)text[0]), text[0] ? text + 1 : "");
+            troff_line(cli, "", sentence);
+        }
+    }
+}
+
 /* The day of SOURCE_DATE_EPOCH, which packagers set; without it the page has no date, so that it does not change by
  * itself. */
 static void page_date(char out[GS_TIME_LEN])
@@ -256,6 +275,7 @@ int cli_man(struct cli *cli, const char *name)
         verb(cli, *v, name);
     exit_status(cli);
     error_codes(cli);
+    further_codes(cli, cli->about->codes);
     section(cli, "FILES", t->files, name);
     section(cli, "ENVIRONMENT", t->environment, name);
     section(cli, "EXAMPLES", t->examples, name);

@@ -1,10 +1,26 @@
 /* replay: loads a signed bundle into a GitLab, resumably and exactly once. */
 #include "cmd/replay/about.h"
 #include "cmd/replay/verbs.h"
+#include "libreplay/loss.h"
 
 static const struct cli_verb *const verbs[] = {
     &cli_verb_verify, &cli_verb_inspect,     &cli_verb_cat,          &replay_verb_plan,
     &replay_verb_apply, &replay_verb_status, &replay_verb_failures, NULL,
+};
+
+static bool loss(size_t i, const char **out_name, const char **out_text)
+{
+    *out_name = loss_rules[i].code;
+    *out_text = loss_rules[i].text;
+    return *out_name != NULL;
+}
+
+static const struct cli_codes codes[] = {
+    {"LOSSES",
+     "What a load over the API cannot carry, one name per rule. plan counts them before anything is written; apply, status and "
+     "failures name them afterwards, and --json gives them as losses[].code.",
+     loss},
+    {0},
 };
 
 static const struct cli_tool tool = {
@@ -16,6 +32,7 @@ static const struct cli_tool tool = {
     .environment = replay_environment,
     .examples = replay_examples,
     .see_also = replay_see_also,
+    .codes = codes,
 };
 
 int main(int argc, char **argv)
