@@ -87,6 +87,9 @@ const struct loss_rule loss_rules[] = {
     {"member-locked", "members", true,
      "the membership is not loaded, since memberships of the group follow LDAP or SAML"},
     {"member-changed", "members", false, "the target stored another role or expiry date than it was sent"},
+    {"member-same-user", "members", true,
+     "the membership is not loaded, since another person of the bundle is the same user on the target, with a role as "
+     "high"},
     {"member-invitation", "members", true, "a pending invitation is not carried"},
     {"member-request", "members", true, "a pending request for access is not carried"},
     {NULL, NULL, false, NULL},

@@ -235,6 +235,7 @@ static int step_owner(struct run *r, const struct gl_response *rsp, struct gl_re
     if (r->phase == O_START || a == ANS_LOST) {
         int64_t want = 0;
         gs_json_i64(r->rec, "access_level", &want);
+        r->op.adopted = r->grp->existed && want;
         if (r->grp->existed)
             return want == 50 ? done(r, out) : want ? keep(r, "the group was there before", out, err) : done(r, out);
         if (run_opts(r)->keep_owner)
@@ -267,6 +268,7 @@ static int step_owner(struct run *r, const struct gl_response *rsp, struct gl_re
             if (rsp->status == 400 && strstr(gs_buf_str(&rsp->body), "inherited membership")) {
                 if (run_loss(r, "member-inherits-more", rsp->err.text, err))
                     return -1;
+                r->n2 = 1;
                 return leave(r, out_req, out, err);
             }
             return keep(r, rsp->err.text, out, err);
@@ -275,6 +277,10 @@ static int step_owner(struct run *r, const struct gl_response *rsp, struct gl_re
     case O_LEAVE:
         if (a == ANS_REFUSED && rsp->status != 404)
             return keep(r, rsp->err.text, out, err);
+        if (r->n2) { /* the role that he had could not be given */
+            *out = STEP_SKIP;
+            return 0;
+        }
         return done(r, out);
     default:
         return gs_fail(err, GS_E_INTERNAL, "ownership in phase %d", r->phase);

@@ -203,8 +203,8 @@ static const char *level_name(int64_t level)
     }
 }
 
-/* The token's own user: what he is to be at the end waits for plan_group(). */
-static int plan_self(struct plan *p, yyjson_val *rec, int64_t level, struct gs_err *err)
+/* The token's own user: what he is to be at the end. */
+static int plan_self(struct plan *p, yyjson_val *rec, int64_t level, struct pending *e, struct gs_err *err)
 {
     gs_autobuf arg;
     gs_buf_init(&arg, 1024);
@@ -217,8 +217,10 @@ static int plan_self(struct plan *p, yyjson_val *rec, int64_t level, struct gs_e
     gs_jw_end(&w);
     if (gs_jw_finish(&w))
         return -1;
-    struct pending e = {.kind = "groups.owner", .key = "the token's user", .arg = gs_buf_str(&arg)};
-    return pending_add(p, &e, err);
+    e->kind = "groups.owner";
+    e->arg = gs_buf_str(&arg);
+    e->ref = NULL;
+    return pending_add(p, e, err);
 }
 
 static int plan_record(struct plan *p, const struct grp *g, yyjson_val *rec, const struct bundle_ref *ref,
@@ -263,32 +265,25 @@ static int plan_record(struct plan *p, const struct grp *g, yyjson_val *rec, con
     if (((gs_json_i64(rec, "member_role_id", &role) && role) || step_get(rec, "member_role")) &&
         plan_loss(p, g->id, "members", key, "member-custom-role", 1, level_name(level), err))
         return -1;
-    if (target == plan_target(p)->user_id)
-        return plan_self(p, rec, level, err);
-    int64_t lane;
-    struct op op;
-    if (plan_lane(p, g->id, REL_PHASE_MEMBERS, "members", false, &lane, err) ||
-        pending_new_op("members", key, NULL, g->id, lane, ref, &op, err))
-        return -1;
-    gs_json_i64(rec, "id", &op.src_id);
-    int rc = plan_op(p, &op, err);
-    op_release(&op);
-    return rc;
+    /* several people of the bundle may be one user of the target: by user, the highest and longest role first */
+    struct pending e = {.major = target, .minor = -2 * level + (expires && *expires), .kind = "members", .key = key,
+                        .ref = ref};
+    gs_json_i64(rec, "id", &e.src_id);
+    return target == plan_target(p)->user_id ? plan_self(p, rec, level, &e, err) : pending_add(p, &e, err);
 }
 
-struct owner {
+struct emit {
     struct plan *p;
     const struct grp *g;
-    bool said;
+    int64_t last; /* target user of the row before */
+    bool owner;   /* the op about the token's user is there */
 };
 
-static int owner_op(struct owner *o, const char *arg, struct gs_err *err)
+static int owner_op(struct emit *o, const char *arg, struct gs_err *err)
 {
     int64_t lane;
     struct op op;
-    if (o->said)
-        return 0;
-    o->said = true;
+    o->owner = true;
     /* the locks of a group come before its ownership, also when it has none itself: they wait for the groups below */
     if (plan_lane(o->p, o->g->id, REL_PHASE_LOCKS, "locks", true, &lane, err) ||
         plan_lane(o->p, o->g->id, REL_PHASE_LOCKS, "owner", true, &lane, err) ||
@@ -300,17 +295,30 @@ static int owner_op(struct owner *o, const char *arg, struct gs_err *err)
     return rc;
 }
 
-static int emit_owner(void *cookie, const struct pending *e, struct gs_err *err)
+static int emit(void *cookie, const struct pending *e, struct gs_err *err)
 {
-    return owner_op(cookie, e->arg, err);
+    struct emit *x = cookie;
+    int64_t lane;
+    struct op op;
+    if (e->major == x->last)
+        return plan_loss(x->p, x->g->id, "members", e->key, "member-same-user", 1, NULL, err);
+    x->last = e->major;
+    if (strcmp(e->kind, "groups.owner") == 0)
+        return owner_op(x, e->arg, err);
+    if (plan_lane(x->p, x->g->id, REL_PHASE_MEMBERS, "members", false, &lane, err) ||
+        pending_op(e, x->g->id, lane, &op, err))
+        return -1;
+    int rc = plan_op(x->p, &op, err);
+    op_release(&op);
+    return rc;
 }
 
 static int plan_group(struct plan *p, const struct grp *g, bool first, uint64_t records, struct gs_err *err)
 {
     if (first)
         return pending_clear(p, err);
-    struct owner o = {.p = p, .g = g};
-    if (pending_each(p, emit_owner, &o, err) || owner_op(&o, "{\"access_level\":0}", err))
+    struct emit x = {.p = p, .g = g};
+    if (pending_each(p, emit, &x, err) || (!x.owner && owner_op(&x, "{\"access_level\":0}", err)))
         return -1;
     return records ? plan_loss(p, g->id, "members", NULL, "member-times", records, NULL, err) : 0;
 }
