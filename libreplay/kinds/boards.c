@@ -365,11 +365,11 @@ static int listed(struct run *r, const struct gl_response *rsp, struct gl_reques
             n->flags |= SEND_NAME;
         return finish(r, out_req, out, err);
     }
+    if (r->unsure && ++n->looks < 2)
+        return step_wait(r, LIST_AGAIN, out, err);
     if (n->flags & ONE_ONLY)
         return n->flags & SEEN_ANY ? step_lost(r, "boards-not-available", NULL, out, err)
                                    : create(r, true, out_req, out, err);
-    if (r->unsure && ++n->looks < 2)
-        return step_wait(r, LIST_AGAIN, out, err);
     return create(r, false, out_req, out, err);
 }
 

@@ -475,7 +475,13 @@ static int sweep(struct run *r, const struct gl_response *rsp, struct gl_request
             gs_buf_add(&r->buf, &id, sizeof(id), err))
             return -1;
     }
-    /* what was deleted may still be shown by a replica that lags behind: after some rounds it is good enough */
+    /* a replica that lags behind may not show the filler that was made last (none was made where every number that was
+     * given out is one of ours), */
+    if (r->buf.len == 0 && r->n2 == 0 && *r->lane_next != r->op.pos) {
+        r->n2 = 1;
+        return step_wait(r, SWEEP_START, out, err);
+    }
+    /* or still show what was deleted: after some rounds it is good enough */
     if (r->buf.len == 0 || (++r->n2 > 50 && rsp->next_page == 0)) {
         *out = STEP_DONE;
         return 0;
