@@ -144,8 +144,14 @@ static struct report_relation *relation_row(struct relations *x, const char *nam
 #define COUNTED_AS                                                                                                     \
     "CASE WHEN kind = 'groups.owner' AND json_extract(arg, '$.access_level') > 0 THEN 'members' ELSE kind END"
 
+/* A group is loaded when its settings, locks and avatar are too. */
+#define STATE_OF_RECORD                                                                                                \
+    "CASE WHEN kind = 'groups' AND state = 2 AND EXISTS (SELECT 1 FROM op s WHERE s.grp = o.grp"                       \
+    " AND s.kind IN ('groups.settings', 'groups.locks', 'groups.avatar', 'groups.owner') AND s.state = 3"               \
+    " AND NOT (s.kind = 'groups.owner' AND json_extract(s.arg, '$.access_level') > 0)) THEN 3 ELSE state END"
+
 /* A kind that is a record of its relation; the others (settings, ownership, sweeping) are second calls and not counted
- * as records. */
+ * as records, so that the numbers of a relation add up to what the bundle holds. */
 static bool is_record(const char *kind)
 {
     return strchr(kind, '.') == NULL;
@@ -159,13 +165,11 @@ static int relation_ops(void *cookie, sqlite3_stmt *st, struct gs_err *err)
     if (!r)
         return gs_fail(err, GS_E_NOMEM, "out of memory");
     uint64_t n = u64(st, 5);
-    bool record = name && is_record(name);
-    if (record)
-        r->in_bundle += n;
+    if (!name || !is_record(name))
+        return 0;
+    r->in_bundle += n;
     switch ((enum op_state)sqlite3_column_int(st, 1)) {
     case OP_DONE:
-        if (!record)
-            break;
         *(sqlite3_column_int(st, 2) ? &r->there : &r->loaded) += n;
         if (sqlite3_column_int(st, 3))
             r->found += n;
@@ -174,15 +178,10 @@ static int relation_ops(void *cookie, sqlite3_stmt *st, struct gs_err *err)
         r->failed += n;
         break;
     case OP_SKIPPED:
-        /* second calls that were left out by a rule stand among the losses only */
-        if (sqlite3_column_int(st, 4))
-            r->skipped += n;
-        else if (record)
-            r->lost += n;
+        *(sqlite3_column_int(st, 4) ? &r->skipped : &r->lost) += n;
         break;
     default:
-        if (record)
-            r->open += n;
+        r->open += n;
     }
     return 0;
 }
@@ -211,7 +210,7 @@ int report_relations(struct state *s, int64_t grp,
             rc = gs_fail(err, GS_E_NOMEM, "out of memory");
     if (!rc)
         rc = query(s,
-                   "SELECT " COUNTED_AS ", state, adopted, found, " BECAUSE_FAILED
+                   "SELECT " COUNTED_AS ", " STATE_OF_RECORD ", adopted, found, " BECAUSE_FAILED
                    ", count(*) FROM op o WHERE ?1 = 0 OR grp = ?1"
                    " GROUP BY 1, 2, 3, 4, 5",
                    grp, relation_ops, &x, err);
@@ -220,7 +219,7 @@ int report_relations(struct state *s, int64_t grp,
                    grp, relation_losses, &x, err);
     for (size_t i = 0; i < x.n && !rc; i++) {
         const struct report_relation *r = &x.row[i];
-        if (r->in_bundle || r->failed || r->skipped || r->open)
+        if (r->in_bundle)
             rc = row(cookie, r, err);
     }
     for (size_t i = 0; i < x.n; i++)
