@@ -602,11 +602,14 @@ static int same(struct state *s, const char *key, const char *want, const char *
                    have, want);
 }
 
-int plan_check(struct state *s, struct bundle *b, const char *target_url, const struct plan_opts *o, struct gs_err *err)
+int plan_check(struct state *s, struct bundle *b, const char *target_url, int64_t user, const struct plan_opts *o,
+               struct gs_err *err)
 {
-    char hex[2 * BUNDLE_DIGEST_LEN + 1];
+    char hex[2 * BUNDLE_DIGEST_LEN + 1], id[24];
     digest_hex(b, hex);
-    if (same(s, "bundle_digest", hex, "bundle", err) || (target_url && same(s, "target_url", target_url, "target", err)))
+    snprintf(id, sizeof id, "%lld", (long long)user);
+    if (same(s, "bundle_digest", hex, "bundle", err) || (target_url && same(s, "target_url", target_url, "target", err)) ||
+        same(s, "target_user_id", id, "user of the target (the owner of the token)", err))
         return -1;
     if (!o)
         return 0;

@@ -27,7 +27,11 @@ struct plan_opts {
  */
 int plan_make(struct state *s, struct bundle *b, struct gl_client *c, const struct gl_instance *target,
               const struct plan_opts *o, struct gs_err *err) GS_MUST_USE;
-/* Does the state belong to this bundle, target and options? GS_E_STATE_OTHER says which differs. Options NULL: not compared. */
-int plan_check(struct state *s, struct bundle *b, const char *target_url, const struct plan_opts *o, struct gs_err *err) GS_MUST_USE;
+/*
+ * Does the state belong to this bundle, target, user (id; who makes a group owns it until the end, and the plan counts on
+ * that) and options? GS_E_STATE_OTHER says which differs. Options NULL: not compared.
+ */
+int plan_check(struct state *s, struct bundle *b, const char *target_url, int64_t user, const struct plan_opts *o,
+               struct gs_err *err) GS_MUST_USE;
 
 #endif
