@@ -147,7 +147,7 @@ static struct report_relation *relation_row(struct relations *x, const char *nam
 /* A group is loaded when its settings, locks and avatar are too. */
 #define STATE_OF_RECORD                                                                                                \
     "CASE WHEN kind = 'groups' AND state = 2 AND EXISTS (SELECT 1 FROM op s WHERE s.grp = o.grp"                       \
-    " AND s.kind IN ('groups.settings', 'groups.locks', 'groups.avatar', 'groups.owner') AND s.state = 3"               \
+    " AND s.kind IN ('groups.settings', 'groups.locks', 'groups.avatar', 'groups.owner') AND s.state = 3"              \
     " AND NOT (s.kind = 'groups.owner' AND json_extract(s.arg, '$.access_level') > 0)) THEN 3 ELSE state END"
 
 /* A kind that is a record of its relation; the others (settings, ownership, sweeping) are second calls and not counted

@@ -151,8 +151,8 @@ int session_state(struct session *s, const char *path, struct gs_err *err)
         return 0;
     struct plan_opts o;
     plan_options(s, &o);
-    return plan_check(s->state, s->bundle, gl_client_url(s->client), s->target.user_id,
-                      any_option(s->args) ? &o : NULL, err);
+    return plan_check(s->state, s->bundle, gl_client_url(s->client), s->target.user_id, any_option(s->args) ? &o : NULL,
+                      err);
 }
 
 static void on_progress(void *cookie, const char *what, uint64_t n)

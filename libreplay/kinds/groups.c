@@ -134,10 +134,10 @@ static int taken(struct run *r, struct gs_err *err)
 
 static int ask_owner(struct run *r, struct gl_request **out_req, enum step_result *out, struct gs_err *err)
 {
-    return step_send(r, OWNER,
-                     run_request(GL_GET, NULL, "/groups/%lld/members/%lld", (long long)step_notes(r)->id,
-                                 (long long)run_self(r)),
-                     out_req, out, err);
+    return step_send(
+        r, OWNER,
+        run_request(GL_GET, NULL, "/groups/%lld/members/%lld", (long long)step_notes(r)->id, (long long)run_self(r)),
+        out_req, out, err);
 }
 
 /* Who owns the group that was found: it stands in r->buf. */

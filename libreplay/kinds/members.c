@@ -266,8 +266,8 @@ static int plan_record(struct plan *p, const struct grp *g, yyjson_val *rec, con
         plan_loss(p, g->id, "members", key, "member-custom-role", 1, level_name(level), err))
         return -1;
     /* several people of the bundle may be one user of the target: by user, the highest and longest role first */
-    struct pending e = {.major = target, .minor = -2 * level + (expires && *expires), .kind = "members", .key = key,
-                        .ref = ref};
+    struct pending e = {
+        .major = target, .minor = -2 * level + (expires && *expires), .kind = "members", .key = key, .ref = ref};
     gs_json_i64(rec, "id", &e.src_id);
     return target == plan_target(p)->user_id ? plan_self(p, rec, level, &e, err) : pending_add(p, &e, err);
 }
