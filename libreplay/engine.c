@@ -277,6 +277,9 @@ static int flight_end(struct engine *e, struct flight *f, enum op_state state, s
         struct grp fresh, *g = engine_grp(e, op->grp);
         if (!g || state_grp(e->state, op->grp, &fresh, err))
             return g ? -1 : gs_fail(err, GS_E_STATE_DAMAGED, "group %lld is not in the state file", (long long)op->grp);
+        char *path = fresh.src_path; /* progress shows the one that is here */
+        fresh.src_path = g->src_path;
+        g->src_path = path;
         grp_release(g);
         *g = fresh;
     }
