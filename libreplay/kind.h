@@ -68,7 +68,8 @@ const struct kind *kind_find(const char *name);
 
 /* A loss that showed while loading. Stored with the op in the same commit as its end. */
 int run_loss(struct run *r, const char *code, const char *detail, struct gs_err *err) GS_MUST_USE;
-/* Target id of another record: by kind, source group and key; goes up through the ancestors when `ancestors`. 0: not there. */
+/* Target id of another record: by kind, source group and key; goes up through the ancestors when `ancestors`, to the
+ * first that has such a record. 0: there is none, or it was not loaded. */
 int run_ref(struct run *r, const char *kind, int64_t grp, const char *key, bool ancestors, int64_t *out_id, struct gs_err *err) GS_MUST_USE;
 /* Target id of a source user; 0: nobody. */
 int run_user(struct run *r, int64_t src_user, int64_t *out_id, struct gs_err *err) GS_MUST_USE;

@@ -41,10 +41,10 @@ int run_ref(struct run *r, const char *kind, int64_t grp, const char *key, bool 
         if (state_find(r->state, kind, grp, key, &op, &found, err))
             return -1;
         if (found) {
+            /* one that was not loaded is not replaced by a namesake further up */
             *out_id = op.state == OP_DONE ? op.target_id : 0;
             op_release(&op);
-            if (*out_id)
-                return 0;
+            return 0;
         }
         struct grp *g = ancestors ? engine_grp(r->engine, grp) : NULL;
         grp = g ? g->parent : 0;

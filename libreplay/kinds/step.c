@@ -196,9 +196,12 @@ int step_ref(struct run *r, const char *kind, int64_t home, const char *title, i
         grp_release(&g);
     }
     *out_id = 0;
-    if (at && run_ref(r, kind, at, title, false, out_id, err))
+    struct op op = {0};
+    bool found = false;
+    if (at && state_find(r->state, kind, at, title, &op, &found, err))
         return -1;
-    return *out_id ? 0 : run_ref(r, kind, r->op.grp, title, true, out_id, err);
+    op_release(&op);
+    return run_ref(r, kind, found ? at : r->op.grp, title, !found, out_id, err);
 }
 
 int step_loss(struct run *r, struct gs_err *err, const char *code, const char *fmt, ...)
