@@ -113,6 +113,21 @@ with gstest.scratch() as d:
         t.is_eq(r.json()["ops"]["found"], 1, "it is found")
         t.ok({"visibility-lowered", "group-description-cut"} <= set(losses(r)), "and what it lost is said", repr(losses(r)))
 
+    # ---- a label that was refused is not replaced by the one of the same title above ----
+    below = {**LABEL, "id": 2, "group_id": 11}
+    tree = {10: {"self": group(10, None, "team"), "labels": [LABEL]},
+            11: {"self": group(11, 10, "child"), "labels": [below],
+                 "boards": [{**BOARD, "group_id": 11, "lists": [{**BOARD["lists"][0], "label_id": 2, "label": below}]}]}}
+    namesake = bundle(d, key, tree, "namesake")
+    with Target(d, "namesake", "--tier", "premium") as sim:
+        sim.faults({"match": {"method": "POST", "path": "/labels$", "nth": 1}, "do": {"status": 400, "body": {"message": {"title": ["is invalid"]}}}})
+        r = replay("apply", sim, namesake, "--yes", "--json", "--state", "namesake.state")
+        t.is_eq(r.code, 3, "the label of the child is refused", str(r))
+        t.is_eq([x["title"] for x in sim.rows("labels", "team")], ["bug"], "the one above is there")
+        made = [x for x in sim.requests() if x["method"] == "POST" and x["path"].endswith("/lists") and x["status"] == 201]
+        t.is_eq(made, [], "no list is made for it in its place")
+        balanced(r, "a label refused")
+
     # ---- several people of the bundle are one user of the target ----
     tree = {10: {"self": group(10, None, "team"),
                  "members": [member(91, 2, 10), member(92, 1, 50), member(93, 3, 30), member(94, 4, 40), member(95, 5, 20), member(96, 6, 20)]},
