@@ -130,12 +130,30 @@ int gs_write_all(int fd, const void *data, size_t len, const char *name, struct 
     return 0;
 }
 
-int gs_read_file(const char *path, size_t max, struct gs_buf *out, struct gs_err *err)
+int gs_open_read(const char *path, int *out_fd, struct gs_err *err)
 {
-    gs_autofd int fd = open(path, O_RDONLY | O_CLOEXEC);
+    gs_autofd int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
     if (fd < 0)
         return gs_fail_sys(err, errno == ENOENT || errno == ENOTDIR ? GS_E_NOT_FOUND : GS_E_IO, errno, "opening '%s'",
                            path);
+    struct stat st;
+    if (fstat(fd, &st))
+        return gs_fail_sys(err, GS_E_IO, errno, "opening '%s'", path);
+    if (S_ISDIR(st.st_mode))
+        return gs_fail(err, GS_E_IO, "'%s' is a folder", path);
+    /* only the opening must not wait; what a writer has still to write is waited for */
+    int flags = fcntl(fd, F_GETFL);
+    if (flags < 0 || fcntl(fd, F_SETFL, flags & ~O_NONBLOCK))
+        return gs_fail_sys(err, GS_E_IO, errno, "opening '%s'", path);
+    *out_fd = gs_steal_fd(&fd);
+    return 0;
+}
+
+int gs_read_file(const char *path, size_t max, struct gs_buf *out, struct gs_err *err)
+{
+    gs_autofd int fd = -1;
+    if (gs_open_read(path, &fd, err))
+        return -1;
     for (;;) {
         char chunk[16384];
         ssize_t n = read(fd, chunk, sizeof chunk);

@@ -31,6 +31,11 @@ int gs_source_read(const struct gs_source *src, uint64_t off, void *buf, size_t 
 
 /* Writes everything, going on after EINTR and short writes. `name` is for the message. */
 int gs_write_all(int fd, const void *data, size_t len, const char *name, struct gs_err *err) GS_MUST_USE;
+/*
+ * Opens for reading; absent is GS_E_NOT_FOUND, a folder GS_E_IO. A named pipe is opened at once, without waiting for somebody to
+ * write into it: without a writer it reads as empty. *out_fd is the caller's to close.
+ */
+int gs_open_read(const char *path, int *out_fd, struct gs_err *err) GS_MUST_USE;
 /* Reads a whole file of at most `max` bytes into `out` (which the caller has initialised). */
 int gs_read_file(const char *path, size_t max, struct gs_buf *out, struct gs_err *err) GS_MUST_USE;
 /* fsync of the folder that holds `path`, so that a rename in it is durable. */

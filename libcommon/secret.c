@@ -1,6 +1,7 @@
 #include "secret.h"
 
 #include "cleanup.h"
+#include "io.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -84,9 +85,9 @@ int gs_secret_from_file(struct gs_secret *s, const char *path, struct gs_err *er
 {
     char what[256];
     snprintf(what, sizeof what, "'%.200s'", path);
-    gs_autofd int fd = open(path, O_RDONLY | O_CLOEXEC);
-    if (fd < 0)
-        return gs_fail_sys(err, errno == ENOENT ? GS_E_NOT_FOUND : GS_E_IO, errno, "opening %s", what);
+    gs_autofd int fd = -1;
+    if (gs_open_read(path, &fd, err))
+        return -1;
     return first_line(s, fd, what, err);
 }
 

@@ -225,7 +225,7 @@ int archive_walk(const char *path, const struct walk_limits *lim, walk_fn each, 
         w.max_total = lim->max_total;
     if (lim && lim->max_entries)
         w.max_entries = lim->max_entries;
-    gs_autofd int fd = open(path, O_RDONLY | O_CLOEXEC);
+    gs_autofd int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK); /* a pipe without a writer must not hang it */
     struct stat st;
     if (fd < 0 || fstat(fd, &st) < 0)
         return errno == ENOENT ? gs_fail(err, GS_E_NOT_FOUND, "'%s' is not there", path)

@@ -7,6 +7,7 @@
 #include <sqlite3.h>
 #include <stdio.h>
 #include <string.h>
+#include <strings.h>
 
 /* Everything of a group and of the groups below it, but for locks and ownership: an empty lane that others wait for. */
 #define PHASE_ALL 95
@@ -167,35 +168,67 @@ static int read_self(struct plan *p, struct grp *g, char **out_slug, struct gs_e
     return *out_slug && g->name && g->visibility ? 0 : gs_fail(err, GS_E_NOMEM, "no memory for groups");
 }
 
-/* "OLD=slug[:Name]" that names this group, or NULL. OLD is the full path on the source, or the path below the root group. */
-static const char *find_rename(const struct plan *p, const struct grp *g, bool *used)
+/* Does the rename "OLD=..." name this group? OLD is the full path on the source, or the path below the root group. */
+static bool rename_names(const struct plan *p, const char *rename, const struct grp *g)
 {
-    const char *root = p->groups[0].src_path, *below = NULL;
-    size_t root_len = strlen(root);
+    const char *root = p->groups[0].src_path, *below = NULL, *eq = strchr(rename, '=');
+    size_t root_len = strlen(root), n = eq ? (size_t)(eq - rename) : 0;
     if (strncmp(g->src_path, root, root_len) == 0 && g->src_path[root_len] == '/')
         below = g->src_path + root_len + 1;
+    return (strlen(g->src_path) == n && strncmp(rename, g->src_path, n) == 0) ||
+           (below && strlen(below) == n && strncmp(rename, below, n) == 0);
+}
+
+static const char *find_rename(const struct plan *p, const struct grp *g)
+{
+    for (size_t i = 0; i < p->opts->n_rename; i++)
+        if (rename_names(p, p->opts->rename[i], g))
+            return strchr(p->opts->rename[i], '=') + 1;
+    return NULL;
+}
+
+/*
+ * What every GitLab demands of a path segment (gitlab-api facts, section 1 d): 2 to 255 of letters, digits, '_', '.', '-'; not a '-'
+ * at the start; not a '.', '.git' or '.atom' at the end.
+ */
+static bool slug_ok(const char *s, size_t n)
+{
+    if (n < 2 || n > 255 || s[0] == '-' || s[n - 1] == '.')
+        return false;
+    for (size_t i = 0; i < n; i++)
+        if (!strchr("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_.-", s[i]))
+            return false;
+    return !(n >= 4 && strncasecmp(s + n - 4, ".git", 4) == 0) && !(n >= 5 && strncasecmp(s + n - 5, ".atom", 5) == 0);
+}
+
+/* Everything about the renames that can be said without the target. */
+static int check_renames(struct plan *p, struct gs_err *err)
+{
     for (size_t i = 0; i < p->opts->n_rename; i++) {
         const char *r = p->opts->rename[i], *eq = strchr(r, '=');
-        size_t n = eq ? (size_t)(eq - r) : 0;
-        if (!eq)
-            continue;
-        if ((strlen(g->src_path) == n && strncmp(r, g->src_path, n) == 0) ||
-            (below && strlen(below) == n && strncmp(r, below, n) == 0)) {
-            used[i] = true;
-            return eq + 1;
-        }
+        if (!eq || eq == r)
+            return gs_fail(err, GS_E_USAGE, "--rename %s: OLD=NEW is needed", r);
+        const struct grp *g = NULL;
+        for (size_t k = 0; k < p->n_groups && !g; k++)
+            if (rename_names(p, r, &p->groups[k]))
+                g = &p->groups[k];
+        if (!g)
+            return gs_fail(err, GS_E_USAGE, "--rename %s: no group of the bundle has the path '%.*s'", r, (int)(eq - r), r);
+        for (size_t k = 0; k < i; k++)
+            if (rename_names(p, p->opts->rename[k], g))
+                return gs_fail(err, GS_E_USAGE, "--rename %s: group '%s' is renamed twice", r, g->src_path);
+        size_t n = strcspn(eq + 1, ":");
+        if (!slug_ok(eq + 1, n))
+            return gs_fail(err, GS_E_USAGE, "--rename %s: GitLab takes no group path '%.*s'", r, (int)n, eq + 1);
     }
-    return NULL;
+    return 0;
 }
 
 static int rename_group(struct grp *g, const char *to, char **slug, struct gs_err *err)
 {
     const char *colon = strchr(to, ':');
-    size_t n = colon ? (size_t)(colon - to) : strlen(to);
-    if (n == 0 || memchr(to, '/', n))
-        return gs_fail(err, GS_E_USAGE, "--rename %s=%s: the new path must be one path segment", g->src_path, to);
     free(*slug);
-    *slug = strndup(to, n);
+    *slug = strndup(to, strcspn(to, ":"));
     if (colon && colon[1]) {
         free(g->name);
         g->name = strdup(colon + 1);
@@ -247,13 +280,13 @@ static int look_up(struct plan *p, const char *path, struct parent *out, char **
 }
 
 /* Where does this group go, how visible is it there, and is it there already? */
-static int place_group(struct plan *p, struct grp *g, const struct parent *into, bool *rename_used, struct gs_err *err)
+static int place_group(struct plan *p, struct grp *g, const struct parent *into, struct gs_err *err)
 {
     gs_autofree char *slug = NULL;
     struct grp *parent = g->parent ? find_grp(p, g->parent) : NULL;
     if (read_self(p, g, &slug, err))
         return -1;
-    const char *to = find_rename(p, g, rename_used);
+    const char *to = find_rename(p, g);
     if (to && rename_group(g, to, &slug, err))
         return -1;
     const char *above = parent ? parent->dst_path : into->full_path;
@@ -292,6 +325,19 @@ static int place_group(struct plan *p, struct grp *g, const struct parent *into,
     return 0;
 }
 
+/* Groups of one source have paths of their own; only a rename can bring two together. */
+static int no_namesake(const struct plan *p, const struct grp *g, struct gs_err *err)
+{
+    if (p->opts->n_rename == 0)
+        return 0;
+    bool renamed = find_rename(p, g) != NULL;
+    for (const struct grp *o = p->groups; o < g; o++)
+        if (o->parent == g->parent && strcasecmp(o->dst_path, g->dst_path) == 0 && (renamed || find_rename(p, o)))
+            return gs_fail(err, GS_E_USAGE, "groups '%s' and '%s' would both become '%s': see --rename", o->src_path, g->src_path,
+                           g->dst_path);
+    return 0;
+}
+
 static int place_groups(struct plan *p, struct gs_err *err)
 {
     const struct bundle_group *bg;
@@ -300,8 +346,7 @@ static int place_groups(struct plan *p, struct gs_err *err)
         return gs_fail(err, GS_E_RECORD, "the bundle holds no group");
     p->groups = calloc(p->n_groups, sizeof *p->groups);
     p->by_id = calloc(p->n_groups, sizeof *p->by_id);
-    gs_autofree bool *used = calloc(p->opts->n_rename + 1, sizeof *used);
-    if (!p->groups || !p->by_id || !used)
+    if (!p->groups || !p->by_id)
         return gs_fail(err, GS_E_NOMEM, "no memory for groups");
     for (size_t i = 0; i < p->n_groups; i++) {
         struct grp *g = &p->groups[i];
@@ -312,7 +357,13 @@ static int place_groups(struct plan *p, struct gs_err *err)
     }
     qsort(p->by_id, p->n_groups, sizeof *p->by_id, by_id_cmp);
     struct parent into __attribute__((cleanup(parent_release))) = {0};
-    if (p->opts->into && *p->opts->into) {
+    if (check_renames(p, err))
+        return -1;
+    if (p->opts->into) {
+        size_t n = strlen(p->opts->into);
+        if (n == 0 || p->opts->into[0] == '/' || p->opts->into[n - 1] == '/')
+            return gs_fail(err, GS_E_USAGE, "--into '%s': the full path of a group is needed, without a slash at its ends",
+                           p->opts->into);
         if (look_up(p, p->opts->into, &into, NULL, err))
             return -1;
         if (!into.id)
@@ -325,13 +376,9 @@ static int place_groups(struct plan *p, struct gs_err *err)
             return gs_fail(err, GS_E_RECORD, "group '%s' has parent %lld, which the bundle does not hold", g->src_path,
                            (long long)g->parent);
         g->depth = parent ? parent->depth + 1 : 0;
-        if (place_group(p, g, &into, used, err) || state_add_grp(p->state, g, err))
+        if (place_group(p, g, &into, err) || no_namesake(p, g, err) || state_add_grp(p->state, g, err))
             return -1;
     }
-    for (size_t i = 0; i < p->opts->n_rename; i++)
-        if (!used[i])
-            return gs_fail(err, GS_E_USAGE, "--rename %s: no group of the bundle has that path, or '=' is missing",
-                           p->opts->rename[i]);
     return 0;
 }
 
@@ -614,6 +661,11 @@ int plan_check(struct state *s, struct bundle *b, const char *target_url, int64_
     if (!o)
         return 0;
     gs_autobuf options;
+    gs_autofree char *have = NULL;
     gs_buf_init(&options, 1 << 20);
-    return options_text(o, &options, err) ? -1 : same(s, "options", gs_buf_str(&options), "set of options", err);
+    if (options_text(o, &options, err) || state_meta_get(s, "options", &have, err))
+        return -1;
+    if (have && strcmp(have, gs_buf_str(&options)) == 0)
+        return 0;
+    return gs_fail(err, GS_E_STATE_OPTIONS, "state file '%s' was planned with other options than those given now", state_path(s));
 }

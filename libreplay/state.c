@@ -84,6 +84,7 @@ struct state {
     char *lock_path;
     int lock_fd;
     bool in_transaction;
+    bool wal; /* switched on by the first transaction: who opens a state file and finds nothing to do leaves it as it is */
     uint64_t commits;
     sqlite3_stmt *stmt[Q_COUNT];
 };
@@ -255,7 +256,7 @@ static int open_db(struct state *s, enum state_mode mode, struct gs_err *err)
                        (long long)version, SCHEMA_VERSION);
     if (mode == STATE_READ)
         return 0;
-    return exec(s, "PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL; PRAGMA cache_size=-8192", "opening", err);
+    return exec(s, "PRAGMA synchronous=FULL; PRAGMA cache_size=-8192", "opening", err);
 }
 
 /* The tables in a file that no other name knows yet. */
@@ -325,6 +326,11 @@ void state_close(struct state *s)
         return;
     for (int i = 0; i < Q_COUNT; i++)
         sqlite3_finalize(s->stmt[i]);
+    /* at rest it is one plain file, so that who only reads it leaves nothing beside it; a reader that is there now prevents it */
+    if (s->db && s->wal) {
+        sqlite3_busy_timeout(s->db, 0);
+        sqlite3_exec(s->db, "PRAGMA journal_mode=DELETE", NULL, NULL, NULL);
+    }
     sqlite3_close(s->db);
     if (s->lock_fd >= 0) {
         unlink(s->lock_path);
@@ -351,6 +357,9 @@ int state_begin(struct state *s, struct gs_err *err)
 {
     if (s->in_transaction)
         return gs_fail(err, GS_E_INTERNAL, "a transaction on the state file is open already");
+    if (!s->wal && exec(s, "PRAGMA journal_mode=WAL", "opening", err))
+        return -1;
+    s->wal = true;
     sqlite3_stmt *st = stmt(s, Q_BEGIN, err);
     if (!st || run_stmt(s, st, "beginning a commit", err))
         return -1;

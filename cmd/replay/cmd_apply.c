@@ -172,6 +172,9 @@ const struct cli_verb replay_verb_apply = {
             "answer did not come is looked up on the target before it is sent again. So the same command may be given\n"
             "again at any time, after an interruption, a crash or a full disk.\n"
             "\n"
+            "A target that does not answer is waited for, with longer and longer pauses, for about two minutes; then the\n"
+            "run ends with 10 or 75 and goes on with the same command.\n"
+            "\n"
             "A record that the target refuses stops nothing but what stands on it. The exit code is then 3, and\n"
             "'%s failures' says what to do. FILE may be left out when --state names a state file.",
     .opts = opts,

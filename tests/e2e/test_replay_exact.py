@@ -128,6 +128,24 @@ with gstest.scratch() as d:
         t.is_eq(made, [], "no list is made for it in its place")
         balanced(r, "a label refused")
 
+    # ---- renames that cannot work are refused before anything is asked or written ----
+    tree = {10: {"self": group(10, None, "team")}, 11: {"self": group(11, 10, "one")}, 12: {"self": group(12, 10, "two")}}
+    three = bundle(d, key, tree, "three")
+    with Target(d, "renames") as sim:
+        for words, what in (("team=x", "too short"), ("team=-bad", "a dash in front"), ("team=a.git", "a name of git"), ("team=a b", "a blank"),
+                            ("team=", "nothing"), ("nosuch=xx", "no such group"), ("team", "no new name")):
+            r = replay("plan", sim, three, "--rename", words, "--state", "renames.state")
+            t.ok(r.code == 2 and "[usage]" in r.err, f"--rename {words}: {what}", str(r))
+        r = replay("plan", sim, three, "--rename", "team/one=same", "--rename", "team/two=SAME", "--state", "renames.state")
+        t.ok(r.code == 2 and "would both become" in r.err, "two groups of one path", str(r))
+        r = replay("plan", sim, three, "--rename", "one=aa", "--rename", "team/one=bb", "--state", "renames.state")
+        t.ok(r.code == 2 and "renamed twice" in r.err, "one group renamed twice", str(r))
+        t.ok(not os.path.exists(os.path.join(d, "renames.state")), "no state file is left")
+        r = replay("plan", sim, three, "--rename", "one=two-b", "--rename", "team/two=one", "--state", "renames.state")
+        t.is_eq(r.code, 0, "names may be exchanged", str(r))
+        r = replay("apply", sim, three, "--yes", "--rename", "one=other", "--state", "renames.state")
+        t.ok(r.code == 30 and "[state-other-options]" in r.err, "other options than those of the plan", str(r))
+
     # ---- several people of the bundle are one user of the target ----
     tree = {10: {"self": group(10, None, "team"),
                  "members": [member(91, 2, 10), member(92, 1, 50), member(93, 3, 30), member(94, 4, 40), member(95, 5, 20), member(96, 6, 20)]},

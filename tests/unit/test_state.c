@@ -208,7 +208,10 @@ static void a_newer_version_is_refused(void **cookie)
 static void the_state_is_private_and_synced_fully(void **cookie)
 {
     struct fixture *f = *cookie;
+    struct gs_err err = {0};
     struct state *s = open_state(f, STATE_CREATE);
+    ok(state_begin(s, &err), &err);
+    ok(state_commit(s, &err), &err);
     struct stat st;
     assert_int_equal(stat(f->path, &st), 0);
     assert_int_equal(st.st_mode & 0777, 0600);
@@ -222,6 +225,14 @@ static void the_state_is_private_and_synced_fully(void **cookie)
     assert_string_equal((const char *)sqlite3_column_text(q, 0), "wal");
     sqlite3_finalize(q);
     state_close(s);
+    /* at rest it is one plain file, and looking at it leaves nothing beside it */
+    s = open_state(f, STATE_READ);
+    char *v = NULL;
+    ok(state_meta_get(s, "x", &v, &err), &err);
+    state_close(s);
+    char wal[160];
+    snprintf(wal, sizeof wal, "%s-wal", f->path);
+    assert_int_equal(access(wal, F_OK), -1);
 }
 
 static void facts_are_kept_and_replaced(void **cookie)
