@@ -189,7 +189,7 @@ bench: ## measurements beside stock tools (not a test)
 	@$(MAKE) --no-print-directory -s $(par) all tests
 	@tests/bench/run
 
-lint: ## clang-tidy and shellcheck, where they are installed
+lint: ## findings of clang-tidy and shellcheck to look at, where they are installed (not a test)
 	@tests/lint
 
 format: ## format the C code in place

@@ -182,6 +182,53 @@ def keygen(d, name="key"):
     return os.path.join(d, name)
 
 
+# ---- bundles and targets for the tests of the loader ----
+
+
+def bundle(d, key, tree, name):
+    """A bundle out of records: {group id: {"self": {...}, relation: [record, ...]}}, by way of a group export. Returns its file name."""
+    top = os.path.join(d, name)
+    base = os.path.join(top, "tree/groups")
+    os.makedirs(base)
+    with open(os.path.join(base, "_all.ndjson"), "w") as f:
+        f.writelines(f"{gid}\n" for gid in tree)
+    for gid, relations in tree.items():
+        with open(os.path.join(base, f"{gid}.json"), "w") as f:
+            json.dump(relations["self"], f)
+        os.makedirs(os.path.join(base, str(gid)))
+        for relation, rows in relations.items():
+            if relation != "self":
+                with open(os.path.join(base, str(gid), relation + ".ndjson"), "w") as f:
+                    f.writelines(json.dumps(r) + "\n" for r in rows)
+    r = snap("import-archive", top, "-o", name + ".gsnap", "--key", key, cwd=d)
+    if r.code:
+        raise RuntimeError(str(r))
+    return name + ".gsnap"
+
+
+class Target(Sim):
+    """An instance without groups, and with these users (a document as the simulator's --users takes it)."""
+
+    def __init__(self, d, name, *args, users):
+        path = os.path.join(d, name + ".users.json")
+        with open(path, "w") as f:
+            json.dump(users, f)
+        super().__init__(d, name, "--empty", "--users", path, *args)
+
+    def rows(self, table, path, **match):
+        """Rows of one table in the group with this full path."""
+        dump = self.dump()
+        groups = {g["id"]: g for g in dump["groups"]}
+
+        def full(g):
+            return (full(groups[g["parent_id"]]) + "/" if g.get("parent_id") else "") + g["path"]
+        gid = [g["id"] for g in groups.values() if full(g) == path]
+        return [x for x in dump.get(table, []) if gid and x.get("group_id") == gid[0] and all(x.get(k) == v for k, v in match.items())]
+
+    def group(self, path):
+        return self.call("/api/v4/groups/" + path.replace("/", "%2F"), token=self.tokens["admin"])
+
+
 # ---- comparing what two instances hold ----
 
 UNSET = {"id", "created_at", "updated_at"}

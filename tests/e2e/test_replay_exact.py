@@ -1,7 +1,6 @@
 #!/usr/bin/python3
 """Exactly once where it is hard: a path that somebody else takes meanwhile, one user who is several people of the bundle,
 another user's token, replicas that lag behind, and numbers that add up for every relation."""
-import json
 import os
 import sys
 
@@ -39,37 +38,11 @@ USERS = {"users": [{"id": 1, "username": "root", "email": "root@there.example", 
          "tokens": {"admin": "root", "owner": "loader"}}
 
 
-def bundle(d, key, tree, name):
-    top = os.path.join(d, name)
-    base = os.path.join(top, "tree/groups")
-    os.makedirs(base)
-    with open(os.path.join(base, "_all.ndjson"), "w") as f:
-        f.writelines(f"{gid}\n" for gid in tree)
-    for gid, relations in tree.items():
-        with open(os.path.join(base, f"{gid}.json"), "w") as f:
-            json.dump(relations["self"], f)
-        os.makedirs(os.path.join(base, str(gid)))
-        for relation, rows in relations.items():
-            if relation != "self":
-                with open(os.path.join(base, str(gid), relation + ".ndjson"), "w") as f:
-                    f.writelines(json.dumps(r) + "\n" for r in rows)
-    r = gstest.snap("import-archive", top, "-o", name + ".gsnap", "--key", key, cwd=d)
-    if r.code:
-        raise RuntimeError(str(r))
-    return name + ".gsnap"
+bundle = gstest.bundle
 
 
-class Target(gstest.Sim):
-    def __init__(self, d, name, *args):
-        path = os.path.join(d, name + ".users.json")
-        with open(path, "w") as f:
-            json.dump(USERS, f)
-        super().__init__(d, name, "--empty", "--users", path, *args)
-
-    def rows(self, table, path):
-        dump = self.dump()
-        gid = [g["id"] for g in dump["groups"] if g["path"] == path]
-        return [x for x in dump.get(table, []) if gid and x.get("group_id") == gid[0]]
+def Target(d, name, *args, users=USERS):  # noqa: N802
+    return gstest.Target(d, name, *args, users=users)
 
 
 with gstest.scratch() as d:
