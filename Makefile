@@ -2,6 +2,7 @@
 #
 #   SANITIZE=address,undefined   builds with these sanitizers, in a build folder of its own
 #   DEVELOPER=1                  warnings are errors
+#   FAULTS=1                     with the points at which tests end the tools (libcommon/fault.h), in a build folder of its own
 #   V=1                          shows the commands
 #   CC=clang                     another compiler, again in a build folder of its own
 #   PROGRAM_PREFIX=gs-           installs gs-snap and gs-replay (Ubuntu already has a `snap`)
@@ -30,6 +31,9 @@ endif
 ifneq ($(FUZZER),)
 config := $(config)-fuzz
 endif
+ifneq ($(FAULTS),)
+config := $(config)-faults
+endif
 B := build/$(config)
 
 # V=1 shows the commands
@@ -52,7 +56,7 @@ endif
 SAN := $(if $(SANITIZE),-fsanitize=$(SANITIZE) -fno-sanitize-recover=all -fno-omit-frame-pointer)
 SAN += $(if $(FUZZER),-fsanitize=fuzzer-no-link)
 HARDEN := $(if $(SANITIZE),,-D_FORTIFY_SOURCE=2) -fstack-protector-strong -fPIE
-GS_CPPFLAGS := -D_GNU_SOURCE -D_FILE_OFFSET_BITS=64 -DGS_VERSION='"$(VERSION)"' -I. -include libcommon/banned.h $(CPPFLAGS)
+GS_CPPFLAGS := -D_GNU_SOURCE -D_FILE_OFFSET_BITS=64 -DGS_VERSION='"$(VERSION)"' -I. -include libcommon/banned.h $(if $(FAULTS),-DGS_FAULTS) $(CPPFLAGS)
 GS_CFLAGS := -std=gnu11 -pthread $(OPT) $(WARN) $(HARDEN) $(SAN) $(PKG_CFLAGS) $(CFLAGS)
 GS_LDFLAGS := -pthread -pie -Wl,-z,relro,-z,now $(SAN) $(LDFLAGS)
 

@@ -1,6 +1,7 @@
 #include "io.h"
 
 #include "cleanup.h"
+#include "fault.h"
 
 #include <dirent.h>
 #include <errno.h>
@@ -266,11 +267,13 @@ int gs_stage_open(struct gs_stage *st, const char *path, unsigned mode, bool rep
 
 int gs_stage_commit(struct gs_stage *st, struct gs_err *err)
 {
+    gs_fault("file.sync.before");
     if (fsync(st->fd))
         return gs_fail_sys(err, GS_E_IO, errno, "syncing '%s'", st->path);
     int fd = gs_steal_fd(&st->fd);
     if (close(fd))
         return gs_fail_sys(err, GS_E_IO, errno, "closing '%s'", st->path);
+    gs_fault("file.rename.before");
     if (st->replace) {
         if (rename(st->tmp, st->path))
             return gs_fail_sys(err, GS_E_IO, errno, "renaming to '%s'", st->path);
@@ -291,7 +294,11 @@ int gs_stage_commit(struct gs_stage *st, struct gs_err *err)
     }
     free(st->tmp);
     st->tmp = NULL;
-    return gs_sync_parent(st->path, err);
+    gs_fault("file.rename.after");
+    if (gs_sync_parent(st->path, err))
+        return -1;
+    gs_fault("file.folder.synced");
+    return 0;
 }
 
 void gs_stage_release(struct gs_stage *st)

@@ -2,6 +2,7 @@
 #include "http_priv.h"
 
 #include "libcommon/clock.h"
+#include "libcommon/fault.h"
 
 #include <pthread.h>
 #include <sodium.h>
@@ -312,6 +313,8 @@ static void finish(struct gl_transfer *t)
     struct gl_request *r = t->req;
     gl_transfer_stop(t);
     place(t, GL_PLACE_NONE);
+    if (t->rsp.status)
+        gs_fault("http.answer.before");
     if (t->rsp.err.code)
         name_request(r, &t->rsp.err);
     if (t->give_to) {
@@ -322,6 +325,8 @@ static void finish(struct gl_transfer *t)
     } else if (r->done) {
         r->done(r->cookie, r, &t->rsp);
     }
+    if (t->rsp.status)
+        gs_fault("http.answer.after");
     gl_request_free(r);
 }
 

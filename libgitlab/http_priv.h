@@ -60,6 +60,10 @@ struct gl_transfer {
     int64_t reset_at_ms;   /* RateLimit-Reset, 0 none */
     struct gs_err cb_err;  /* why a callback of ours ended the try */
     char errbuf[CURL_ERROR_SIZE];
+#ifdef GS_FAULTS
+    bool head_sent, all_sent; /* watched in order to end the program just then */
+    uint64_t body_sent;
+#endif
 };
 
 struct gl_list {

@@ -2,6 +2,7 @@
 #include "http_priv.h"
 
 #include "libcommon/clock.h"
+#include "libcommon/fault.h"
 
 #include <string.h>
 #include <strings.h>
@@ -155,6 +156,36 @@ static int set_method(struct gl_transfer *t, CURL *h, struct gs_err *err)
     return 0;
 }
 
+#ifdef GS_FAULTS
+/* How long the body of the request is, as far as curl knows already. */
+static uint64_t body_length(struct gl_transfer *t)
+{
+    if (t->req->n_parts == 0)
+        return t->req->body ? t->req->body_len : 0;
+    curl_off_t n = -1;
+    curl_easy_getinfo(t->easy, CURLINFO_CONTENT_LENGTH_UPLOAD_T, &n);
+    return n < 0 ? UINT64_MAX : (uint64_t)n;
+}
+
+/* curl reports what it has handed to the kernel: with the last byte of the request its work can be done, whatever becomes of us. */
+static int on_sent(CURL *h, curl_infotype type, char *data, size_t size, void *arg)
+{
+    struct gl_transfer *t = arg;
+    (void)h, (void)data;
+    if (type == CURLINFO_HEADER_OUT)
+        t->head_sent = true;
+    else if (type == CURLINFO_DATA_OUT)
+        t->body_sent += size;
+    else
+        return 0;
+    if (t->all_sent || !t->head_sent || t->body_sent < body_length(t))
+        return 0;
+    t->all_sent = true;
+    gs_fault("http.send.after");
+    return 0;
+}
+#endif
+
 static int set_up(struct gl_transfer *t, struct gs_err *err)
 {
     struct gl_client *c = t->client;
@@ -217,6 +248,13 @@ static int set_up(struct gl_transfer *t, struct gs_err *err)
     SET(CURLOPT_WRITEDATA, t);
     SET(CURLOPT_PREREQFUNCTION, on_prereq);
     SET(CURLOPT_PREREQDATA, t);
+#ifdef GS_FAULTS
+    t->head_sent = t->all_sent = false;
+    t->body_sent = 0;
+    SET(CURLOPT_VERBOSE, 1L);
+    SET(CURLOPT_DEBUGFUNCTION, on_sent);
+    SET(CURLOPT_DEBUGDATA, t);
+#endif
     struct curl_slist *headers = NULL;
     if (set_headers(t, &headers, err))
         return -1;
@@ -238,6 +276,7 @@ int gl_transfer_start(struct gl_transfer *t, struct gs_err *err)
         return gs_fail(err, GS_E_NOMEM, "no memory for a transfer");
     t->last_byte_ms = gs_mono_ms();
     if (set_up(t, err) == 0) {
+        gs_fault("http.send.before");
         CURLMcode rc = curl_multi_add_handle(c->multi, t->easy);
         if (rc == CURLM_OK)
             return 0;

@@ -1,6 +1,7 @@
 #include "libreplay/state.h"
 
 #include "libcommon/clock.h"
+#include "libcommon/fault.h"
 #include "libcommon/io.h"
 
 #include <errno.h>
@@ -285,10 +286,12 @@ static int create_db(struct state *s, struct gs_err *err)
     int r = fill_new(s, tmp, err);
     if (r == 0 && fsync(fd))
         r = gs_fail_sys(err, GS_E_IO, errno, "syncing state file '%s'", s->path);
+    gs_fault("state.create.before");
     if (r == 0 && rename(tmp, s->path))
         r = gs_fail_sys(err, GS_E_IO, errno, "creating state file '%s'", s->path);
     if (r)
         unlink(tmp);
+    gs_fault("state.create.after");
     return r ? r : gs_sync_parent(s->path, err);
 }
 
@@ -369,6 +372,7 @@ int state_begin(struct state *s, struct gs_err *err)
 
 int state_commit(struct state *s, struct gs_err *err)
 {
+    gs_fault("state.commit.before");
     sqlite3_stmt *st = stmt(s, Q_COMMIT, err);
     if (!st || run_stmt(s, st, "committing", err)) {
         state_rollback(s);
@@ -376,6 +380,7 @@ int state_commit(struct state *s, struct gs_err *err)
     }
     s->in_transaction = false;
     s->commits++;
+    gs_fault("state.commit.after");
     return 0;
 }
 
