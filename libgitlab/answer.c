@@ -19,6 +19,11 @@ bool gl_request_repeatable(const struct gl_request *r)
     return !gl_request_writes(r) || ((r->method == GL_PUT || r->method == GL_DELETE) && r->idempotent);
 }
 
+bool gl_request_keepable(const struct gl_request *r)
+{
+    return !r->live && !r->sink && !gl_request_writes(r);
+}
+
 /* ---- headers ---- */
 
 void gl_answer_reset(struct gl_transfer *t)
@@ -421,4 +426,37 @@ enum gl_next gl_transfer_judge(struct gl_transfer *t, CURLcode rc, bool stalled,
     c->random = c->random * 6364136223846793005u + 1442695040888963407u;
     *out = gl_retry(&try);
     return out->verdict == GL_AGAIN ? GL_NEXT_AGAIN : GL_NEXT_DONE;
+}
+
+/* ---- answers of an earlier run ---- */
+
+/* A document that the server was too slow for may well be answered the next time. */
+static bool graphql_for_now(const struct gl_response *rsp)
+{
+    struct gs_err e = {0};
+    GS_AUTO(yyjson_doc) doc = NULL;
+    yyjson_val *data;
+    if (!memmem(gs_buf_str(&rsp->body), rsp->body.len, "\"errors\"", 8))
+        return false;
+    return gl_graphql_answer(rsp, &doc, &data, NULL, &e) && e.scope == GS_SCOPE_RETRY;
+}
+
+bool gl_answer_keepable(const struct gl_transfer *t)
+{
+    const struct gl_response *rsp = &t->rsp;
+    if (rsp->outcome != GL_ANSWERED)
+        return false;
+    if (rsp->status >= 200 && rsp->status < 300)
+        return rsp->err.code == GS_OK && !(t->req->graphql && graphql_for_now(rsp));
+    /* a token with more scopes may be tried next; a refusal of another host says nothing about this one */
+    return (rsp->status == 403 || rsp->status == 404 || rsp->status == 405) && rsp->err.code != GS_E_SCOPE && !t->url;
+}
+
+void gl_answer_kept(struct gl_transfer *t)
+{
+    struct gl_response *rsp = &t->rsp;
+    rsp->outcome = GL_ANSWERED;
+    rsp->err = (struct gs_err){0};
+    if (rsp->status < 200 || rsp->status > 299)
+        gl_error_fill(rsp, &rsp->err);
 }

@@ -158,6 +158,8 @@ struct connection {
     gl_pages_done_fn done;
     void *cookie;
     struct gl_pages stats;
+    struct gl_tag tag;
+    bool live;
     char *mark; /* an earlier cursor: the one of the last page whose count is a power of two */
     bool ended;
 };
@@ -193,6 +195,8 @@ static int ask(struct connection *n, struct gs_err *err)
     r->done = on_nodes;
     r->drop = connection_free;
     r->cookie = n;
+    r->tag = n->tag;
+    r->live = n->live;
     return gl_submit(n->client, r, err);
 }
 
@@ -280,8 +284,9 @@ static void on_nodes(void *cookie, struct gl_request *req, struct gl_response *r
         connection_free(n);
 }
 
-int gl_graphql_list(struct gl_client *c, const char *document, const char *full_path, const char *conn_path,
-                    gl_page_fn page, gl_pages_done_fn done, void *cookie, struct gs_err *err)
+int gl_graphql_list_with(struct gl_client *c, const char *document, const char *full_path, const char *conn_path,
+                         const struct gl_list_opts *o, gl_page_fn page, gl_pages_done_fn done, void *cookie,
+                         struct gs_err *err)
 {
     struct connection *n = calloc(1, sizeof *n);
     if (!n)
@@ -294,6 +299,10 @@ int gl_graphql_list(struct gl_client *c, const char *document, const char *full_
                              .done = done,
                              .cookie = cookie};
     n->stats.announced = -1;
+    if (o) {
+        n->tag = o->tag;
+        n->live = o->live;
+    }
     if (!n->document || !n->full_path || !n->conn_path || ask(n, err)) {
         if (n->document && n->full_path && n->conn_path) {
             connection_free(n);
@@ -303,4 +312,10 @@ int gl_graphql_list(struct gl_client *c, const char *document, const char *full_
         return gs_fail(err, GS_E_NOMEM, "no memory for a list");
     }
     return 0;
+}
+
+int gl_graphql_list(struct gl_client *c, const char *document, const char *full_path, const char *conn_path,
+                    gl_page_fn page, gl_pages_done_fn done, void *cookie, struct gs_err *err)
+{
+    return gl_graphql_list_with(c, document, full_path, conn_path, NULL, page, done, cookie, err);
 }

@@ -47,7 +47,7 @@ static void list_insert(struct gl_list *l, struct gl_transfer *after, struct gl_
 static void place(struct gl_transfer *t, enum gl_place where)
 {
     struct gl_client *c = t->client;
-    struct gl_list *lists[] = {NULL, &c->queue, &c->waiting, &c->wire};
+    struct gl_list *lists[] = {NULL, &c->fresh, &c->queue, &c->waiting, &c->wire};
     if (t->place != GL_PLACE_NONE)
         list_remove(lists[t->place], t);
     t->place = where;
@@ -207,7 +207,7 @@ void gl_client_free(struct gl_client *c)
 {
     if (!c)
         return;
-    struct gl_list *lists[] = {&c->queue, &c->waiting, &c->wire};
+    struct gl_list *lists[] = {&c->fresh, &c->queue, &c->waiting, &c->wire};
     for (size_t i = 0; i < GS_COUNT(lists); i++)
         while (lists[i]->first)
             drop(lists[i]->first);
@@ -241,14 +241,25 @@ void gl_client_stats(const struct gl_client *c, struct gl_stats *out)
     int64_t left = c->pause_until - gs_mono_ms();
     *out = c->stats;
     out->in_flight = c->wire.n;
-    out->queued = c->queue.n + c->waiting.n;
+    out->queued = c->fresh.n + c->queue.n + c->waiting.n;
     out->window = c->window;
     out->paused_ms = left > 0 ? left : 0;
 }
 
+void gl_client_keep(struct gl_client *c, const struct gl_keep *k)
+{
+    c->keep = k ? *k : (struct gl_keep){0};
+    c->unsettled = false;
+}
+
+void gl_client_wake(struct gl_client *c)
+{
+    curl_multi_wakeup(c->multi);
+}
+
 unsigned gl_pending(const struct gl_client *c)
 {
-    return c->queue.n + c->waiting.n + c->wire.n;
+    return c->fresh.n + c->queue.n + c->waiting.n + c->wire.n;
 }
 
 unsigned gl_free_slots(const struct gl_client *c)
@@ -286,7 +297,7 @@ int gl_submit(struct gl_client *c, struct gl_request *r, struct gs_err *err)
     t->req = r;
     r->transfer = t;
     gl_answer_reset(t);
-    place(t, GL_PLACE_QUEUE);
+    place(t, c->keep.find && gl_request_keepable(r) ? GL_PLACE_FRESH : GL_PLACE_QUEUE);
     return 0;
 }
 
@@ -338,17 +349,74 @@ static void finish_stopped(struct gl_transfer *t)
     finish(t);
 }
 
+/* The store of answers failed: the request has none, whatever the server said. */
+static void finish_broken(struct gl_transfer *t, const struct gs_err *why)
+{
+    gl_answer_reset(t);
+    t->rsp.outcome = GL_NOT_SENT;
+    t->rsp.err = *why;
+    finish(t);
+}
+
+/*
+ * Looks for an answer that is kept. One body at a time is in memory, since its callback runs before the next is looked for.
+ * Returns the number of callbacks that ran.
+ */
+static unsigned look_up(struct gl_transfer *t)
+{
+    struct gl_client *c = t->client;
+    struct gs_err e = {0};
+    bool found = false;
+    if (c->keep.find(c->keep.cookie, t->req, &t->rsp, &found, &e)) {
+        finish_broken(t, &e);
+        return 1;
+    }
+    if (!found) {
+        place(t, GL_PLACE_QUEUE);
+        return 0;
+    }
+    c->stats.kept++;
+    gl_answer_kept(t);
+    finish(t);
+    return 1;
+}
+
+/* Those that wait now, not those that their callbacks submit: the caller has other things to look at in between. */
+static unsigned look_up_fresh(struct gl_client *c)
+{
+    unsigned ran = 0;
+    for (unsigned n = c->fresh.n; n > 0 && c->fresh.first && !stopped(c); n--)
+        ran += look_up(c->fresh.first);
+    return ran;
+}
+
+/* May a request leave? Also true when the store failed, which then is each request's end. */
+static bool settled(struct gl_client *c, struct gs_err *err)
+{
+    bool yes = true;
+    if (c->keep.settled && c->keep.settled(c->keep.cookie, &yes, err))
+        yes = true;
+    c->unsettled = !yes;
+    return yes;
+}
+
 /* Returns the number of callbacks that ran. */
 static unsigned start_ready(struct gl_client *c, int64_t now)
 {
     unsigned ran = 0;
     while (c->wire.n < c->window && now >= c->pause_until) {
         struct gl_transfer *t = c->waiting.first && c->waiting.first->due_ms <= now ? c->waiting.first : c->queue.first;
-        if (!t)
+        struct gs_err e = {0};
+        c->unsettled = false;
+        if (!t || !settled(c, &e))
             break;
+        if (e.code) {
+            finish_broken(t, &e);
+            ran++;
+            continue;
+        }
         t->rsp.tries++;
         place(t, GL_PLACE_WIRE);
-        struct gs_err e = {0};
         if (gl_transfer_start(t, &e) == 0) {
             c->stats.requests++;
             continue;
@@ -419,7 +487,12 @@ static unsigned ended(struct gl_transfer *t, CURLcode rc, bool stalled)
             speed_up(c);
         break;
     }
-    finish(t);
+    struct gs_err e = {0};
+    if (c->keep.keep && gl_request_keepable(t->req) && gl_answer_keepable(t) &&
+        c->keep.keep(c->keep.cookie, t->req, &t->rsp, &e))
+        finish_broken(t, &e);
+    else
+        finish(t);
     return 1;
 }
 
@@ -449,10 +522,15 @@ static unsigned end_all_but_writes(struct gl_client *c)
             ran++;
         }
     }
-    while (c->waiting.first || c->queue.first) {
-        finish_stopped(c->waiting.first ? c->waiting.first : c->queue.first);
-        ran++;
-    }
+    struct gl_list *lists[] = {&c->waiting, &c->queue, &c->fresh};
+    for (size_t i = 0; i < GS_COUNT(lists);)
+        if (lists[i]->first) {
+            finish_stopped(lists[i]->first);
+            ran++;
+            i = 0;
+        } else {
+            i++;
+        }
     return ran;
 }
 
@@ -484,7 +562,9 @@ static int64_t sleep_ms(const struct gl_client *c, int64_t now, int64_t until)
         wait = min64(wait, STOP_POLL_MS);
     if (c->wire.n > 0)
         wait = min64(wait, c->stall_ms < 2000 ? STALL_CHECK_MS : 1000);
-    if (c->wire.n < c->window && (c->queue.n > 0 || c->waiting.n > 0)) {
+    if (c->fresh.n > 0)
+        return 0;
+    if (!c->unsettled && c->wire.n < c->window && (c->queue.n > 0 || c->waiting.n > 0)) {
         int64_t due = c->queue.n > 0 ? now : c->waiting.first->due_ms;
         wait = min64(wait, (due > c->pause_until ? due : c->pause_until) - now);
     }
@@ -495,7 +575,7 @@ static int poll_once(struct gl_client *c, int timeout_ms, struct gs_err *err)
 {
     int64_t now = gs_mono_ms(), until = now + (timeout_ms > 0 ? timeout_ms : 0);
     for (;;) {
-        unsigned ran = stopped(c) ? end_all_but_writes(c) : start_ready(c, now);
+        unsigned ran = stopped(c) ? end_all_but_writes(c) : look_up_fresh(c) + start_ready(c, now);
         int running = 0;
         CURLMcode rc = curl_multi_perform(c->multi, &running);
         if (rc != CURLM_OK)

@@ -56,6 +56,12 @@ enum gl_outcome {
 
 struct gl_request;
 
+/* What an answer is about, so that a store of answers can count and forget by it. 0 and NULL: nothing particular. */
+struct gl_tag {
+    int64_t group;
+    const char *relation; /* static, or lives as long as the request */
+};
+
 struct gl_response {
     enum gl_outcome outcome;
     int status;         /* 0 when none came */
@@ -91,6 +97,8 @@ struct gl_request {
     size_t body_len;
     const struct gl_part *parts; /* instead of body */
     size_t n_parts;
+    struct gl_tag tag;
+    bool live;           /* always asked of the server: neither looked for among kept answers nor kept (polls, watermarks) */
     size_t max_body;     /* bound of the answer's body; 0: 64 MiB */
     int64_t deadline_ms; /* 0: the client's */
     char *sudo;          /* id or name of the user to act as (Sudo header), owned; NULL: the token's own user */
@@ -121,6 +129,7 @@ const char *gl_client_host(const struct gl_client *c);
 const char *gl_client_tls_sha256(const struct gl_client *c);
 struct gl_stats {
     uint64_t requests; /* sent, further tries and redirects included */
+    uint64_t kept;     /* answers that came from the store of an earlier run instead of a request */
     uint64_t retries;
     uint64_t bytes_in, bytes_out; /* as on the wire, without TLS */
     int64_t waited_ms;            /* of all requests together */
@@ -129,6 +138,30 @@ struct gl_stats {
     int64_t paused_ms; /* how long the pause that the server asked for still lasts; 0: none */
 };
 void gl_client_stats(const struct gl_client *c, struct gl_stats *out);
+
+/*
+ * Where complete answers are kept, so that a later run need not ask again. Asked for and kept are reads only (GET, and POST with
+ * read_only) that are not `live` and have no sink, and of their answers only those that will be the same again: 2xx with the
+ * body that GitLab sends, 403, 404 and 405. A found answer comes out of gl_poll() through the same callback as any other and
+ * takes a slot until then, but no request is counted for it, and neither a full window nor a pause holds it up.
+ *
+ * All calls come from the thread that runs gl_poll(). An error ends the request that it was about with that error.
+ */
+struct gl_keep {
+    void *cookie;
+    /* *out_found: `out` is filled; its body and link become the engine's. `out` is an empty answer before. */
+    int (*find)(void *cookie, const struct gl_request *req, struct gl_response *out, bool *out_found, struct gs_err *err);
+    /* Takes a copy; need not have stored it when it returns. */
+    int (*keep)(void *cookie, const struct gl_request *req, const struct gl_response *rsp, struct gs_err *err);
+    /* *out: all that was given to keep() survives the end of the process. While it does not, no further request leaves; the
+     * store calls gl_client_wake() as soon as it does. NULL: always. */
+    int (*settled)(void *cookie, bool *out, struct gs_err *err);
+};
+/* NULL: none, which is how a client begins. Copied; the cookie lives until the client is freed or another store is set. Set it
+ * after gl_instance_probe(), whose answers must not be old. */
+void gl_client_keep(struct gl_client *c, const struct gl_keep *k);
+/* Ends the waiting of a gl_poll() that runs now, or of the next one. The only call that other threads may make. */
+void gl_client_wake(struct gl_client *c);
 
 /* A request owned by the engine from gl_submit() until after its callback, then freed. `path_fmt` is printf'ed. NULL:
  * no memory. */

@@ -18,7 +18,7 @@
 #define GL_MAX_DOCUMENT 10000 /* characters that GitLab takes in one GraphQL document */
 #define GL_CONNECT_MS 10000
 
-enum gl_place { GL_PLACE_NONE, GL_PLACE_QUEUE, GL_PLACE_WAITING, GL_PLACE_WIRE };
+enum gl_place { GL_PLACE_NONE, GL_PLACE_FRESH, GL_PLACE_QUEUE, GL_PLACE_WAITING, GL_PLACE_WIRE };
 
 /* Where libcurl finds the CAs. */
 struct gl_ca {
@@ -86,7 +86,9 @@ struct gl_client {
     CURLM *multi;
     CURL **idle; /* easy handles without work */
     unsigned n_idle;
-    struct gl_list queue, waiting, wire; /* waiting: by due time */
+    struct gl_list fresh, queue, waiting, wire; /* fresh: not yet looked for among kept answers; waiting: by due time */
+    struct gl_keep keep;
+    bool unsettled; /* the store is not ready for a further request */
     unsigned window, window_credit;
     int64_t pause_until;
     int64_t last_stall_check;
@@ -111,6 +113,12 @@ void gl_answer_header(struct gl_transfer *t, const char *line, size_t len);
 void gl_answer_reset(struct gl_transfer *t);
 bool gl_request_repeatable(const struct gl_request *r);
 bool gl_request_writes(const struct gl_request *r);
+/* May the answer to this request come from a store, and go to it? */
+bool gl_request_keepable(const struct gl_request *r);
+/* Will this answer be the same again, so that it is worth keeping? */
+bool gl_answer_keepable(const struct gl_transfer *t);
+/* Makes an answer that came out of a store what it was when it came from the wire. */
+void gl_answer_kept(struct gl_transfer *t);
 
 /* tls.c */
 /* The system's CAs, and with `path` those of that file or folder as well. */

@@ -34,6 +34,8 @@ struct listing {
     void *cookie;
     struct gl_pages stats;
     bool ended;
+    struct gl_tag tag;
+    bool live;
 
     uint64_t at;    /* next page to deliver, counted from 0 */
     uint64_t asked; /* pages asked for */
@@ -220,6 +222,8 @@ static int ask(struct listing *l, const char *query, struct gs_err *err)
     r->done = on_page;
     r->drop = on_drop;
     r->cookie = t;
+    r->tag = l->tag;
+    r->live = l->live;
     if (gl_submit(l->client, r, err)) {
         free(t);
         return -1;
@@ -409,7 +413,11 @@ static int start(struct gl_client *c, const char *path, const struct gl_list_opt
     }
     *l = (struct listing){.refs = 1, .client = c, .page = page, .done = done, .cookie = cookie, .last_no = -1};
     l->stats.announced = -1;
-    l->sequential = o && o->sequential;
+    if (o) {
+        l->sequential = o->sequential;
+        l->tag = o->tag;
+        l->live = o->live;
+    }
     bool known;
     int r = (l->path = strndup(path, n)) ? 0 : gs_fail(err, GS_E_NOMEM, "no memory for a list");
     /* X-Next-Page alone: where the number would go */

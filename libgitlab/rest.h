@@ -49,7 +49,9 @@ typedef void (*gl_pages_done_fn)(void *cookie, const struct gl_pages *p, const s
 int gl_list(struct gl_client *c, const char *path, gl_page_fn page, gl_pages_done_fn done, void *cookie,
             struct gs_err *err) GS_MUST_USE;
 struct gl_list_opts {
-    bool sequential; /* one page after the other, as the links say */
+    bool sequential;   /* one page after the other, as the links say */
+    struct gl_tag tag; /* of its requests; the string lives as long as the list */
+    bool live;         /* of its requests, see struct gl_request */
 };
 int gl_list_with(struct gl_client *c, const char *path, const struct gl_list_opts *o, gl_page_fn page,
                  gl_pages_done_fn done, void *cookie, struct gs_err *err) GS_MUST_USE;
@@ -74,6 +76,9 @@ int gl_graphql(struct gl_client *c, const char *document, const char *variables_
 /* Streams a connection: `conn_path` names it below data ("group.labels"); the document takes $fullPath and $after. */
 int gl_graphql_list(struct gl_client *c, const char *document, const char *full_path, const char *conn_path,
                     gl_page_fn page, gl_pages_done_fn done, void *cookie, struct gs_err *err) GS_MUST_USE;
+int gl_graphql_list_with(struct gl_client *c, const char *document, const char *full_path, const char *conn_path,
+                         const struct gl_list_opts *o, gl_page_fn page, gl_pages_done_fn done, void *cookie,
+                         struct gs_err *err) GS_MUST_USE;
 /* Number behind the last slash of "gid://gitlab/GroupLabel/12"; -1 when it is none. */
 int64_t gl_gid(const char *gid);
 
