@@ -101,6 +101,46 @@ def reset():
 
 
 @test
+def reset_after():
+    """reset_after: the work is done, RST"""
+    rule({"reset_after": True})
+    x = fresh()
+    e = closes(x)
+    assert isinstance(e, ConnectionResetError) and not isinstance(e, http.client.RemoteDisconnected), repr(e)
+    eq((exists(x), last()["fault"], last()["status"], last()["bytes_out"]), (True, "reset_after", 201, 0))
+
+
+@test
+def drop_sudo():
+    """drop_sudo: done in the name of the token's user"""
+    def who():
+        return sim.call("GET", "/user", token="admin", headers={"Sudo": "aiko.tanaka"})[1]["username"]
+    rule({"drop_sudo": True}, method="GET", path="/user$")
+    eq((who(), who()), ("root", "aiko.tanaka"))
+
+
+@test
+def backup():
+    """snapshot and restore: records, numbers and settings are those of that moment"""
+    sim.control("POST", "reset_faults")
+    before = sim.control("GET", "dump")
+    sim.control("POST", "snapshot", {"name": "one"})
+    first = sim.post(L, fresh())[1]
+    sim.control("POST", "config", {"tier": "free"})
+    sim.control("POST", "restore", {"name": "one"})
+    eq(sim.control("GET", "dump"), before)
+    eq(sim.control("GET", "config")["tier"], "premium")
+    eq(sim.post(L, fresh())[1]["id"], first["id"])
+    sim.control("POST", "restore", {"name": "one"})
+    try:
+        sim.control("POST", "restore", {"name": "two"})
+    except RuntimeError as e:
+        assert "no such snapshot" in str(e), e
+    else:
+        raise AssertionError("a snapshot that was never made was restored")
+
+
+@test
 def cut_after():
     """cut_after: full length announced, N bytes sent"""
     rule({"cut_after": 25}, method="GET")
@@ -181,6 +221,18 @@ def stale():
     time.sleep(0.5)
     names = [z["name"] for z in sim.get(L + "?per_page=100")[1]]
     eq((x["name"] in names, y["name"] in names), (True, True))
+
+
+@test
+def stale_beside():
+    """stale_ms beside another action: the answer is lost, and the first look does not show the record; methods may be a list"""
+    rule({"lose_answer": True, "stale_ms": 300}, method=["PUT", "POST"], times=0)
+    x = fresh()
+    closes(x)
+    eq(x["name"] in [y["name"] for y in sim.get(L + "?per_page=100")[1]], False)
+    eq(exists(x), True)
+    sim.control("POST", "reset_faults")
+    eq(x["name"] in [y["name"] for y in sim.get(L + "?per_page=100")[1]], True)
 
 
 @test

@@ -5,6 +5,7 @@ import json
 import os
 import re
 import socket
+import sqlite3
 import struct
 import tempfile
 import time
@@ -160,6 +161,10 @@ def read_params(ctx):
                        {"error": "The provided content-type '%s' is not supported." % base})
 
 
+def is_mutation(ctx):
+    return b"mutation" in ctx.body[:400]
+
+
 class Simulator:
     def __init__(self, db_path, log_path=None):
         self.db = Database(db_path)
@@ -172,10 +177,14 @@ class Simulator:
         self.start = time.monotonic()
         self.windows = {}
         self.stale = []
-        self.has_links = bool(self.db.val("SELECT 1 FROM group_links"))
-        self.next_purge = self.db.val("SELECT min(purge_at) FROM groups WHERE purge_at IS NOT NULL")
+        self.snapshots = {}
+        self.look_around()
         self.log_path = log_path
         self.log = open(log_path, "ab+", buffering=0) if log_path else tempfile.TemporaryFile(buffering=0)
+
+    def look_around(self):
+        self.has_links = bool(self.db.val("SELECT 1 FROM group_links"))
+        self.next_purge = self.db.val("SELECT min(purge_at) FROM groups WHERE purge_at IS NOT NULL")
 
     def configure(self, changes):
         unknown = set(changes) - set(DEFAULTS)
@@ -232,8 +241,11 @@ class Simulator:
             self.drop(request, rst=True)
         if kind == "delay_ms":
             await asyncio.sleep(rule.arg / 1000)
-        if kind == "stale_ms":
-            self.remember_stale(ctx, rule.arg / 1000)
+        if rule and rule.stale_ms:
+            self.remember_stale(ctx, rule.stale_ms / 1000)
+        if kind == "drop_sudo":
+            ctx.headers = ctx.headers.copy()
+            ctx.headers.popall("Sudo", None)
         if kind == "twice":
             first = Context(self, ctx.method, ctx.path, ctx.query, ctx.headers, ctx.body)
             auth.identify(first)
@@ -244,7 +256,7 @@ class Simulator:
         if kind == "after_status":
             status, head, data = self.scripted(rule.arg, rule.do)
         sent = len(data)
-        if kind == "lose_answer":
+        if kind in ("lose_answer", "reset_after"):
             sent = 0
         elif kind == "cut_after":
             sent = min(rule.arg, len(data))
@@ -252,8 +264,8 @@ class Simulator:
             sent = 0
         await self.travel(t0)
         self.write_log(n, t0, ctx, status, sent, rule)
-        if kind == "lose_answer":
-            self.drop(request)
+        if kind in ("lose_answer", "reset_after"):
+            self.drop(request, rst=kind == "reset_after")
         if kind in ("cut_after", "stall_ms", "wrong_length"):
             await self.raw_answer(request, ctx, rule, status, head, data)
         return web.Response(status=status, headers=self.common(ctx, head), body=data)
@@ -433,7 +445,18 @@ class Simulator:
         return "/".join(segs)
 
     def remember_stale(self, ctx, seconds):
-        self.stale.append((self.collection(ctx), time.monotonic() + seconds, Database(self.db.path, snapshot=True)))
+        """Called before the work is done. One that reads only leaves nothing to be stale."""
+        if ctx.method in ("GET", "HEAD") or ctx.path == "/api/graphql" and not is_mutation(ctx):
+            return
+        where, until = self.collection(ctx), time.monotonic() + seconds
+        # a write shortly after another one of the same collection shares its picture, or a load would open thousands
+        if not any(s[0] == where and until - s[1] < seconds / 8 for s in self.stale):
+            self.stale.append((where, until, Database(self.db.path, snapshot=True)))
+
+    def forget_stale(self):
+        for s in self.stale:
+            s[2].close()
+        self.stale = []
 
     def stale_db(self, ctx):
         now = time.monotonic()
@@ -441,7 +464,7 @@ class Simulator:
             s[2].close()
             self.stale.remove(s)
         if ctx.path == "/api/graphql":
-            if b"mutation" in ctx.body[:400]:
+            if is_mutation(ctx):
                 return self.db
             return self.stale[0][2] if self.stale else self.db
         if ctx.method != "GET":
@@ -451,6 +474,26 @@ class Simulator:
             if where == prefix or where.startswith(prefix + "/"):
                 return db
         return self.db
+
+    # ---- backup ------------------------------------------------------------------------------
+
+    def snapshot(self, name):
+        """Keeps the state of now in memory, as a backup does."""
+        old = self.snapshots.pop(name, None)
+        if old:
+            old.close()
+        self.snapshots[name] = sqlite3.connect(":memory:")
+        self.db.con.backup(self.snapshots[name])
+
+    def restore(self, name):
+        """Back to that state, settings included. Rules and log stay."""
+        self.forget_stale()
+        self.snapshots[name].backup(self.db.con)
+        self.config = dict(DEFAULTS)
+        self.config.update(self.db.meta("config", {}))
+        self.version = parse_version(self.config["version"])
+        self.windows, self.db.counts, self.db.counts_at = {}, {}, -1
+        self.look_around()
 
     # ---- log ---------------------------------------------------------------------------------
 

@@ -27,10 +27,14 @@ async def handle(app, request, path):
             return answer([{"name": r.name, "seen": r.seen, "used": r.used} for r in app.rules])
         if key == ("POST", "reset_faults"):
             app.rules = []
-            for s in app.stale:
-                s[2].close()
-            app.stale = []
+            app.forget_stale()
             return answer({"rules": 0})
+        if key in (("POST", "snapshot"), ("POST", "restore")):
+            which = json.loads(body or b"{}").get("name", "")
+            if name == "restore" and which not in app.snapshots:
+                return answer({"error": "no such snapshot"}, 404)
+            (app.snapshot if name == "snapshot" else app.restore)(which)
+            return answer({"name": which, "snapshots": sorted(app.snapshots)})
         if key == ("GET", "log"):
             return web.Response(body=app.read_log(), content_type="application/x-ndjson")
         if key == ("POST", "reset_log"):

@@ -3,10 +3,11 @@ import json
 import random
 import re
 
-ACTIONS = ("status", "after_status", "lose_answer", "reset", "cut_after", "stall_ms", "delay_ms", "twice", "stale_ms",
-           "html", "wrong_length")
+ACTIONS = ("status", "after_status", "lose_answer", "reset", "reset_after", "cut_after", "stall_ms", "delay_ms", "twice",
+           "stale_ms", "html", "wrong_length", "drop_sudo")
 MATCHES = ("method", "path", "n", "nth", "every", "probability", "seed", "body", "user")
 DETAILS = ("headers", "body")
+BESIDE = ("stale_ms",)  # may stand beside another action
 
 
 class FaultError(Exception):
@@ -23,12 +24,16 @@ class Rule:
         do = obj["do"]
         unknown |= set(do) - set(ACTIONS) - set(DETAILS)
         kinds = [a for a in ACTIONS if a in do]
+        if len(kinds) > 1:
+            kinds = [a for a in kinds if a not in BESIDE]
         if unknown or len(kinds) != 1:
             raise FaultError("fault rule %s: %s" % (json.dumps(obj), "unknown key %s" % ", ".join(sorted(unknown))
                                                     if unknown else "exactly one action is needed"))
         self.kind, self.do, self.arg = kinds[0], do, do[kinds[0]]
         self.name = obj.get("name") or self.kind
-        self.method = m.get("method")
+        methods = m.get("method")
+        self.methods = [methods] if isinstance(methods, str) else methods
+        self.stale_ms = do.get("stale_ms")
         self.path = re.compile(m["path"]) if "path" in m else None
         self.body = re.compile(m["body"]) if "body" in m else None
         self.user = m.get("user")
@@ -40,7 +45,7 @@ class Rule:
     def hits(self, n, method, path, body, user):
         if self.times and self.used >= self.times:
             return False
-        if self.method and self.method != method or self.path and not self.path.search(path):
+        if self.methods and method not in self.methods or self.path and not self.path.search(path):
             return False
         if self.body and not self.body.search(body.decode("utf-8", "replace")):
             return False
@@ -80,6 +85,6 @@ def pick(rules, n, method, path, body, user):
         if hit is None:
             if r.hits(n, method, path, body, user):
                 hit = r
-        elif not (r.method and r.method != method or r.path and not r.path.search(path)):
+        elif not (r.methods and method not in r.methods or r.path and not r.path.search(path)):
             r.seen += 1
     return hit
