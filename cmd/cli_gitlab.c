@@ -16,6 +16,8 @@
      .help = "allow http:// to another host than this one: token and data go unprotected"},                            \
     {.name = "jobs", .letter = 'j', .type = CLI_UINT, .offset = offsetof(struct cli_remote, jobs), .arg = "N",         \
      .min = 1, .max = 256, .help = "requests on the wire at once (8)"},                                                \
+    {.name = "rate", .type = CLI_UINT, .offset = offsetof(struct cli_remote, rate), .arg = "N", .min = 1,              \
+     .max = 1000000, .help = "at most N requests a minute, below the limits that the server announces"},               \
     {0},
 
 const struct cli_opt cli_opts_remote[] = {REMOTE_ROWS(true)};
@@ -64,6 +66,7 @@ int cli_client(struct cli *cli, const struct cli_remote *r, bool need_token, str
         .cacert = r->cacert,
         .allow_http = r->allow_http,
         .jobs = r->jobs,
+        .rate_per_min = r->rate,
         .log = &cli->log,
         .stop = &cli_stop,
     };

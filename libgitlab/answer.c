@@ -44,6 +44,8 @@ void gl_answer_reset(struct gl_transfer *t)
     t->length = 0;
     t->retry_after_s = -1;
     t->retry_at_ms = t->reset_at_ms = 0;
+    t->limit_per_min = t->limit_observed = -1;
+    t->limit_name[0] = 0;
     t->cb_err = (struct gs_err){0};
     t->errbuf[0] = 0;
 }
@@ -104,6 +106,12 @@ static void header_value(struct gl_transfer *t, const char *name, const char *v)
         number(v, &rsp->next_page);
     else if (strcasecmp(name, "RateLimit-Remaining") == 0)
         number(v, &rsp->ratelimit_remaining);
+    else if (strcasecmp(name, "RateLimit-Limit") == 0)
+        number(v, &t->limit_per_min);
+    else if (strcasecmp(name, "RateLimit-Observed") == 0)
+        number(v, &t->limit_observed);
+    else if (strcasecmp(name, "RateLimit-Name") == 0)
+        token_text(v, t->limit_name, sizeof t->limit_name);
     else if (strcasecmp(name, "Content-Length") == 0) {
         int64_t n = 0;
         number(v, &n);
@@ -116,9 +124,10 @@ static void header_value(struct gl_transfer *t, const char *name, const char *v)
         number(v, &t->retry_after_s);
         if (t->retry_after_s < 0)
             t->retry_at_ms = date(v);
-    } else if (strcasecmp(name, "Date") == 0)
+    } else if (strcasecmp(name, "Date") == 0) {
         rsp->date_ms = date(v);
-    else if (strcasecmp(name, "Location") == 0 && !t->location)
+        t->head_ms = gs_mono_ms();
+    } else if (strcasecmp(name, "Location") == 0 && !t->location)
         t->location = strdup(v);
 }
 

@@ -11,6 +11,7 @@
 
 #define STOP_POLL_MS 100 /* how soon a set stop flag is noticed */
 #define STALL_CHECK_MS 100
+#define PASSED_OVER 64 /* requests that others may pass while their limit is used up */
 
 /* ---- lists ---- */
 
@@ -166,7 +167,8 @@ int gl_client_new(const struct gl_client_opts *o, struct gl_client **out, struct
     if (!c)
         return gs_fail(err, GS_E_NOMEM, "no memory for an HTTP client");
     c->ca.fd = -1;
-    c->jobs = c->window = o->jobs ? o->jobs : 8;
+    c->jobs = o->jobs ? o->jobs : 8;
+    gl_pace_init(&c->pace, c->jobs, o->rate_per_min);
     c->max_tries = o->max_tries ? o->max_tries : 8;
     c->max_retry_ms = o->max_retry_ms > 0 ? o->max_retry_ms : 600000;
     c->deadline_ms = o->deadline_ms > 0 ? o->deadline_ms : 60000;
@@ -196,6 +198,8 @@ int gl_client_new(const struct gl_client_opts *o, struct gl_client **out, struct
 static void drop(struct gl_transfer *t)
 {
     struct gl_request *r = t->req;
+    if (t->paced)
+        gl_pace_gone(&t->client->pace, t->pace_number);
     gl_transfer_stop(t);
     place(t, GL_PLACE_NONE);
     if (r->drop)
@@ -238,12 +242,15 @@ const char *gl_client_tls_sha256(const struct gl_client *c)
 
 void gl_client_stats(const struct gl_client *c, struct gl_stats *out)
 {
-    int64_t left = c->pause_until - gs_mono_ms();
+    struct gl_pace_view v;
+    gl_pace_look(&c->pace, gs_mono_ms(), &v);
     *out = c->stats;
     out->in_flight = c->wire.n;
     out->queued = c->fresh.n + c->queue.n + c->waiting.n;
-    out->window = c->window;
-    out->paused_ms = left > 0 ? left : 0;
+    out->window = v.window;
+    out->paused_ms = v.paused_ms;
+    out->rate_per_min = v.rate_per_min;
+    out->rate_left = v.remaining;
 }
 
 void gl_client_keep(struct gl_client *c, const struct gl_keep *k)
@@ -265,7 +272,7 @@ unsigned gl_pending(const struct gl_client *c)
 unsigned gl_free_slots(const struct gl_client *c)
 {
     unsigned n = gl_pending(c);
-    return n < c->window ? c->window - n : 0;
+    return n < c->pace.window ? c->pace.window - n : 0;
 }
 
 /* ---- submitting ---- */
@@ -296,12 +303,18 @@ int gl_submit(struct gl_client *c, struct gl_request *r, struct gs_err *err)
     t->client = c;
     t->req = r;
     r->transfer = t;
+    t->pace_class = gl_pace_class_of(r->path, r->graphql);
     gl_answer_reset(t);
     place(t, c->keep.find && gl_request_keepable(r) ? GL_PLACE_FRESH : GL_PLACE_QUEUE);
     return 0;
 }
 
 /* ---- the loop ---- */
+
+static int64_t min64(int64_t a, int64_t b)
+{
+    return a < b ? a : b;
+}
 
 static bool stopped(const struct gl_client *c)
 {
@@ -343,6 +356,9 @@ static void finish(struct gl_transfer *t)
 
 static void finish_stopped(struct gl_transfer *t)
 {
+    if (t->paced)
+        gl_pace_gone(&t->client->pace, t->pace_number);
+    t->paced = false;
     gl_answer_reset(t);
     t->rsp.outcome = GL_NOT_SENT;
     gs_fail(&t->rsp.err, GS_E_STOPPED, "stopped before an answer came");
@@ -400,15 +416,73 @@ static bool settled(struct gl_client *c, struct gs_err *err)
     return yes;
 }
 
+/* The pace learns that a try is over; `answered`: with an answer, whose headers count. */
+static void leave_wire(struct gl_transfer *t, bool answered)
+{
+    if (!t->paced)
+        return;
+    t->paced = false;
+    if (!answered || !t->with_token) { /* another host's limits and clock are not the instance's */
+        gl_pace_gone(&t->client->pace, t->pace_number);
+        return;
+    }
+    struct gl_pace_answer a = {.server_ms = t->rsp.date_ms,
+                               .head_ms = t->head_ms,
+                               .per_min = t->limit_per_min,
+                               .observed = t->limit_observed,
+                               .remaining = t->rsp.ratelimit_remaining,
+                               .reset_s = t->reset_at_ms > 0 ? t->reset_at_ms / 1000 : -1,
+                               .name = t->limit_name};
+    gl_pace_answered(&t->client->pace, t->pace_number, t->pace_class, &a, gs_mono_ms());
+}
+
+static int start_try(struct gl_transfer *t, int64_t now, struct gs_err *err)
+{
+    struct gl_client *c = t->client;
+    if (gl_transfer_start(t, err))
+        return -1;
+    c->stats.requests++;
+    t->pace_number = gl_pace_sent(&c->pace, t->pace_class, now);
+    t->paced = true;
+    return 0;
+}
+
+/*
+ * The request that leaves next, or NULL. *wake is when there may be one. Requests whose limit is used up are passed over
+ * by those that another limit counts.
+ */
+static struct gl_transfer *next_to_leave(const struct gl_client *c, int64_t now, int64_t *wake)
+{
+    *wake = GL_PACE_NEVER;
+    if (c->wire.n >= c->pace.window)
+        return NULL;
+    unsigned seen = 0;
+    for (struct gl_transfer *t = c->waiting.first; t && seen < PASSED_OVER; t = t->next, seen++) {
+        int64_t when = gl_pace_when(&c->pace, t->pace_class, now);
+        when = t->due_ms > when ? t->due_ms : when;
+        if (when <= now)
+            return t;
+        *wake = min64(*wake, when);
+    }
+    seen = 0;
+    for (struct gl_transfer *t = c->queue.first; t && seen < PASSED_OVER; t = t->next, seen++) {
+        int64_t when = gl_pace_when(&c->pace, t->pace_class, now);
+        if (when <= now)
+            return t;
+        *wake = min64(*wake, when);
+    }
+    return NULL;
+}
+
 /* Returns the number of callbacks that ran. */
 static unsigned start_ready(struct gl_client *c, int64_t now)
 {
     unsigned ran = 0;
-    while (c->wire.n < c->window && now >= c->pause_until) {
-        struct gl_transfer *t = c->waiting.first && c->waiting.first->due_ms <= now ? c->waiting.first : c->queue.first;
+    int64_t wake;
+    c->unsettled = false;
+    for (struct gl_transfer *t; (t = next_to_leave(c, now, &wake));) {
         struct gs_err e = {0};
-        c->unsettled = false;
-        if (!t || !settled(c, &e))
+        if (!settled(c, &e))
             break;
         if (e.code) {
             finish_broken(t, &e);
@@ -417,34 +491,14 @@ static unsigned start_ready(struct gl_client *c, int64_t now)
         }
         t->rsp.tries++;
         place(t, GL_PLACE_WIRE);
-        if (gl_transfer_start(t, &e) == 0) {
-            c->stats.requests++;
+        if (start_try(t, now, &e) == 0)
             continue;
-        }
         t->rsp.outcome = GL_NOT_SENT;
         t->rsp.err = e;
         finish(t);
         ran++;
     }
     return ran;
-}
-
-static void slow_down(struct gl_client *c, int64_t now, const struct gl_decision *d)
-{
-    if (now >= c->pause_until) { /* once per pause, not once per request that ran into it */
-        c->window = c->window > 1 ? c->window / 2 : 1;
-        c->window_credit = 0;
-    }
-    if (now + d->wait_ms > c->pause_until)
-        c->pause_until = now + d->wait_ms;
-}
-
-static void speed_up(struct gl_client *c)
-{
-    if (c->window < c->jobs && ++c->window_credit >= c->window) {
-        c->window++;
-        c->window_credit = 0;
-    }
 }
 
 /* A try ended. Returns 1 when that was the end of the request. */
@@ -456,11 +510,10 @@ static unsigned ended(struct gl_transfer *t, CURLcode rc, bool stalled)
     switch (gl_transfer_judge(t, rc, stalled, &d)) {
     case GL_NEXT_REDIRECT: {
         struct gs_err e = {0};
+        leave_wire(t, true);
         gl_transfer_stop(t);
-        if (gl_transfer_start(t, &e) == 0) {
-            c->stats.requests++;
+        if (start_try(t, now, &e) == 0)
             return 0;
-        }
         t->rsp.outcome = GL_NOT_SENT;
         t->rsp.err = e;
         break;
@@ -470,7 +523,8 @@ static unsigned ended(struct gl_transfer *t, CURLcode rc, bool stalled)
                 (int)strcspn(t->req->path, "?"), t->req->path, d.why, t->rsp.tries, (double)d.wait_ms / 1000,
                 t->rsp.err.text);
         if (d.pause_all)
-            slow_down(c, now, &d);
+            gl_pace_refused(&c->pace, d.wait_ms, now);
+        leave_wire(t, t->head_done);
         gl_transfer_stop(t);
         free(t->url);
         t->url = NULL;
@@ -484,9 +538,10 @@ static unsigned ended(struct gl_transfer *t, CURLcode rc, bool stalled)
     }
     case GL_NEXT_DONE:
         if (t->rsp.err.code == GS_OK)
-            speed_up(c);
+            gl_pace_went_well(&c->pace);
         break;
     }
+    leave_wire(t, t->head_done);
     struct gs_err e = {0};
     if (c->keep.keep && gl_request_keepable(t->req) && gl_answer_keepable(t) &&
         c->keep.keep(c->keep.cookie, t->req, &t->rsp, &e))
@@ -549,11 +604,6 @@ static unsigned reap(struct gl_client *c)
     return ran;
 }
 
-static int64_t min64(int64_t a, int64_t b)
-{
-    return a < b ? a : b;
-}
-
 /* How long the loop may sleep. */
 static int64_t sleep_ms(const struct gl_client *c, int64_t now, int64_t until)
 {
@@ -564,10 +614,11 @@ static int64_t sleep_ms(const struct gl_client *c, int64_t now, int64_t until)
         wait = min64(wait, c->stall_ms < 2000 ? STALL_CHECK_MS : 1000);
     if (c->fresh.n > 0)
         return 0;
-    if (!c->unsettled && c->wire.n < c->window && (c->queue.n > 0 || c->waiting.n > 0)) {
-        int64_t due = c->queue.n > 0 ? now : c->waiting.first->due_ms;
-        wait = min64(wait, (due > c->pause_until ? due : c->pause_until) - now);
-    }
+    int64_t wake = GL_PACE_NEVER;
+    if (!c->unsettled && next_to_leave(c, now, &wake))
+        return 0;
+    if (wake != GL_PACE_NEVER)
+        wait = min64(wait, wake - now);
     return wait > 0 ? wait : 0;
 }
 

@@ -12,6 +12,7 @@
  * 5);
  *  - an answer's status is judged before its body is given out; bodies are bounded (GS_E_LIMIT);
  *  - every request has a deadline; a stalled transfer ends;
+ *  - when requests leave follows pace.h: the server's announced limits are kept to before it has to refuse;
  *  - retries follow retry.h: reads are tried again by the engine; a write only when it is certain that the server did
  * not act on it (no connection, 429, 409 resource lock). A write whose outcome is unknown is reported as such, never
  * repeated.
@@ -36,6 +37,7 @@ struct gl_client_opts {
     const char *cacert;            /* PEM file or folder of CAs in addition to the system's; NULL */
     bool allow_http;               /* also http:// to other hosts than loopback */
     unsigned jobs;                 /* requests on the wire; 0: 8 */
+    unsigned rate_per_min;         /* own limit: requests that may leave in a minute, evenly spread; 0: none */
     unsigned max_tries;            /* per request; 0: 8 */
     int64_t max_retry_ms;          /* total waiting per request; 0: 600,000 */
     int64_t deadline_ms;           /* per try; 0: 60,000 */
@@ -134,8 +136,10 @@ struct gl_stats {
     uint64_t bytes_in, bytes_out; /* as on the wire, without TLS */
     int64_t waited_ms;            /* of all requests together */
     unsigned in_flight, queued;
-    unsigned window;   /* requests that may be on the wire now: `jobs`, less after a 429 */
-    int64_t paused_ms; /* how long the pause that the server asked for still lasts; 0: none */
+    unsigned window;      /* requests that may be on the wire now: `jobs`, less after a 429 */
+    int64_t paused_ms;    /* how long no request leaves since the server wants it so; 0: none */
+    int64_t rate_per_min; /* least of the own limit and those that the server announces; 0: none known */
+    int64_t rate_left;    /* requests that the server's window still allows, -1: not announced */
 };
 void gl_client_stats(const struct gl_client *c, struct gl_stats *out);
 

@@ -6,6 +6,7 @@
 #define GL_HTTP_PRIV_H
 
 #include "http.h"
+#include "pace.h"
 #include "retry.h"
 #include "url.h"
 
@@ -38,6 +39,9 @@ struct gl_transfer {
     struct gl_response *give_to; /* gl_perform() takes the answer instead of a callback */
     bool *finished;
     int64_t due_ms; /* while waiting */
+    uint32_t pace_class;
+    int pace_number; /* while on the wire */
+    bool paced;      /* the pace counts it as on the wire */
     unsigned redirects;
     char *url;       /* where a redirect leads to; NULL: the request's own */
     bool with_token; /* the try goes to the configured host */
@@ -58,6 +62,9 @@ struct gl_transfer {
     int64_t retry_after_s; /* -1 none */
     int64_t retry_at_ms;   /* date form, 0 none */
     int64_t reset_at_ms;   /* RateLimit-Reset, 0 none */
+    int64_t limit_per_min, limit_observed; /* RateLimit-Limit and -Observed, -1 none */
+    char limit_name[GL_PACE_NAME];         /* RateLimit-Name */
+    int64_t head_ms;                       /* when Date came */
     struct gs_err cb_err;  /* why a callback of ours ended the try */
     char errbuf[CURL_ERROR_SIZE];
 #ifdef GS_FAULTS
@@ -89,8 +96,7 @@ struct gl_client {
     struct gl_list fresh, queue, waiting, wire; /* fresh: not yet looked for among kept answers; waiting: by due time */
     struct gl_keep keep;
     bool unsettled; /* the store is not ready for a further request */
-    unsigned window, window_credit;
-    int64_t pause_until;
+    struct gl_pace pace;
     int64_t last_stall_check;
     bool polling;
     bool answered_before;

@@ -32,19 +32,33 @@ struct screen {
     int64_t begun_ms;
 };
 
+/* How long it will still take, judged by the groups; "" while that cannot be said. */
+static const char *time_left(const struct capture_progress *p, int64_t ms, char *out, size_t cap)
+{
+    out[0] = 0;
+    if (!p->discovering && p->groups_done > 0 && p->groups_done < p->groups_found && ms > 2000)
+        snprintf(out, cap, ", about %s left",
+                 cli_span((int64_t)((double)ms / (double)p->groups_done * (double)(p->groups_found - p->groups_done))));
+    return out;
+}
+
 static void progress(void *cookie, const struct capture_progress *p)
 {
     struct screen *s = cookie;
     int64_t ms = gs_mono_ms() - s->begun_ms;
     uint64_t rate = ms > 0 ? p->records * 1000 / (uint64_t)ms : 0;
+    char limit[64] = "", left[64];
+    if (p->http.rate_per_min > 0)
+        snprintf(limit, sizeof limit, ", limit %s/min", cli_count((uint64_t)p->http.rate_per_min));
     if (p->http.paused_ms > 0)
-        cli_progress(s->cli, "%s of %s%s groups, %s records, %s requests; the server asks to wait: %s",
+        cli_progress(s->cli, "%s of %s%s groups, %s records, %s requests; the server asks to wait: %s%s",
                      cli_count(p->groups_done), cli_count(p->groups_found), p->discovering ? "+" : "", cli_count(p->records),
-                     cli_count(p->http.requests), cli_span(p->http.paused_ms));
+                     cli_count(p->http.requests), cli_span(p->http.paused_ms), limit);
     else
-        cli_progress(s->cli, "%s of %s%s groups, %s records, %s/s, %s requests, %s repeated, %u on the way",
+        cli_progress(s->cli, "%s of %s%s groups, %s records, %s/s, %s requests, %s repeated, %u of %u on the way%s%s",
                      cli_count(p->groups_done), cli_count(p->groups_found), p->discovering ? "+" : "", cli_count(p->records),
-                     cli_count(rate), cli_count(p->http.requests), cli_count(p->http.retries), p->http.in_flight);
+                     cli_count(rate), cli_count(p->http.requests), cli_count(p->http.retries), p->http.in_flight,
+                     p->http.window, limit, time_left(p, ms, left, sizeof left));
 }
 
 static int create(struct cli *cli, const struct opts *o, const char *group, struct snap_output *out, struct gs_err *err)

@@ -6,7 +6,7 @@
  * Commands, all submitted before the first is waited for, unless `wait` stands between them:
  *   get:PATH  post:PATH[ BODY]  put:PATH[ BODY]  delete:PATH   with the flags set by then
  *   list:PATH  seqlist:PATH  nodes:FULLPATH (group.labels)  gql:DOCUMENT  form:PATH  probe  wait
- * Options: token cacert jobs tries deadline stall retry http stop (ms from now) seed, and for the commands behind them:
+ * Options: token cacert jobs rate tries deadline stall retry http stop (ms from now) seed, and for the commands behind them:
  *   n (how often), idempotent, max, any, sink, sudo, chain (submit one more request in each callback, so often), think
  * (ms) One JSON object per answer on stdout; the last line holds the counters.
  */
@@ -303,6 +303,8 @@ static int set_option(struct gl_client_opts *o, struct gs_secret *token, long *s
         o->cacert = v;
     else if ((v = value(a, "jobs", '=')))
         o->jobs = (unsigned)strtoul(v, NULL, 10);
+    else if ((v = value(a, "rate", '=')))
+        o->rate_per_min = (unsigned)strtoul(v, NULL, 10);
     else if ((v = value(a, "tries", '=')))
         o->max_tries = (unsigned)strtoul(v, NULL, 10);
     else if ((v = value(a, "deadline", '=')))
@@ -360,8 +362,9 @@ static int run(int argc, char **argv, struct gs_err *err)
     gl_client_stats(client, &s);
     printf("{\"stats\":true,\"requests\":%" PRIu64 ",\"retries\":%" PRIu64 ",\"bytes_in\":%" PRIu64
            ",\"done\":%u,\"tls\":\"%s\","
-           "\"window\":%u,\"url\":\"%s\",\"host\":\"%s\"}\n",
-           s.requests, s.retries, s.bytes_in, done_count, gl_client_tls_sha256(client), s.window, gl_client_url(client),
+           "\"window\":%u,\"rate_per_min\":%" PRId64 ",\"url\":\"%s\",\"host\":\"%s\"}\n",
+           s.requests, s.retries, s.bytes_in, done_count, gl_client_tls_sha256(client), s.window,
+           s.rate_per_min, gl_client_url(client),
            gl_client_host(client));
     gl_client_free(client);
     return r;

@@ -456,7 +456,7 @@ def the_log():
     """the log holds every request, and never a token"""
     lines = sim.log()
     eq([x["n"] for x in lines], list(range(1, len(lines) + 1)))
-    eq(set(lines[0]), {"n", "t", "method", "path", "query", "user", "status", "sudo", "bytes_in", "bytes_out", "ms",
+    eq(set(lines[0]), {"n", "t", "unix", "method", "path", "query", "user", "status", "sudo", "bytes_in", "bytes_out", "ms",
                        "fault", "body", "req_id"})
     sim.get("/version?private_token=" + sim.tokens["admin"], token=None)
     text = sim.control("GET", "log")

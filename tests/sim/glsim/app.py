@@ -2,6 +2,7 @@
 import asyncio
 import io
 import json
+import math
 import os
 import re
 import socket
@@ -23,6 +24,7 @@ from .errors import ApiError
 API = "/api/v4"
 DEFAULTS = {
     "version": "17.8.1-ee", "tier": "premium", "latency_ms": 0, "rate_limit": 0, "rate_window_s": 60,
+    "deprecated_api_rate_limit": 0,
     "app_rate_limits": {}, "offset_limit": 50000, "offset_limit_everywhere": False, "admin_mode": False,
     "milestone_hierarchy_unique": None, "sanitize_milestone_titles": False, "delete_delay_ms": 300,
     "allow_immediate_deletion": True, "member_promotion_management": False, "restricted_visibility": [],
@@ -118,6 +120,7 @@ def parse_multipart(content_type, body):
     return nest(pairs), files
 
 
+DEPRECATED = re.compile(r"/api/v4/groups/[^/]+$")  # with all its projects: GitLab counts these apart
 MALFORMED = re.compile(rb"\\u(0000|[dD][89a-fA-F])")
 
 
@@ -394,23 +397,28 @@ class Simulator:
         return r.fn(ctx, checked)
 
     def count_window(self, key, limit):
+        """Fixed windows that begin at whole multiples of their size in Unix time, as Rack::Attack counts."""
         now = time.time()
         size = self.config["rate_window_s"]
-        begin, used = self.windows.get(key, (0, 0))
-        if now - begin >= size:
-            begin, used = now, 0
+        window, used = self.windows.get(key, (0, 0))
+        if window != now // size:
+            window, used = now // size, 0
         used += 1
-        self.windows[key] = (begin, used)
-        return used <= limit, used, int(begin + size) + 1, now
+        self.windows[key] = (window, used)
+        return used <= limit, used, int((window + 1) * size), now
 
     def rate_limit(self, ctx, again):
-        limit = self.config["rate_limit"]
+        limit, name = self.config["rate_limit"], "throttle_authenticated_api" if ctx.user else "throttle_unauthenticated_api"
+        if self.config["deprecated_api_rate_limit"] and ctx.method == "GET" and DEPRECATED.match(ctx.path) and \
+                ctx.query.get("with_projects") not in ("0", "false"):
+            limit, name = self.config["deprecated_api_rate_limit"], name.replace("_api", "_deprecated_api")
         if not limit or again:
             return
         who = ctx.user["id"] if ctx.user else "anonymous"
-        ok, used, reset, now = self.count_window(("api", who), limit)
-        h = {"RateLimit-Limit": str(limit), "RateLimit-Name": "throttle_authenticated_api" if ctx.user
-             else "throttle_unauthenticated_api", "RateLimit-Observed": str(used),
+        ok, used, reset, now = self.count_window((name, who), limit)
+        # the limit is told per minute, whatever the window
+        h = {"RateLimit-Limit": str(math.ceil(limit * 60 / self.config["rate_window_s"])), "RateLimit-Name": name,
+             "RateLimit-Observed": str(used),
              "RateLimit-Remaining": str(max(limit - used, 0)), "RateLimit-Reset": str(reset)}
         ctx.headers_out.update(h)
         if not ok:
@@ -504,7 +512,7 @@ class Simulator:
         body = ctx.log_body
         if isinstance(body, dict) and ("private_token" in body or "access_token" in body):
             body = {k: v for k, v in body.items() if k not in ("private_token", "access_token")}
-        line = {"n": n, "t": round((t0 - self.start) * 1000, 1), "method": ctx.method, "path": ctx.path, "query": q,
+        line = {"n": n, "t": round((t0 - self.start) * 1000, 1), "unix": round(time.time() - (now - t0), 6), "method": ctx.method, "path": ctx.path, "query": q,
                 "user": ctx.token and ctx.db.val("SELECT username FROM users WHERE id=?", ctx.token["user_id"]),
                 "status": status, "sudo": ctx.sudo, "bytes_in": len(ctx.body), "bytes_out": sent,
                 "ms": round((now - t0) * 1000, 2), "fault": rule.name if rule else None,
