@@ -12,11 +12,12 @@ import tempfile
 import time
 from email.parser import BytesHeaderParser
 from email.policy import HTTP
+from email.utils import formatdate
 from urllib.parse import parse_qsl, unquote
 
 from aiohttp import web
 
-from . import auth, faults, groups, paging, router
+from . import auth, db, faults, groups, paging, router
 from .app_types import Binary, File
 from .db import Database, dumps
 from .errors import ApiError
@@ -29,8 +30,15 @@ DEFAULTS = {
     "milestone_hierarchy_unique": None, "sanitize_milestone_titles": False, "delete_delay_ms": 300,
     "allow_immediate_deletion": True, "member_promotion_management": False, "restricted_visibility": [],
     "default_group_visibility": "private", "can_create_top_level": True, "impersonation_enabled": True,
-    "graphql_max_complexity": 250, "description_limit": None, "revision": "0c5e1f7a2b9",
+    "graphql_max_complexity": 250, "description_limit": None, "revision": "0c5e1f7a2b9", "clock_offset_s": 0,
+    "bulk_import_enabled": True, "export_queue_ms": 0, "export_delay_ms": 20, "export_batch_size": None,
+    "export_per_user": None, "export_ttl_s": 180, "export_ttl_batched": False,
+    "export_content_type": "application/gzip", "export_faults": [],
 }
+# Work that GitLab does in the background: functions of the simulator, called before each request is looked at.
+WORKERS = []
+# setting -> function(value) that raises ValueError when it is no good.
+CHECKS = {}
 
 
 def parse_version(text):
@@ -173,9 +181,11 @@ class Simulator:
         self.db = Database(db_path)
         self.config = dict(DEFAULTS)
         self.config.update(self.db.meta("config", {}))
+        db.CLOCK["offset"] = self.config["clock_offset_s"]
         self.version = parse_version(self.config["version"])
         self.base_url = ""
         self.rules = []
+        self.export_faults_used = {}        # how often each rule of the setting export_faults was applied
         self.n = 0
         self.start = time.monotonic()
         self.windows = {}
@@ -193,8 +203,13 @@ class Simulator:
         unknown = set(changes) - set(DEFAULTS)
         if unknown:
             raise ValueError("unknown setting: %s" % ", ".join(sorted(unknown)))
+        for key in set(changes) & set(CHECKS):
+            CHECKS[key](changes[key])
         self.config.update(changes)
+        if "export_faults" in changes:
+            self.export_faults_used = {}
         self.version = parse_version(self.config["version"])
+        db.CLOCK["offset"] = self.config["clock_offset_s"]
         self.db.set_meta("config", {k: v for k, v in self.config.items() if v != DEFAULTS[k]})
 
     @property
@@ -286,6 +301,8 @@ class Simulator:
              "X-Gitlab-Meta": '{"correlation_id":"%s","version":"1"}' % ctx.req_id,
              "Cache-Control": "max-age=0, private, must-revalidate", "Vary": "Origin", "X-Frame-Options": "SAMEORIGIN",
              "X-Content-Type-Options": "nosniff", "Server": "nginx"}
+        if db.CLOCK["offset"]:
+            h["Date"] = formatdate(time.time() + db.CLOCK["offset"], usegmt=True)
         h.update(head)
         return h
 
@@ -428,7 +445,9 @@ class Simulator:
                 "RateLimit-ResetTime": time.strftime("%a, %d %b %Y %H:%M:%S GMT", time.gmtime(reset))})
 
     def purge(self):
-        """Deletions are carried out by a worker some time after the 202; here: by whoever comes next."""
+        """Deletions and exports are carried out by a worker some time after the 202; here: by whoever comes next."""
+        for work in WORKERS:
+            work(self)
         if self.next_purge is None or time.time() < self.next_purge:
             return
         self.db.begin()

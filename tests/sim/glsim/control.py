@@ -3,7 +3,7 @@ import json
 
 from aiohttp import web
 
-from . import auth, boards, dump, faults
+from . import auth, boards, dump, faults, relation_exports
 from .db import dumps
 
 
@@ -54,6 +54,17 @@ async def handle(app, request, path):
             bid = boards.default_board(app.db, g["id"])
             app.db.commit()
             return answer({"board_id": bid})
+        if key == ("POST", "expire_exports"):
+            o = json.loads(body or b"{}")
+            g = None
+            if "group" in o:
+                g = auth.group_by_ref(_Db(app.db), str(o["group"]))
+                if g is None:
+                    return answer({"error": "no such group"}, 404)
+            app.db.begin()
+            n = relation_exports.expire(app.db, g and g["id"], o.get("relation"), bool(o.get("files_only")))
+            app.db.commit()
+            return answer({"exports": n})
         if key == ("POST", "seed"):
             from . import seed
             app.db.begin()

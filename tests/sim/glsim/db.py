@@ -83,8 +83,12 @@ EXTRA_TABLES = []
 LIST_TYPES = {0: "backlog", 1: "label", 2: "closed", 3: "assignee", 4: "milestone", 5: "iteration"}
 
 
-def now():
-    t = datetime.datetime.utcnow()
+# Seconds that this server's clock is ahead of the real one.
+CLOCK = {"offset": 0}
+
+
+def now(ago=0):
+    t = datetime.datetime.utcnow() + datetime.timedelta(seconds=CLOCK["offset"] - ago)
     return t.strftime("%Y-%m-%dT%H:%M:%S.") + "%03dZ" % (t.microsecond // 1000)
 
 

@@ -3,6 +3,9 @@ import json
 
 from .db import EXTRA_TABLES, LIST_TYPES
 
+# Tables of other families that are not shown as they are: name -> function(db) -> rows, or None for not at all.
+SPECIAL = {}
+
 
 def state(db):
     def rows(table, drop=()):
@@ -34,7 +37,10 @@ def state(db):
     out["seed_extra"] = [{"group_id": r["group_id"], "key": r["key"], "value": json.loads(r["value"])}
                          for r in db.all("SELECT * FROM seed_extra ORDER BY 1, 2")]
     for name, _ in EXTRA_TABLES:
-        out[name] = rows(name)
+        if name not in SPECIAL:
+            out[name] = rows(name)
+        elif SPECIAL[name] is not None:
+            out[name] = SPECIAL[name](db)
     return out
 
 

@@ -9,7 +9,7 @@ import sys
 from . import faults, seed
 from .app import Simulator
 from . import (badges, boards, gql_boards, gql_groups, groups, instance, labels, members, milestones,  # noqa: F401
-               users)  # imported because they register their routes and fields
+               relation_exports, uploads, users)  # imported because they register their routes and fields
 
 
 def parse_args(argv):

@@ -10,7 +10,7 @@ from .router import to_date, to_time
 LEVELS = {v.lower(): k for k, v in LEVEL_NAMES.items()}
 # Kinds that a later resource family may come to know: kept word for word until then.
 LATER = {"epics", "epic_boards", "iterations", "iteration_cadences", "work_items", "custom_emoji", "variables", "hooks",
-         "wiki_pages", "push_rule", "saved_replies", "uploads"}
+         "wiki_pages", "push_rule", "saved_replies", "iterations_cadences", "export"}
 # key -> function(db, group row, value, Refs); a family that knows a key takes it over from LATER.
 HANDLERS = {}
 
