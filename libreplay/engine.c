@@ -71,20 +71,12 @@ static int load_lane(struct engine *e, sqlite3_stmt *st, struct gs_err *err)
     struct elane *l = &e->lanes[e->n_lanes];
     *l = (struct elane){.l = {.id = sqlite3_column_int64(st, 0), .grp = sqlite3_column_int64(st, 1),
                               .phase = sqlite3_column_int(st, 2), .ordered = sqlite3_column_int(st, 3),
-                              .watermark = sqlite3_column_int64(st, 5)}};
+                              .watermark = sqlite3_column_int64(st, 5)},
+                         .open = (uint64_t)sqlite3_column_int64(st, 6), .counter = sqlite3_column_int64(st, 7)};
     l->l.name = strdup((const char *)sqlite3_column_text(st, 4));
     if (!l->l.name)
         return gs_fail(err, GS_E_NOMEM, "no memory for lanes");
     e->n_lanes++;
-    return 0;
-}
-
-static int load_open(struct engine *e, sqlite3_stmt *st, struct gs_err *err)
-{
-    struct elane *l = find_lane(e, sqlite3_column_int64(st, 0));
-    if (!l)
-        return gs_fail(err, GS_E_STATE_DAMAGED, "state file '%s' has ops without a lane", state_path(e->state));
-    l->open = (uint64_t)sqlite3_column_int64(st, 1);
     return 0;
 }
 
@@ -110,20 +102,6 @@ static int load_counts(struct engine *e, sqlite3_stmt *st, struct gs_err *err)
     e->lanes = calloc((size_t)sqlite3_column_int64(st, 1) + 1, sizeof *e->lanes);
     e->queue = calloc((size_t)sqlite3_column_int64(st, 1) + 1, sizeof *e->queue);
     return e->groups && e->lanes && e->queue ? 0 : gs_fail(err, GS_E_NOMEM, "no memory for lanes");
-}
-
-static int load_progress(struct engine *e, sqlite3_stmt *st, struct gs_err *err)
-{
-    (void)err;
-    uint64_t n = (uint64_t)sqlite3_column_int64(st, 1);
-    e->p.ops += n;
-    switch (sqlite3_column_int(st, 0)) {
-    case OP_DONE: e->p.done = n; break;
-    case OP_FAILED: e->p.failed = n; break;
-    case OP_SKIPPED: e->p.skipped = n; break;
-    default: break;
-    }
-    return 0;
 }
 
 static void enqueue(struct engine *e, struct elane *l)
@@ -179,11 +157,16 @@ static int load(struct engine *e, struct gs_err *err)
 {
     if (each_row(e, "SELECT (SELECT count(*) FROM grp), (SELECT count(*) FROM lane)", load_counts, err) ||
         each_row(e, "SELECT id FROM grp ORDER BY id", load_group, err) ||
-        each_row(e, "SELECT id, grp, phase, ordered, name, watermark FROM lane ORDER BY id", load_lane, err) ||
-        each_row(e, "SELECT lane, count(*) FROM op WHERE state < 2 GROUP BY lane", load_open, err) ||
-        each_row(e, "SELECT lane, needs FROM lane_need", load_need, err) ||
-        each_row(e, "SELECT state, count(*) FROM op GROUP BY state", load_progress, err))
+        each_row(e, "SELECT id, grp, phase, ordered, name, watermark, open, counter FROM lane ORDER BY id", load_lane, err) ||
+        each_row(e, "SELECT lane, needs FROM lane_need", load_need, err))
         return -1;
+    struct state_tally t;
+    if (state_tally(e->state, &t, err))
+        return -1;
+    e->p.ops = t.ops;
+    e->p.done = t.done;
+    e->p.failed = t.failed;
+    e->p.skipped = t.skipped;
     e->lanes_open = e->n_lanes;
     /* those without needs start it all; lane_ended() must not be called for one twice, so remember who was free at first */
     gs_autofree uint8_t *start = calloc(e->n_lanes + 1, 1);

@@ -14,7 +14,40 @@
 #include <unistd.h>
 
 #define APPLICATION_ID 0x67737230 /* "gsr0" */
-#define SCHEMA_VERSION 1
+#define SCHEMA_VERSION 2
+
+/*
+ * What a run would otherwise have to count at its start, kept by the database itself, so that nobody who changes the state
+ * of an op can forget it. tally: how many ops there are (state -1) and have ended as 2, 3, 4; lane.open: how many of a lane
+ * have not. newest: the op of each kind that was done last. filler: objects made to use up a number, to be deleted again;
+ * target_id 0 until the answer came.
+ */
+#define BOOKS                                                                                                          \
+    "CREATE TABLE tally(state INTEGER PRIMARY KEY, n INTEGER NOT NULL);"                                               \
+    "INSERT INTO tally VALUES(-1, 0), (2, 0), (3, 0), (4, 0);"                                                         \
+    "CREATE TRIGGER op_added AFTER INSERT ON op BEGIN"                                                                 \
+    " UPDATE tally SET n = n + 1 WHERE state = -1; END;"                                                               \
+    "CREATE TRIGGER op_ended AFTER UPDATE OF state ON op WHEN old.state <> new.state AND (old.state > 1 OR new.state > 1)" \
+    " BEGIN UPDATE tally SET n = n - 1 WHERE state = old.state AND state > 1;"                                         \
+    " UPDATE tally SET n = n + 1 WHERE state = new.state AND state > 1;"                                               \
+    " UPDATE lane SET open = open + (new.state < 2) - (old.state < 2) WHERE id = new.lane; END;"                       \
+    "CREATE TABLE newest(kind TEXT PRIMARY KEY, op INTEGER NOT NULL) WITHOUT ROWID;"                                   \
+    "CREATE TABLE filler(lane INTEGER NOT NULL, number INTEGER NOT NULL, target_id INTEGER NOT NULL DEFAULT 0,"        \
+    " PRIMARY KEY(lane, number)) WITHOUT ROWID;"
+
+/* upgrades[v]: from version v to v + 1, in one transaction with the new version number. */
+static const char *const upgrades[SCHEMA_VERSION] = {
+    [1] = "ALTER TABLE lane ADD COLUMN open INTEGER NOT NULL DEFAULT 0;"
+          "ALTER TABLE lane ADD COLUMN counter INTEGER NOT NULL DEFAULT 0;" BOOKS
+          "UPDATE lane SET open = (SELECT count(*) FROM op WHERE op.lane = lane.id AND state < 2);"
+          "UPDATE tally SET n = (SELECT count(*) FROM op WHERE tally.state = -1 OR op.state = tally.state)",
+};
+/* A reader changes nothing in the file: what it misses in an older version it gets beside it. */
+static const char *const reader_upgrades[SCHEMA_VERSION] = {
+    [1] = "CREATE TEMP TABLE tally(state INTEGER PRIMARY KEY, n INTEGER NOT NULL);"
+          "INSERT INTO temp.tally SELECT state, count(*) FROM op WHERE state > 1 GROUP BY state;"
+          "INSERT INTO temp.tally SELECT -1, count(*) FROM op",
+};
 
 static const char schema[] =
     "CREATE TABLE meta(key TEXT PRIMARY KEY, value TEXT) WITHOUT ROWID;"
@@ -22,7 +55,8 @@ static const char schema[] =
     " dst_path TEXT NOT NULL, name TEXT NOT NULL, visibility TEXT NOT NULL, dst_parent INTEGER NOT NULL,"
     " target_id INTEGER NOT NULL DEFAULT 0, web_url TEXT, existed INTEGER NOT NULL DEFAULT 0);"
     "CREATE TABLE lane(id INTEGER PRIMARY KEY, grp INTEGER NOT NULL, phase INTEGER NOT NULL, ordered INTEGER NOT NULL,"
-    " name TEXT NOT NULL, watermark INTEGER NOT NULL DEFAULT -1, last_pos INTEGER NOT NULL DEFAULT 0);"
+    " name TEXT NOT NULL, watermark INTEGER NOT NULL DEFAULT -1, last_pos INTEGER NOT NULL DEFAULT 0,"
+    " open INTEGER NOT NULL DEFAULT 0, counter INTEGER NOT NULL DEFAULT 0);"
     "CREATE UNIQUE INDEX lane_name ON lane(grp, phase, name);"
     "CREATE TABLE lane_need(lane INTEGER NOT NULL, needs INTEGER NOT NULL, PRIMARY KEY(lane, needs)) WITHOUT ROWID;"
     "CREATE TABLE op(id INTEGER PRIMARY KEY, lane INTEGER NOT NULL, pos INTEGER NOT NULL, grp INTEGER NOT NULL,"
@@ -38,11 +72,12 @@ static const char schema[] =
     "CREATE TABLE loss(id INTEGER PRIMARY KEY, op INTEGER NOT NULL, grp INTEGER NOT NULL, relation TEXT NOT NULL,"
     " key TEXT, code TEXT NOT NULL, count INTEGER NOT NULL, detail TEXT);"
     "CREATE TABLE user(src_id INTEGER PRIMARY KEY, username TEXT, public_email TEXT, target_id INTEGER NOT NULL,"
-    " target_username TEXT, how TEXT NOT NULL);";
+    " target_username TEXT, how TEXT NOT NULL);"
+    BOOKS;
 
 enum query {
     Q_META_SET, Q_META_GET, Q_ADD_GRP, Q_GRP, Q_GRP_LOADED, Q_ADD_LANE, Q_LANE_NEED, Q_LANE_POS, Q_ADD_OP, Q_ADD_USER,
-    Q_USER, Q_ADD_LOSS, Q_NEXT, Q_OP, Q_SENT, Q_UNSENT, Q_END, Q_WATERMARK, Q_FIND, Q_TAKEN, Q_BEGIN, Q_COMMIT, Q_COUNT
+    Q_USER, Q_ADD_LOSS, Q_NEXT, Q_OP, Q_SENT, Q_UNSENT, Q_END, Q_WATERMARK, Q_FIND, Q_TAKEN, Q_TALLY, Q_BEGIN, Q_COMMIT, Q_COUNT
 };
 
 #define OP_COLUMNS                                                                                                     \
@@ -59,7 +94,7 @@ static const char *const queries[Q_COUNT] = {
     [Q_GRP_LOADED] = "UPDATE grp SET target_id = ?2, web_url = ?3, existed = ?4 WHERE id = ?1",
     [Q_ADD_LANE] = "INSERT INTO lane(grp, phase, ordered, name, watermark) VALUES(?1, ?2, ?3, ?4, ?5)",
     [Q_LANE_NEED] = "INSERT OR IGNORE INTO lane_need(lane, needs) VALUES(?1, ?2)",
-    [Q_LANE_POS] = "UPDATE lane SET last_pos = last_pos + 1 WHERE id = ?1 RETURNING last_pos",
+    [Q_LANE_POS] = "UPDATE lane SET last_pos = last_pos + 1, open = open + 1 WHERE id = ?1 RETURNING last_pos",
     [Q_ADD_OP] = "INSERT INTO op(lane, pos, grp, kind, key, src_id, needs, ref_member, ref_off, ref_len, arg)"
                  " VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)",
     [Q_ADD_USER] = "INSERT OR REPLACE INTO user(src_id, username, public_email, target_id, target_username, how)"
@@ -75,6 +110,7 @@ static const char *const queries[Q_COUNT] = {
     [Q_WATERMARK] = "UPDATE lane SET watermark = ?2 WHERE id = ?1",
     [Q_FIND] = "SELECT " OP_COLUMNS " FROM op WHERE grp = ?1 AND kind = ?2 AND key = ?3 ORDER BY id LIMIT 1",
     [Q_TAKEN] = "SELECT 1 FROM op WHERE grp = ?1 AND kind = ?2 AND target_id = ?3 LIMIT 1",
+    [Q_TALLY] = "SELECT state, n FROM tally",
     [Q_BEGIN] = "BEGIN IMMEDIATE",
     [Q_COMMIT] = "COMMIT",
 };
@@ -243,6 +279,23 @@ static int open_file(struct state *s, const char *path, int flags, struct gs_err
     return 0;
 }
 
+/* Brings an older file to this version: all of it or nothing. */
+static int upgrade(struct state *s, int64_t version, bool reader, struct gs_err *err)
+{
+    if (version < 1)
+        return gs_fail(err, GS_E_STATE_DAMAGED, "state file '%s' has no version", s->path);
+    if (version == SCHEMA_VERSION)
+        return 0;
+    char sql[96];
+    if (!reader && exec(s, "BEGIN IMMEDIATE", "upgrading", err))
+        return -1;
+    for (; version < SCHEMA_VERSION; version++)
+        if (exec(s, reader ? reader_upgrades[version] : upgrades[version], "upgrading", err))
+            return -1; /* what was begun ends with the connection */
+    snprintf(sql, sizeof sql, "PRAGMA user_version=%d; COMMIT", SCHEMA_VERSION);
+    return reader ? 0 : exec(s, sql, "upgrading", err);
+}
+
 static int open_db(struct state *s, enum state_mode mode, struct gs_err *err)
 {
     if (open_file(s, s->path, mode == STATE_READ ? SQLITE_OPEN_READONLY : SQLITE_OPEN_READWRITE, err))
@@ -256,8 +309,8 @@ static int open_db(struct state *s, enum state_mode mode, struct gs_err *err)
         return gs_fail(err, GS_E_STATE_NEWER, "state file '%s' has version %lld, this program knows %d", s->path,
                        (long long)version, SCHEMA_VERSION);
     if (mode == STATE_READ)
-        return 0;
-    return exec(s, "PRAGMA synchronous=FULL; PRAGMA cache_size=-8192", "opening", err);
+        return upgrade(s, version, true, err);
+    return exec(s, "PRAGMA synchronous=FULL; PRAGMA cache_size=-8192", "opening", err) ? -1 : upgrade(s, version, false, err);
 }
 
 /* The tables in a file that no other name knows yet. */
@@ -719,6 +772,28 @@ int state_find(struct state *s, const char *kind, int64_t grp, const char *key, 
     } else if (rc != SQLITE_DONE) {
         r = db_fail(s, "looking an op up", err);
     }
+    sqlite3_reset(st);
+    return r;
+}
+
+int state_tally(struct state *s, struct state_tally *out, struct gs_err *err)
+{
+    *out = (struct state_tally){0};
+    sqlite3_stmt *st = stmt(s, Q_TALLY, err);
+    if (!st)
+        return -1;
+    int rc;
+    while ((rc = sqlite3_step(st)) == SQLITE_ROW) {
+        uint64_t n = (uint64_t)sqlite3_column_int64(st, 1);
+        switch (sqlite3_column_int(st, 0)) {
+        case -1: out->ops = n; break;
+        case OP_DONE: out->done = n; break;
+        case OP_FAILED: out->failed = n; break;
+        case OP_SKIPPED: out->skipped = n; break;
+        default: break;
+        }
+    }
+    int r = rc == SQLITE_DONE ? 0 : db_fail(s, "reading the tally", err);
     sqlite3_reset(st);
     return r;
 }

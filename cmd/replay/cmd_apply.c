@@ -124,9 +124,10 @@ static int apply(struct cli *cli, const struct opts *o, struct session *s, bool 
         if (!o->yes && !o->r.c.json && show_plan(cli, s->state, &so, err))
             return -1;
     }
-    if (report_total(s->state, &t, err))
+    struct state_tally tally;
+    if (state_tally(s->state, &tally, err))
         return -1;
-    if (t.open && confirm(cli, o, s, err))
+    if (tally.ops > tally.done + tally.failed + tally.skipped && confirm(cli, o, s, err))
         return -1;
     if (session_load_opts(s, &eo.load, err))
         return -1;

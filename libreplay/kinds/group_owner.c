@@ -5,7 +5,6 @@
 #include "libreplay/kinds/kinds.h"
 #include "libreplay/kinds/settings.h"
 #include "libreplay/kinds/step.h"
-#include "libreplay/report.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -188,8 +187,8 @@ static int decide(struct run *r, yyjson_val *self, struct gl_request **out_req, 
     /* below another group of the bundle the server counts who owns that one; at the root somebody must be left */
     if (r->grp->parent)
         return want ? lower(r, want, out_req, out, err) : leave(r, out_req, out, err);
-    struct report_total t;
-    if (report_total(r->state, &t, err))
+    struct state_tally t;
+    if (state_tally(r->state, &t, err))
         return -1;
     if (t.failed && r->target->is_admin != 1)
         return keep(r, "records failed, and without this role nobody could load them again with this token", out, err);

@@ -251,6 +251,80 @@ static void facts_are_kept_and_replaced(void **cookie)
     state_close(s);
 }
 
+static int64_t number(struct state *s, const char *sql)
+{
+    sqlite3_stmt *q;
+    assert_int_equal(sqlite3_prepare_v2(state_db(s), sql, -1, &q, NULL), SQLITE_OK);
+    assert_int_equal(sqlite3_step(q), SQLITE_ROW);
+    int64_t v = sqlite3_column_int64(q, 0);
+    sqlite3_finalize(q);
+    return v;
+}
+
+static void assert_books(struct state *s, uint64_t done, uint64_t failed)
+{
+    struct gs_err err = {0};
+    struct state_tally t;
+    ok(state_tally(s, &t, &err), &err);
+    assert_int_equal(t.ops, number(s, "SELECT count(*) FROM op"));
+    assert_int_equal(t.done, done);
+    assert_int_equal(t.failed, failed);
+    assert_int_equal(t.skipped, 0);
+}
+
+static void the_books_follow_every_change(void **cookie)
+{
+    struct fixture *f = *cookie;
+    struct gs_err err = {0};
+    struct state *s = open_state(f, STATE_CREATE);
+    int64_t lane = add_lane(s, "l"), a = add_op(s, lane, "labels", "a"), b = add_op(s, lane, "labels", "b");
+    add_op(s, lane, "labels", "c");
+    assert_int_equal(number(s, "SELECT open FROM lane"), 3);
+    ok(state_op_sent(s, a, &err), &err);
+    assert_int_equal(number(s, "SELECT open FROM lane"), 3);
+    struct op end = {.id = a, .state = OP_DONE};
+    ok(state_op_end(s, &end, &err), &err);
+    end = (struct op){.id = b, .state = OP_FAILED};
+    ok(state_op_end(s, &end, &err), &err);
+    assert_books(s, 1, 1);
+    assert_int_equal(number(s, "SELECT open FROM lane"), 1);
+    /* also when somebody else turns an op back */
+    assert_int_equal(sqlite3_exec(state_db(s), "UPDATE op SET state = 0 WHERE state = 3", NULL, NULL, NULL), SQLITE_OK);
+    assert_books(s, 1, 0);
+    assert_int_equal(number(s, "SELECT open FROM lane"), 2);
+    state_close(s);
+}
+
+static void an_older_version_is_upgraded_and_readable_before(void **cookie)
+{
+    struct fixture *f = *cookie;
+    struct gs_err err = {0};
+    struct state *s = open_state(f, STATE_CREATE);
+    int64_t lane = add_lane(s, "l"), a = add_op(s, lane, "labels", "a");
+    add_op(s, lane, "labels", "b");
+    struct op end = {.id = a, .state = OP_DONE, .target_id = 9};
+    ok(state_op_end(s, &end, &err), &err);
+    assert_int_equal(sqlite3_exec(state_db(s), "DROP TRIGGER op_added; DROP TRIGGER op_ended; DROP TABLE tally; DROP TABLE filler;"
+                                  "DROP TABLE newest; ALTER TABLE lane DROP COLUMN open; ALTER TABLE lane DROP COLUMN counter;"
+                                  "PRAGMA user_version=1", NULL, NULL, NULL), SQLITE_OK);
+    state_close(s);
+    s = open_state(f, STATE_READ);
+    assert_books(s, 1, 0);
+    state_close(s);
+    s = open_state(f, STATE_WRITE);
+    assert_books(s, 1, 0);
+    assert_int_equal(number(s, "SELECT open FROM lane"), 1);
+    ok(state_op(s, a, &end, &err), &err);
+    assert_int_equal(end.target_id, 9);
+    op_release(&end);
+    add_op(s, lane, "labels", "c");
+    assert_books(s, 1, 0);
+    state_close(s);
+    s = open_state(f, STATE_WRITE); /* once is enough */
+    assert_books(s, 1, 0);
+    state_close(s);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -261,6 +335,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(files_that_are_no_state_are_refused, setup, teardown),
         cmocka_unit_test_setup_teardown(a_newer_version_is_refused, setup, teardown),
         cmocka_unit_test_setup_teardown(the_state_is_private_and_synced_fully, setup, teardown),
+        cmocka_unit_test_setup_teardown(the_books_follow_every_change, setup, teardown),
+        cmocka_unit_test_setup_teardown(an_older_version_is_upgraded_and_readable_before, setup, teardown),
         cmocka_unit_test_setup_teardown(facts_are_kept_and_replaced, setup, teardown),
     };
     return cmocka_run_group_tests_name("state", tests, NULL, NULL);
