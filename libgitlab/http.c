@@ -251,6 +251,10 @@ void gl_client_stats(const struct gl_client *c, struct gl_stats *out)
     out->paused_ms = v.paused_ms;
     out->rate_per_min = v.rate_per_min;
     out->rate_left = v.remaining;
+    const struct gl_transfer *t = c->waiting.first;
+    out->retrying = c->waiting.n;
+    out->retry_why = t ? t->rsp.err.code : GS_OK;
+    out->next_try_ms = t && t->due_ms > gs_mono_ms() ? t->due_ms - gs_mono_ms() : 0;
 }
 
 void gl_client_keep(struct gl_client *c, const struct gl_keep *k)

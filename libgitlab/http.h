@@ -140,6 +140,9 @@ struct gl_stats {
     int64_t paused_ms;    /* how long no request leaves since the server wants it so; 0: none */
     int64_t rate_per_min; /* least of the own limit and those that the server announces; 0: none known */
     int64_t rate_left;    /* requests that the server's window still allows, -1: not announced */
+    unsigned retrying; /* of `queued`: failed for the moment, to be tried again */
+    int64_t next_try_ms; /* until the first of them is */
+    enum gs_code retry_why; /* why that one failed: GS_E_UNREACHABLE, GS_E_SERVER, ... */
 };
 void gl_client_stats(const struct gl_client *c, struct gl_stats *out);
 

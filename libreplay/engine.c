@@ -2,6 +2,7 @@
 
 #include "libcommon/clock.h"
 #include "libreplay/engine_priv.h"
+#include "libreplay/print.h"
 
 #include <errno.h>
 #include <sqlite3.h>
@@ -293,6 +294,7 @@ static int flight_fail(struct engine *e, struct flight *f, const struct gs_err *
     op->code = copy(gs_code_name(why->code));
     op->text = copy(why->text);
     op->request_id = copy(why->request_id);
+    op->request = copy(f->asked);
     gs_logf(e->opts->log, GS_LOG_WARN, "%s '%s' of group '%s' failed: %s", f->kind->relation, op->key,
             f->run.grp ? f->run.grp->src_path : "?", why->text);
     return flight_end(e, f, OP_FAILED, err);
@@ -355,6 +357,8 @@ static int flight_step(struct engine *e, struct flight *f, struct gs_err *err)
     struct gs_err why = {0};
     int r = f->kind->step(&f->run, f->has_rsp ? &f->rsp : NULL, &req, &result, &why);
     if (f->has_rsp) {
+        if (r == 0 && f->kind->seen && f->run.op.target_id)
+            print_answer(&f->rsp, f->run.op.target_id, f->kind->seen, &f->run.op.print);
         gl_response_release(&f->rsp);
         f->has_rsp = false;
     }
@@ -594,6 +598,7 @@ static int submit(struct engine *e, struct gs_err *err)
         struct gl_request *req = gs_steal(&f->next);
         f->is_write = req->method != GL_GET && req->method != GL_HEAD && !req->read_only;
         f->writes += f->is_write;
+        snprintf(f->asked, sizeof f->asked, "%s %s", gl_method_name(req->method), req->path);
         req->done = on_answer;
         req->cookie = f;
         f->state = FLIGHT_WIRE;
@@ -621,13 +626,88 @@ static void progress(struct engine *e, bool force)
     e->opts->progress(e->opts->cookie, &e->p);
 }
 
+/* ---- what others see of the run ---- */
+
+/* What the run waits for, if nothing moves. */
+static void say_wait(struct engine *e, const struct gl_stats *st, int64_t now)
+{
+    struct run_info *i = &e->info;
+    const char *why = "";
+    int64_t ms = 0;
+    if (st->paused_ms > 0) {
+        why = "rate-limit";
+        ms = st->paused_ms;
+    } else if (st->retrying > 0 && st->in_flight == 0) {
+        why = st->retry_why == GS_E_UNREACHABLE || st->retry_why == GS_E_TLS || st->retry_why == GS_E_TIMEOUT ? "unreachable"
+                                                                                                              : "server-error";
+        ms = st->next_try_ms;
+    }
+    snprintf(i->wait, sizeof i->wait, "%s", why);
+    i->wait_until_ms = ms > 0 ? now + ms : 0;
+}
+
+/* Writes a sign of life into the state, in the transaction that is open. */
+static int beat(struct engine *e, struct gs_err *err)
+{
+    struct run_info *i = &e->info;
+    int64_t mono = gs_mono_ms(), now = gs_unix_ms(), ms = mono - e->last_beat_ms;
+    uint64_t ended = e->p.done + e->p.failed + e->p.skipped;
+    struct gl_stats st;
+    gl_client_stats(e->client, &st);
+    if (e->last_beat_ms == 0) {
+        run_info_self(i);
+        i->begun_ms = now;
+        i->jobs = e->jobs;
+        i->ended_at_begin = ended;
+    } else if (ms > 0) {
+        double each_s = (double)(ended - e->beat_ended) * 1000 / (double)ms;
+        /* a mean over the last half minute or so, from the first second on */
+        double weight = i->beats < 30 ? 1.0 / (double)++i->beats : 1.0 / 30;
+        i->steps_per_s += (each_s - i->steps_per_s) * weight;
+    }
+    i->beat_ms = now;
+    i->requests = e->p.requests;
+    i->in_flight = e->n_flights;
+    i->window = st.window;
+    say_wait(e, &st, now);
+    e->last_beat_ms = mono;
+    e->beat_ended = ended;
+    return run_info_write(e->state, i, err);
+}
+
+static bool beat_due(const struct engine *e)
+{
+    return e->last_beat_ms != 0 && gs_mono_ms() - e->last_beat_ms >= RUN_BEAT_MS;
+}
+
+/* How the run ended, for who asks later. A state file that cannot be written to says it by its silence. */
+static void say_end(struct engine *e, int r, const struct gs_err *why)
+{
+    struct gs_err ignored = {0};
+    struct run_info *i = &e->info;
+    if (e->last_beat_ms == 0)
+        return;
+    i->ended_ms = gs_unix_ms();
+    snprintf(i->end_code, sizeof i->end_code, "%s", r ? gs_code_name(why->code) : "");
+    snprintf(i->end_text, sizeof i->end_text, "%s", r ? why->text : "");
+    i->in_flight = 0;
+    i->wait[0] = 0;
+    i->wait_until_ms = 0;
+    i->requests = e->p.requests;
+    if (state_begin(e->state, &ignored))
+        return;
+    if (run_info_write(e->state, i, &ignored) || state_commit(e->state, &ignored))
+        state_rollback(e->state);
+}
+
 static int loop(struct engine *e, struct gs_err *err)
 {
     for (;;) {
-        if (turn_has_work(e, gs_mono_ms())) {
+        bool work = turn_has_work(e, gs_mono_ms());
+        if (work || beat_due(e)) {
             if (state_begin(e->state, err))
                 return -1;
-            if (turn(e, err)) {
+            if (((e->last_beat_ms == 0 || beat_due(e)) && beat(e, err)) || (work && turn(e, err))) {
                 state_rollback(e->state);
                 return -1;
             }
@@ -670,6 +750,7 @@ int engine_run(struct state *s, struct bundle *b, struct gl_client *c, const str
                const struct engine_opts *o, struct engine_result *out, struct gs_err *err)
 {
     struct engine e = {.state = s, .bundle = b, .client = c, .target = target, .opts = o, .started_ms = gs_mono_ms()};
+    snprintf(e.info.verb, sizeof e.info.verb, "%s", o->verb ? o->verb : "apply");
     e.jobs = gl_free_slots(c);
     if (e.jobs == 0)
         e.jobs = 1;
@@ -689,6 +770,7 @@ int engine_run(struct state *s, struct bundle *b, struct gl_client *c, const str
     } else if (r == 0 && e.lanes_open > 0) {
         r = gs_fail(err, GS_E_STATE_DAMAGED, "state file '%s': %zu lanes wait for each other", state_path(s), e.lanes_open);
     }
+    say_end(&e, r, err);
     unload(&e);
     return r;
 }

@@ -18,6 +18,7 @@ struct engine_progress {
 
 struct engine_opts {
     struct load_opts load;
+    const char *verb;               /* which command runs, for who asks the state file; NULL: "apply" */
     const struct gs_log *log;
     const volatile int *stop;       /* non-zero: finish what is in flight, start nothing, GS_E_STOPPED */
     void (*progress)(void *cookie, const struct engine_progress *p); /* a few times a second */

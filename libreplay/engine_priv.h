@@ -3,6 +3,7 @@
 #define RP_ENGINE_PRIV_H
 
 #include "libreplay/engine.h"
+#include "libreplay/runinfo.h"
 
 #define LANE_PREFETCH 16
 
@@ -37,6 +38,7 @@ struct flight {
     bool is_write;           /* the request on the wire */
     bool was_sent;           /* found `sent` when the run began */
     unsigned writes;         /* that left, or may have left */
+    char asked[256];         /* the last request: "POST /groups/7/labels" */
     int64_t wake_ms;
     struct run_loss_row *losses;
     size_t n_losses;
@@ -65,6 +67,9 @@ struct engine {
     struct gs_err cut_err; /* why */
     struct engine_progress p;
     int64_t started_ms, last_progress_ms;
+    struct run_info info; /* what readers of the state see of this run */
+    int64_t last_beat_ms; /* 0: nothing was written yet */
+    uint64_t beat_ended;  /* steps that had ended then */
 };
 
 struct grp *engine_grp(struct engine *e, int64_t id);

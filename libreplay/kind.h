@@ -60,6 +60,9 @@ struct kind {
      * `rsp` is NULL at first. A GET that was answered 404 comes here too (rsp->status): the kind decides what it means.
      */
     int (*step)(struct run *r, const struct gl_response *rsp, struct gl_request **out_req, enum step_result *out, struct gs_err *err);
+    /* Attributes of the object as the target shows it, by which a later change by somebody else is noticed (print.h). The first
+     * one is always shown. NULL: the kind makes no object. */
+    const char *const *seen;
 };
 extern const struct kind *const kinds[]; /* ended by NULL */
 const struct kind *kind_find(const char *name);

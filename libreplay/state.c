@@ -14,7 +14,10 @@
 #include <unistd.h>
 
 #define APPLICATION_ID 0x67737230 /* "gsr0" */
-#define SCHEMA_VERSION 2
+#define SCHEMA_VERSION 3
+
+/* What was asked last before an op failed, and how its object looked when this load had made it (print.h). */
+#define OP_SINCE_3 "request TEXT, print INTEGER NOT NULL DEFAULT 0"
 
 /*
  * What a run would otherwise have to count at its start, kept by the database itself, so that nobody who changes the state
@@ -41,12 +44,14 @@ static const char *const upgrades[SCHEMA_VERSION] = {
           "ALTER TABLE lane ADD COLUMN counter INTEGER NOT NULL DEFAULT 0;" BOOKS
           "UPDATE lane SET open = (SELECT count(*) FROM op WHERE op.lane = lane.id AND state < 2);"
           "UPDATE tally SET n = (SELECT count(*) FROM op WHERE tally.state = -1 OR op.state = tally.state)",
+    [2] = "ALTER TABLE op ADD COLUMN request TEXT; ALTER TABLE op ADD COLUMN print INTEGER NOT NULL DEFAULT 0",
 };
 /* A reader changes nothing in the file: what it misses in an older version it gets beside it. */
 static const char *const reader_upgrades[SCHEMA_VERSION] = {
     [1] = "CREATE TEMP TABLE tally(state INTEGER PRIMARY KEY, n INTEGER NOT NULL);"
           "INSERT INTO temp.tally SELECT state, count(*) FROM op WHERE state > 1 GROUP BY state;"
           "INSERT INTO temp.tally SELECT -1, count(*) FROM op",
+    [2] = "CREATE TEMP VIEW op AS SELECT *, NULL AS request, 0 AS print FROM main.op",
 };
 
 static const char schema[] =
@@ -64,7 +69,7 @@ static const char schema[] =
     " ref_member INTEGER NOT NULL DEFAULT -1, ref_off INTEGER NOT NULL DEFAULT 0, ref_len INTEGER NOT NULL DEFAULT 0,"
     " arg TEXT, state INTEGER NOT NULL DEFAULT 0, target_id INTEGER NOT NULL DEFAULT 0,"
     " tries INTEGER NOT NULL DEFAULT 0, http INTEGER NOT NULL DEFAULT 0, code TEXT, text TEXT, request_id TEXT,"
-    " adopted INTEGER NOT NULL DEFAULT 0, found INTEGER NOT NULL DEFAULT 0, sent_at INTEGER, ended_at INTEGER);"
+    " adopted INTEGER NOT NULL DEFAULT 0, found INTEGER NOT NULL DEFAULT 0, sent_at INTEGER, ended_at INTEGER, " OP_SINCE_3 ");"
     /* what is still to do, lane by lane: an entry leaves the index when its op ends */
     "CREATE INDEX op_open ON op(lane, pos) WHERE state < 2;"
     "CREATE INDEX op_key ON op(grp, kind, key);"
@@ -82,7 +87,7 @@ enum query {
 
 #define OP_COLUMNS                                                                                                     \
     "id, lane, pos, grp, kind, key, src_id, needs, ref_member, ref_off, ref_len, arg, state, target_id, tries, http,"  \
-    " code, text, request_id, adopted, found"
+    " code, text, request_id, adopted, found, request, print"
 
 static const char *const queries[Q_COUNT] = {
     [Q_META_SET] = "INSERT INTO meta(key, value) VALUES(?1, ?2) ON CONFLICT(key) DO UPDATE SET value = ?2",
@@ -106,7 +111,7 @@ static const char *const queries[Q_COUNT] = {
     [Q_SENT] = "UPDATE op SET state = 1, sent_at = ?2 WHERE id = ?1",
     [Q_UNSENT] = "UPDATE op SET state = 0, sent_at = NULL WHERE id = ?1",
     [Q_END] = "UPDATE op SET state = ?2, target_id = ?3, tries = tries + ?4, http = ?5, code = ?6, text = ?7,"
-              " request_id = ?8, adopted = ?9, found = ?10, ended_at = ?11 WHERE id = ?1",
+              " request_id = ?8, adopted = ?9, found = ?10, ended_at = ?11, request = ?12, print = ?13 WHERE id = ?1",
     [Q_WATERMARK] = "UPDATE lane SET watermark = ?2 WHERE id = ?1",
     [Q_FIND] = "SELECT " OP_COLUMNS " FROM op WHERE grp = ?1 AND kind = ?2 AND key = ?3 ORDER BY id LIMIT 1",
     [Q_TAKEN] = "SELECT 1 FROM op WHERE grp = ?1 AND kind = ?2 AND target_id = ?3 LIMIT 1",
@@ -140,6 +145,7 @@ void op_release(struct op *op)
     free(op->code);
     free(op->text);
     free(op->request_id);
+    free(op->request);
     *op = (struct op){0};
 }
 
@@ -659,9 +665,10 @@ static int read_op(sqlite3_stmt *st, struct op *out, struct gs_err *err)
                    .ref_len = (uint32_t)sqlite3_column_int64(st, 10),
                    .state = (enum op_state)sqlite3_column_int(st, 12), .target_id = sqlite3_column_int64(st, 13),
                    .tries = (unsigned)sqlite3_column_int(st, 14), .http = sqlite3_column_int(st, 15),
-                   .adopted = sqlite3_column_int(st, 19), .found = sqlite3_column_int(st, 20)};
+                   .adopted = sqlite3_column_int(st, 19), .found = sqlite3_column_int(st, 20), .print = sqlite3_column_int64(st, 22)};
     if (column_text(st, 4, &o.kind, err) || column_text(st, 5, &o.key, err) || column_text(st, 11, &o.arg, err) ||
-        column_text(st, 16, &o.code, err) || column_text(st, 17, &o.text, err) || column_text(st, 18, &o.request_id, err)) {
+        column_text(st, 16, &o.code, err) || column_text(st, 17, &o.text, err) || column_text(st, 18, &o.request_id, err) ||
+        column_text(st, 21, &o.request, err)) {
         op_release(&o);
         return -1;
     }
@@ -742,6 +749,8 @@ int state_op_end(struct state *s, const struct op *op, struct gs_err *err)
     sqlite3_bind_int(st, 9, op->adopted);
     sqlite3_bind_int(st, 10, op->found);
     sqlite3_bind_int64(st, 11, gs_unix_ms());
+    bind_text(st, 12, op->request);
+    sqlite3_bind_int64(st, 13, op->print);
     return run_stmt(s, st, "ending an op", err);
 }
 

@@ -51,6 +51,8 @@ struct op {
     unsigned tries;           /* writes that were sent for it */
     int http;                 /* of the answer that decided */
     char *code, *text, *request_id; /* why it failed or was skipped */
+    char *request;            /* what was asked last before it failed: "POST /groups/7/labels", or NULL */
+    int64_t print;            /* print.h: how the object looked when this load had made it; 0: not known */
     bool adopted;             /* was there already (merge, or found after a lost answer: `found`) */
     bool found;
 };

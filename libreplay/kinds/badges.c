@@ -130,7 +130,8 @@ static int step(struct run *r, const struct gl_response *rsp, struct gl_request 
     }
 }
 
-const struct kind kind_badges = {.name = "badges", .relation = "badges", .ordered = true, .step = step};
+static const char *const seen[] = {"link_url", "image_url", "name", NULL};
+const struct kind kind_badges = {.name = "badges", .relation = "badges", .ordered = true, .step = step, .seen = seen};
 
 /* ---- planning ---- */
 

@@ -239,7 +239,8 @@ static int step(struct run *r, const struct gl_response *rsp, struct gl_request 
     }
 }
 
-const struct kind kind_lists = {.name = "lists", .relation = "lists", .ordered = true, .step = step};
+static const char *const seen[] = {"id", "label.id", "milestone.id", "assignee.id", NULL};
+const struct kind kind_lists = {.name = "lists", .relation = "lists", .ordered = true, .step = step, .seen = seen};
 
 /* ---- planning ---- */
 

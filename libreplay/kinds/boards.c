@@ -307,6 +307,7 @@ static int check_labels(struct run *r, const struct gl_response *rsp, bool refus
     bool unknown = false;
     struct gs_err why = {0};
     scope_init(&s);
+    r->op.print = 0; /* the answer shows the board in another form */
     if (refused || gl_graphql_answer(rsp, &doc, &data, &unknown, &why))
         return run_loss(r, "board-scope-label", refused ? rsp->err.text : why.text, err);
     yyjson_val *board = step_get(step_get(data, "updateBoard"), "board");
@@ -452,7 +453,8 @@ static int step(struct run *r, const struct gl_response *rsp, struct gl_request 
     }
 }
 
-const struct kind kind_boards = {.name = "boards", .relation = "boards", .ordered = true, .step = step};
+static const char *const seen[] = {"name", "hide_backlog_list", "hide_closed_list", "milestone.id", "assignee.id", "weight", "labels[].id", NULL};
+const struct kind kind_boards = {.name = "boards", .relation = "boards", .ordered = true, .step = step, .seen = seen};
 
 /* ---- planning ---- */
 

@@ -7,6 +7,7 @@
 #include "libreplay/kinds/pending.h"
 #include "libreplay/kinds/settings.h"
 #include "libreplay/kinds/step.h"
+#include "libreplay/print.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -16,6 +17,8 @@ enum { START, LOOK, LOOK_AGAIN, OWNER, OWNER_AGAIN, CREATE };
 enum { CUT = 1, PRIVATE = 2, TAKEN = 4 };
 
 #define DESCRIPTION_CUT 255
+
+static const char *const seen[] = {"path", "name", "description", "visibility", "parent_id", NULL};
 
 static int look(struct run *r, struct gl_request **out_req, enum step_result *out, struct gs_err *err)
 {
@@ -159,6 +162,7 @@ static int owned(struct run *r, const struct gl_response *rsp, bool refused, enu
     if (gs_json_parse(gs_buf_str(&r->buf), r->buf.len, NULL, &found, err))
         return -1;
     r->op.found = true;
+    r->op.print = print_of(yyjson_doc_get_root(found), seen);
     return compare(r, yyjson_doc_get_root(found), err) || take(r, yyjson_doc_get_root(found), false, out, err) ? -1 : 0;
 }
 
@@ -282,7 +286,7 @@ static int step(struct run *r, const struct gl_response *rsp, struct gl_request 
     }
 }
 
-const struct kind kind_groups = {.name = "groups", .relation = "self", .ordered = false, .step = step};
+const struct kind kind_groups = {.name = "groups", .relation = "self", .ordered = false, .step = step, .seen = seen};
 
 /* ---- planning ---- */
 

@@ -219,7 +219,8 @@ static int step(struct run *r, const struct gl_response *rsp, struct gl_request 
     }
 }
 
-const struct kind kind_labels = {.name = "labels", .relation = "labels", .ordered = false, .step = step};
+static const char *const seen[] = {"name", "color", "description", NULL};
+const struct kind kind_labels = {.name = "labels", .relation = "labels", .ordered = false, .step = step, .seen = seen};
 
 static int plan_group(struct plan *p, const struct grp *g, bool first, uint64_t records, struct gs_err *err)
 {

@@ -177,7 +177,8 @@ static int step(struct run *r, const struct gl_response *rsp, struct gl_request 
     }
 }
 
-const struct kind kind_members = {.name = "members", .relation = "members", .ordered = false, .step = step};
+static const char *const seen[] = {"access_level", "expires_at", NULL};
+const struct kind kind_members = {.name = "members", .relation = "members", .ordered = false, .step = step, .seen = seen};
 
 /* ---- planning ---- */
 

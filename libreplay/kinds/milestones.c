@@ -409,7 +409,8 @@ static int step(struct run *r, const struct gl_response *rsp, struct gl_request 
     }
 }
 
-const struct kind kind_milestones = {.name = "milestones", .relation = "milestones", .ordered = true, .step = step};
+static const char *const seen[] = {"title", "description", "state", "start_date", "due_date", NULL};
+const struct kind kind_milestones = {.name = "milestones", .relation = "milestones", .ordered = true, .step = step, .seen = seen};
 
 /* ---- taking the fillers away ---- */
 
