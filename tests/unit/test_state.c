@@ -306,10 +306,12 @@ static void an_older_version_is_upgraded_and_readable_before(void **cookie)
     ok(state_op_end(s, &end, &err), &err);
     assert_int_equal(sqlite3_exec(state_db(s), "DROP TRIGGER op_added; DROP TRIGGER op_ended; DROP TABLE tally; DROP TABLE filler;"
                                   "DROP TABLE newest; ALTER TABLE lane DROP COLUMN open; ALTER TABLE lane DROP COLUMN counter;"
+                                  "ALTER TABLE op DROP COLUMN request; ALTER TABLE op DROP COLUMN print;"
                                   "PRAGMA user_version=1", NULL, NULL, NULL), SQLITE_OK);
     state_close(s);
     s = open_state(f, STATE_READ);
     assert_books(s, 1, 0);
+    assert_int_equal(number(s, "SELECT count(*) FROM op WHERE request IS NULL AND print = 0"), 2);
     state_close(s);
     s = open_state(f, STATE_WRITE);
     assert_books(s, 1, 0);
