@@ -124,6 +124,16 @@ static void print_table(const struct inspect *in)
         cli_out(cli, "%-28s %14s %12s %12s\n", "files", cli_count(c->files), "", cli_bytes(c->file_bytes));
 }
 
+/* "once", "3 times" */
+static const char *times(uint64_t n)
+{
+    static char text[40];
+    if (n == 1)
+        return "once";
+    snprintf(text, sizeof text, "%s times", cli_count(n));
+    return text;
+}
+
 static void print_ledger(const struct inspect *in)
 {
     const struct inspect_ledger *l = &in->ledger;
@@ -138,6 +148,10 @@ static void print_ledger(const struct inspect *in)
         cli_out(cli, "            read from %s endpoints: %s pages, %s records, %s; %s requests repeated\n",
                 cli_count(l->fetches), cli_count(l->pages), cli_count(l->records), cli_bytes(l->bytes),
                 cli_count(l->retries));
+    if (l->has_capture)
+        cli_out(cli, "            %s requests in all, %s repeated, %s answers of an earlier run, longest pause %s, read %s\n",
+                cli_count(l->requests), cli_count(l->repeated), cli_count(l->kept), cli_span((int64_t)l->longest_pause_ms),
+                times(l->passes));
     if (l->fallbacks)
         cli_out(cli, "            %s times another way to read was taken than the first\n", cli_count(l->fallbacks));
     if (l->changed)

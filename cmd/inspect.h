@@ -14,6 +14,9 @@ struct inspect_ledger {
     uint64_t lines;
     /* "fetch" */
     uint64_t fetches, pages, records, bytes, retries, waits_ms;
+    /* "capture": what it cost; without it the numbers are 0 */
+    bool has_capture;
+    uint64_t requests, repeated, kept, longest_pause_ms, passes;
     /* "relation": the balance */
     uint64_t relations, announced, unannounced, stored, left_out;
     /* "left_out", "lost" */

@@ -65,6 +65,13 @@ static int add_line(struct inspect_ledger *l, yyjson_val *line, struct gs_err *e
             l->unannounced++;
         l->stored += number(line, "stored");
         l->left_out += number(line, "left_out");
+    } else if (strcmp(entry, "capture") == 0) {
+        l->has_capture = true;
+        l->requests = number(line, "requests");
+        l->repeated = number(line, "repeated");
+        l->kept = number(line, "kept");
+        l->longest_pause_ms = number(line, "longest_pause_ms");
+        l->passes = number(line, "passes");
     } else if (strcmp(entry, "fallback") == 0) {
         l->fallbacks++;
         return keep(&l->fallback_lines, line, err);
@@ -142,6 +149,18 @@ int inspect_ledger_json(const struct inspect_ledger *l, struct gs_jw *w, struct 
     gs_jw_ki64(w, "retries", (int64_t)l->retries);
     gs_jw_ki64(w, "waits_ms", (int64_t)l->waits_ms);
     gs_jw_end(w);
+    gs_jw_key(w, "capture");
+    if (l->has_capture) {
+        gs_jw_obj(w);
+        gs_jw_ki64(w, "requests", (int64_t)l->requests);
+        gs_jw_ki64(w, "repeated", (int64_t)l->repeated);
+        gs_jw_ki64(w, "kept", (int64_t)l->kept);
+        gs_jw_ki64(w, "longest_pause_ms", (int64_t)l->longest_pause_ms);
+        gs_jw_ki64(w, "passes", (int64_t)l->passes);
+        gs_jw_end(w);
+    } else {
+        gs_jw_null(w);
+    }
     gs_jw_key(w, "balance");
     gs_jw_obj(w);
     gs_jw_ki64(w, "relations", (int64_t)l->relations);

@@ -158,7 +158,7 @@ int manifest_parse(const char *text, size_t len, yyjson_doc **out_doc, struct ma
 int index_read(struct bundle *b, const struct manifest *mf, const char *stored, size_t stored_len,
                struct gs_err *err) GS_MUST_USE;
 
-/* Is the ledger's arithmetic right, and does it agree with the index? (bundle_verify.c) */
+/* Is the ledger's arithmetic right, and does it agree with the index? (bundle_balance.c) */
 int bundle_check_books(const struct bundle *b, struct gs_err *err) GS_MUST_USE;
 
 #endif

@@ -9,63 +9,63 @@
 
 const struct ledger_rule ledger_rules[] = {
     /* left out */
-    {"secret-field", "a token, password or other secret that the answer or export contained is not carried"},
-    {"invalid-record", "the source gave a record that is no valid JSON object; it is not carried"},
-    {"oversize-record", "the record is larger than any GitLab could read again; it is not carried"},
-    {"oversize-file", "the file is larger than the limit; it is not carried"},
-    {"file-name", "the file has a name that not every disk can hold; it is not carried"},
-    {"file-not-readable", "the file could not be read from the source"},
-    {"avatar-not-readable", "the avatar of the group could not be read from the source"},
-    {"upload-not-readable", "the content of an uploaded file could not be read from the source"},
-    {"pending-invitation", "an invitation by e-mail that nobody has accepted is not carried"},
-    {"access-request", "a request for access that nobody has granted is not carried"},
-    {"inherited-record", "the record belongs to an ancestor group and is carried there, or lies outside the tree"},
-    {"duplicate-record", "the source gave the same record twice, by its id; it is carried once"},
-    {"group-excluded", "the group was left out because the command line says so"},
-    {"relation-excluded", "the relation was left out because the command line says so"},
-    {"group-not-visible", "a subgroup exists that the token's user may not see"},
-    {"marked-for-deletion", "the group is marked for deletion at the source"},
-    {"wiki-not-carried", "group wikis are git repositories and are not carried"},
-    {"projects-not-carried", "projects are not part of a group bundle"},
-    {"archive-extra-file", "the archive holds a file that is not part of a group export"},
+    {"secret-field", "a token, password or other secret that the answer or export contained is not carried", false},
+    {"invalid-record", "the source gave a record that is no valid JSON object; it is not carried", true},
+    {"oversize-record", "the record is larger than any GitLab could read again; it is not carried", true},
+    {"oversize-file", "the file is larger than the limit; it is not carried", false},
+    {"file-name", "the file has a name that not every disk can hold; it is not carried", false},
+    {"file-not-readable", "the file could not be read from the source", false},
+    {"avatar-not-readable", "the avatar of the group could not be read from the source", false},
+    {"upload-not-readable", "the content of an uploaded file could not be read from the source", false},
+    {"pending-invitation", "an invitation by e-mail that nobody has accepted is not carried", false},
+    {"access-request", "a request for access that nobody has granted is not carried", false},
+    {"inherited-record", "the record belongs to an ancestor group and is carried there, or lies outside the tree", true},
+    {"duplicate-record", "the source gave the same record twice, by its id; it is carried once", true},
+    {"group-excluded", "the group was left out because the command line says so", false},
+    {"relation-excluded", "the relation was left out because the command line says so", false},
+    {"group-not-visible", "a subgroup exists that the token's user may not see", true},
+    {"marked-for-deletion", "the group is marked for deletion at the source", false},
+    {"wiki-not-carried", "group wikis are git repositories and are not carried", false},
+    {"projects-not-carried", "projects are not part of a group bundle", false},
+    {"archive-extra-file", "the archive holds a file that is not part of a group export", false},
     /* lost: carried, but poorer than at the source */
-    {"relation-not-read", "the relation was not read at all"},
-    {"attribute-not-readable", "the API of this server does not show the attribute"},
-    {"timestamps-not-readable", "the API does not show when the record was made or changed"},
-    {"events-not-readable", "the API does not show the events of the record"},
-    {"notes-not-readable", "the comments of the record could not be read"},
-    {"emoji-not-readable", "the emoji reactions of the record could not be read"},
-    {"label-times-not-readable", "REST does not show when a label was made or changed, and GraphQL could not be asked"},
-    {"badge-times-not-readable", "the API does not show when a badge was made or changed"},
-    {"board-times-not-readable", "the API does not show when a board was made or changed"},
-    {"board-scope-not-readable", "the scope of the board (iteration, cadence) could not be read"},
-    {"board-lists-hidden", "REST does not show the lists Open and Closed of a board"},
-    {"cadence-not-readable", "the settings of an iteration cadence could not be read; its iterations are carried"},
-    {"iteration-title-not-exported", "the export has no titles of iterations"},
-    {"cadence-settings-not-exported", "the export has no settings for the automation of an iteration cadence"},
-    {"epic-parent-not-visible", "the parent of the epic lies where the token's user may not look"},
-    {"epic-boards-not-readable", "the epic boards, or the order of epics in them, could not be read"},
+    {"relation-not-read", "the relation was not read at all", false},
+    {"attribute-not-readable", "the API of this server does not show the attribute", false},
+    {"timestamps-not-readable", "the API does not show when the record was made or changed", false},
+    {"events-not-readable", "the API does not show the events of the record", false},
+    {"notes-not-readable", "the comments of the record could not be read", false},
+    {"emoji-not-readable", "the emoji reactions of the record could not be read", false},
+    {"label-times-not-readable", "REST does not show when a label was made or changed, and GraphQL could not be asked", false},
+    {"badge-times-not-readable", "the API does not show when a badge was made or changed", false},
+    {"board-times-not-readable", "the API does not show when a board was made or changed", false},
+    {"board-scope-not-readable", "the scope of the board (iteration, cadence) could not be read", false},
+    {"board-lists-hidden", "REST does not show the lists Open and Closed of a board", false},
+    {"cadence-not-readable", "the settings of an iteration cadence could not be read; its iterations are carried", false},
+    {"iteration-title-not-exported", "the export has no titles of iterations", false},
+    {"cadence-settings-not-exported", "the export has no settings for the automation of an iteration cadence", false},
+    {"epic-parent-not-visible", "the parent of the epic lies where the token's user may not look", false},
+    {"epic-boards-not-readable", "the epic boards, or the order of epics in them, could not be read", false},
     {"member-email-not-readable",
-     "the public e-mail address of the user could not be read: he can only be matched by --user-map"},
-    {"user-not-readable", "the user could not be read: he can only be matched by --user-map"},
-    {"user-deleted", "the user does not exist any more (ghost user)"},
-    {"custom-role", "the member has a custom role, which is carried by name only"},
-    {"saved-replies-not-exported", "saved replies are not part of any export"},
-    {"custom-emoji-not-exported", "custom emoji are not part of any export"},
-    {"custom-fields-not-exported", "custom fields of work items are not part of any export"},
-    {"ci-variables-not-carried", "CI/CD variables are secrets and are not carried"},
-    {"webhooks-not-carried", "webhooks are addresses and secrets of the source network and are not carried"},
-    {"deploy-tokens-not-carried", "deploy tokens are secrets and are not carried"},
-    {"push-rules-not-carried", "push rules are not carried"},
-    {"shares-not-carried", "the group is shared with other groups, which are named and not loaded"},
-    {"saml-ldap-not-carried", "links to SAML and LDAP groups belong to the source network and are not loaded"},
-    {"feature-unlicensed", "the licence of the source does not include the feature, so there is nothing to read"},
-    {"feature-too-old", "the version of the source does not have the feature"},
-    {"forbidden", "the token's user may not read it"},
-    {"server-failed", "the server failed again and again to give it"},
-    {"source-changed", "the source changed while it was read"},
-    {"truncated-by-server", "the server gave fewer records than it announced"},
-    {NULL, NULL},
+     "the public e-mail address of the user could not be read: he can only be matched by --user-map", false},
+    {"user-not-readable", "the user could not be read: he can only be matched by --user-map", false},
+    {"user-deleted", "the user does not exist any more (ghost user)", false},
+    {"custom-role", "the member has a custom role, which is carried by name only", false},
+    {"saved-replies-not-exported", "saved replies are not part of any export", false},
+    {"custom-emoji-not-exported", "custom emoji are not part of any export", false},
+    {"custom-fields-not-exported", "custom fields of work items are not part of any export", false},
+    {"ci-variables-not-carried", "CI/CD variables are secrets and are not carried", false},
+    {"webhooks-not-carried", "webhooks are addresses and secrets of the source network and are not carried", false},
+    {"deploy-tokens-not-carried", "deploy tokens are secrets and are not carried", false},
+    {"push-rules-not-carried", "push rules are not carried", false},
+    {"shares-not-carried", "the group is shared with other groups, which are named and not loaded", false},
+    {"saml-ldap-not-carried", "links to SAML and LDAP groups belong to the source network and are not loaded", false},
+    {"feature-unlicensed", "the licence of the source does not include the feature, so there is nothing to read", false},
+    {"feature-too-old", "the version of the source does not have the feature", false},
+    {"forbidden", "the token's user may not read it", false},
+    {"server-failed", "the server failed again and again to give it", false},
+    {"source-changed", "the source changed while it was read", false},
+    {"truncated-by-server", "the server gave fewer records than it announced", true},
+    {NULL, NULL, false},
 };
 
 const struct ledger_rule *ledger_rule_find(const char *name)
@@ -179,6 +179,23 @@ int ledger_changed_line(int64_t group_id, const char *relation, const char *befo
     gs_jw_kstr(&w, "entry", "changed");
     gs_jw_ki64(&w, "group", group_id);
     gs_jw_kstr(&w, "relation", relation);
+    gs_jw_end(&w);
+    return gs_jw_finish(&w);
+}
+
+int ledger_capture_line(const struct ledger_capture *c, struct gs_buf *out, struct gs_err *err)
+{
+    struct gs_jw w;
+    gs_jw_init(&w, out, 0, err);
+    gs_jw_obj(&w);
+    gs_jw_kstr(&w, "entry", "capture");
+    gs_jw_ki64(&w, "group", 0);
+    ku64(&w, "kept", c->kept);
+    gs_jw_ki64(&w, "longest_pause_ms", c->longest_pause_ms);
+    gs_jw_ki64(&w, "passes", c->passes);
+    gs_jw_kstr(&w, "relation", "");
+    ku64(&w, "repeated", c->repeated);
+    ku64(&w, "requests", c->requests);
     gs_jw_end(&w);
     return gs_jw_finish(&w);
 }

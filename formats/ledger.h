@@ -8,6 +8,7 @@
  * {"entry":"lost","group":7,"relation":"labels","rule":"label-times-not-readable","count":3,"detail":"..."}
  * {"entry":"fallback","group":7,"relation":"labels","from":"graphql","to":"rest","why":"..."}
  * {"entry":"changed","group":7,"relation":"labels","before":"...","after":"..."}
+ * {"entry":"capture","group":0,"requests":120,"repeated":2,"kept":0,"longest_pause_ms":1000,"passes":1}      once, the whole capture
  */
 #ifndef GS_LEDGER_H
 #define GS_LEDGER_H
@@ -23,6 +24,7 @@
 struct ledger_rule {
     const char *name;
     const char *text; /* one sentence for people */
+    bool record;      /* a left_out line of it counts whole records, which the balance of the relation needs */
 };
 extern const struct ledger_rule ledger_rules[]; /* ended by a NULL name */
 const struct ledger_rule *ledger_rule_find(const char *name);
@@ -46,6 +48,16 @@ int ledger_fallback_line(int64_t group_id, const char *relation, const char *fro
 /* The source changed between the first and the last look: watermarks `before` and `after`. Excuses an unequal balance. */
 int ledger_changed_line(int64_t group_id, const char *relation, const char *before, const char *after,
                         struct gs_buf *out, struct gs_err *err) GS_MUST_USE;
+
+/* What the whole capture cost. */
+struct ledger_capture {
+    uint64_t requests; /* sent, further tries included */
+    uint64_t repeated; /* of these, further tries */
+    uint64_t kept;     /* answers of an earlier run that were used instead of a request */
+    int64_t longest_pause_ms;
+    unsigned passes;   /* how often the source was read */
+};
+int ledger_capture_line(const struct ledger_capture *c, struct gs_buf *out, struct gs_err *err) GS_MUST_USE;
 
 /*
  * Secrets that answers and exports contain (runners_token, saml_discovery_token, invite_token, hook tokens, anything named

@@ -26,6 +26,7 @@ X(GS_E_MANIFEST, "manifest-invalid", 20, "the file was not made by this program,
 X(GS_E_SUMS, "sums-invalid", 20, "the file was not made by this program, or by a faulty version of it")
 X(GS_E_INDEX, "index-invalid", 20, "the file was not made by this program, or by a faulty version of it")
 X(GS_E_COUNT_MISMATCH, "count-mismatch", 20, "the books of the file do not balance: capture again, and report it if it happens again")
+X(GS_E_LEDGER, "ledger-unbalanced", 20, "the books of the file do not add up, although it is what was signed: capture again, and report it with the lines of the ledger that are named above")
 X(GS_E_FRAME, "frame-invalid", 20, "the file changed after it was made, or was not made by this program")
 X(GS_E_BOMB, "bomb", 20, "the file claims to be smaller than it is: do not trust where it came from")
 X(GS_E_LIMIT, "limit", 20, "if you trust the source, raise the limit named above")

@@ -535,7 +535,7 @@ int archive_reader_run(struct archive_reader *a, struct gs_err *err)
 {
     a->started_ms = gs_unix_ms();
     if (archive_walk(a->o.path, &a->o.limits, first_pass, a, err) || build_tree(a, err) ||
-        archive_walk(a->o.path, &a->o.limits, second_pass, a, err))
+        archive_walk(a->o.path, &a->o.limits, second_pass, a, err) || book_close(a->book, err))
         return -1;
     a->finished_ms = gs_unix_ms();
     snprintf(a->watermarks, sizeof a->watermarks, "{\"export_version\":\"%s\"}", a->export_version);

@@ -1,8 +1,9 @@
 /*
  * book: the ledger of a capture while it is made, and its sums for the report at the end.
  *
- * book_new() -> book_fetch(), book_rule() ... in any order -> book_summary() -> book_free(). Every call writes one line into
- * the bundle's ledger at once (the writer sorts them), and adds to the sums.
+ * book_new() -> book_fetch(), book_relation() ... in any order -> book_close() -> book_summary() -> book_free(). Every call writes
+ * one line into the bundle's ledger at once (the writer sorts them), and adds to the sums. Two things wait for book_close(), since
+ * only the end of a capture tells what they mean: what could not be read, and balances that do not add up.
  */
 #ifndef EXPORT_BOOK_H
 #define EXPORT_BOOK_H
@@ -25,6 +26,22 @@ struct book_relation_sum {
     uint64_t records, groups, raw_bytes;
 };
 
+/* A relation that changed at the source while it was read. */
+struct book_change {
+    int64_t group_id;
+    char relation[64];
+    char before[96], after[160];
+};
+
+/* A balance that does not add up so far. */
+struct book_gap {
+    int64_t group_id;
+    char relation[64];
+    int64_t announced;
+    uint64_t stored, left_out;
+    bool confirmed; /* the server still announces that much, and still gives what it gave */
+};
+
 /* Valid until the book is freed. */
 struct book_summary {
     const struct book_rule_sum *rules;
@@ -32,7 +49,9 @@ struct book_summary {
     const struct book_relation_sum *relations;
     size_t n_relations;
     uint64_t records;
-    uint64_t changed;   /* entries that say that the source changed meanwhile */
+    uint64_t changed;   /* relations of groups that changed at the source meanwhile */
+    const struct book_change *changes; /* the first of them, in order of their discovery */
+    size_t n_changes;
     uint64_t missing;   /* groups and relations that could not be read at all */
     uint64_t fallbacks;
 };
@@ -44,8 +63,10 @@ void book_free(struct book *b);
 GS_DEFINE_AUTO(book, book_free);
 struct bundle_writer *book_writer(const struct book *b);
 
+int book_capture(struct book *b, const struct ledger_capture *c, struct gs_err *err) GS_MUST_USE;
 int book_fetch(struct book *b, const struct ledger_fetch *f, struct gs_err *err) GS_MUST_USE;
-/* The balance of one relation of one group; adds to the sums of the relation. announced -1: nobody said. */
+/* The balance of one relation of one group; adds to the sums of the relation. announced -1: nobody said. One that does not add
+ * up waits for book_close(). */
 int book_relation(struct book *b, int64_t group_id, const char *relation, int64_t announced, uint64_t stored,
                   uint64_t left_out, uint64_t raw_bytes, struct gs_err *err) GS_MUST_USE;
 /* count 0: not known. `what` and `detail` may be NULL. */
@@ -53,13 +74,22 @@ int book_lost(struct book *b, int64_t group_id, const char *relation, const char
               const char *detail, struct gs_err *err) GS_MUST_USE;
 int book_left_out(struct book *b, int64_t group_id, const char *relation, const char *rule, const char *what,
                   uint64_t count, const char *detail, struct gs_err *err) GS_MUST_USE;
-/* A whole group or relation that could not be read: a loss that makes the capture incomplete (exit code 3). */
+/* A whole group or relation that could not be read: a loss that makes the capture incomplete (exit code 3); unless the group turns
+ * out to be gone (book_gone()), which is a change of the source. */
 int book_missing(struct book *b, int64_t group_id, const char *relation, const char *rule, const char *detail,
                  struct gs_err *err) GS_MUST_USE;
 int book_fallback(struct book *b, int64_t group_id, const char *relation, const char *from, const char *to,
                   const char *why, struct gs_err *err) GS_MUST_USE;
+/* Once for each relation of each group: what is said first stands. */
 int book_changed(struct book *b, int64_t group_id, const char *relation, const char *before, const char *after,
                  struct gs_err *err) GS_MUST_USE;
+bool book_has_changed(const struct book *b, int64_t group_id, const char *relation);
+/* The group does not exist any more: that it could not be read is no loss. */
+int book_gone(struct book *b, int64_t group_id, struct gs_err *err) GS_MUST_USE;
+/* Balances that wait, for whoever can find out more about them. Valid until the next call of the book. */
+size_t book_gaps(struct book *b, struct book_gap **out);
+/* Writes what waits. A gap is confirmed (records that the server announces and does not give: a loss), or the source changed. */
+int book_close(struct book *b, struct gs_err *err) GS_MUST_USE;
 
 /* Sums so far, rules and relations in a fixed order. */
 void book_summary(struct book *b, struct book_summary *out);

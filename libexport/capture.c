@@ -139,19 +139,34 @@ static int found_page(void *cookie, yyjson_val *array, const char *text, size_t 
 
 static int discover(struct capture *c, size_t at, bool below, struct gs_err *err);
 
+/* All lists of groups are one account of the root's: this one is added to it. */
+static void add_list(struct capture *c, const struct gl_pages *p, uint64_t twice)
+{
+    struct gl_pages *t = &c->tree;
+    t->pages += p->pages;
+    t->records += p->records;
+    t->bytes += p->bytes;
+    t->retries += p->retries;
+    t->waited_ms += p->waited_ms;
+    t->announced = t->announced < 0 || p->announced < 0 ? -1 : t->announced + p->announced;
+    c->tree_twice += twice;
+}
+
 static int found_result(struct discovery *d, const struct gl_pages *p, const struct gs_err *result, struct gs_err *err)
 {
     struct capture *c = d->cap;
-    struct cap_group g = {.cap = c, .id = d->below ? c->plan.v[d->at].id : c->root_id};
-    const char *endpoint = d->below ? "rest:/groups/:id/subgroups" : "rest:/groups/:id/descendant_groups";
-    if (result->code == GS_OK)
-        return cap_fetch(&g, "subgroups", endpoint, p, err) || cap_compare(&g, "subgroups", p, d->twice, err) ? -1 : 0;
+    if (result->code == GS_OK) {
+        add_list(c, p, d->twice);
+        return 0;
+    }
     if (c->failed || !cap_denied(result)) {
         *err = *result;
         return -1;
     }
     if (d->below) {
-        g.full_path = c->plan.v[d->at].full_path;
+        const struct plan_group *pg = &c->plan.v[d->at];
+        struct cap_group g = {.cap = c, .id = pg->id, .full_path = pg->full_path};
+        c->tree.announced = -1;
         return cap_missing(&g, "subgroups", result, err);
     }
     /* the whole tree in one list is refused: level by level then */
@@ -378,6 +393,28 @@ static int skeleton(struct capture *c, const struct plan_group *g, struct gs_err
     return sink_close(s, 1, 0, err);
 }
 
+/* The account of the tree: what the lists announced, and which groups are in the bundle. */
+static int balance_tree(struct capture *c, struct gs_err *err)
+{
+    struct cap_group root = {.cap = c, .id = c->root_id};
+    uint64_t stored = 0, lost = 0;
+    for (size_t i = 0; i < c->plan.n; i++) {
+        stored += c->plan.v[i].state == PLAN_KEPT;
+        lost += c->plan.v[i].state != PLAN_KEPT;
+    }
+    if (c->o.no_subgroups)
+        return book_left_out(c->book, c->root_id, "subgroups", "group-excluded", NULL, 0, "how many was not asked", err);
+    if (cap_fetch(&root, "subgroups", c->recursive ? "rest:/groups/:id/subgroups" : "rest:/groups/:id/descendant_groups",
+                  &c->tree, err) ||
+        cap_compare(&root, "subgroups", &c->tree, c->tree_twice, err))
+        return -1;
+    if ((lost > 0 && book_left_out(c->book, c->root_id, "subgroups", "group-not-visible", NULL, lost, NULL, err)) ||
+        (c->tree_twice > 0 &&
+         book_left_out(c->book, c->root_id, "subgroups", "duplicate-record", NULL, c->tree_twice, NULL, err)))
+        return -1;
+    return book_relation(c->book, c->root_id, "subgroups", c->tree.announced, stored - 1, lost + c->tree_twice, 0, err);
+}
+
 static int write_tree(struct capture *c, struct gs_err *err)
 {
     struct plan *p = &c->plan;
@@ -447,6 +484,17 @@ void capture_free(struct capture *c)
     free(c);
 }
 
+static int write_cost(struct capture *c, struct gs_err *err)
+{
+    struct gl_stats s;
+    if (c->o.reproducible)
+        return 0;
+    gl_client_stats(c->client, &s);
+    struct ledger_capture l = {.requests = s.requests, .repeated = s.retries, .kept = s.kept,
+                               .longest_pause_ms = s.longest_wait_ms, .passes = 1};
+    return book_capture(c->book, &l, err);
+}
+
 int capture_run(struct capture *c, struct gs_err *err)
 {
     c->started_ms = gs_unix_ms();
@@ -460,7 +508,9 @@ int capture_run(struct capture *c, struct gs_err *err)
         return -1;
     }
     c->finished_ms = gs_unix_ms();
-    return cap_not_asked(c, err) || write_tree(c, err) ? -1 : 0;
+    return cap_not_asked(c, err) || write_tree(c, err) || balance_tree(c, err) || write_cost(c, err) || book_close(c->book, err)
+               ? -1
+               : 0;
 }
 
 void capture_summary(struct capture *c, struct book_summary *out)

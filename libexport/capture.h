@@ -23,6 +23,7 @@ struct capture_opts {
     const struct gl_instance *instance;
     const char *group;        /* full path or id */
     bool no_subgroups;
+    bool reproducible;        /* the same records give the same bytes: what the capture cost is not in its ledger */
     unsigned jobs;            /* as the client's; bounds the groups that are open at a time. 0: 8 */
     const struct gs_log *log;
     volatile int *stop;       /* the client's; set by capture_run() itself when it fails, so that requests on the way end. Or NULL */

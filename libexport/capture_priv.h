@@ -15,7 +15,7 @@
 #include "libgitlab/graphql.h"
 #include "libgitlab/rest.h"
 
-#define CAP_MAX_SOURCES 2
+#define CAP_MAX_SOURCES 4
 
 /* How often a source was tried: one that never worked is not asked again for every group. */
 struct cap_luck {
@@ -40,6 +40,8 @@ struct capture {
     unsigned open, discovering;
     size_t next_recursion; /* first group whose subgroups were not asked for */
     bool recursive;
+    struct gl_pages tree; /* of all lists of groups together */
+    uint64_t tree_twice;
     uint64_t done;
     bool failed;
     struct gs_err err;
@@ -107,6 +109,11 @@ struct cap_source {
     /* Makes the record of one element; leaves `w` alone when the element is none of this group's own (counted as left out). */
     int (*record)(struct cap_rel *rel, yyjson_val *v, struct gs_jw *w, struct gs_err *err);
     const char *loss;          /* rule that every record read this way falls under; NULL: none */
+    int since_major, since_minor; /* older servers are not asked this way; 0: all versions */
+    struct {
+        const char *attribute;
+        int major, minor;      /* servers from here on have it */
+    } lacks[2];                /* what this way does not show */
 };
 
 struct cap_rel_spec {
@@ -124,17 +131,24 @@ struct cap_rel {
     struct sink *sink;
     struct idset seen;
     uint64_t twice, foreign;
+    uint64_t other; /* elements that are none of this relation: announced by nobody, counted elsewhere */
     bool broke; /* we failed, not the server */
+    int64_t announced; /* by another endpoint than the list itself; -1: by none */
+    void *extra; /* of the kind, freed with free_extra() */
+    void (*free_extra)(void *extra);
 };
 
 int cap_rel_start(struct cap_group *g, const struct cap_rel_spec *spec, struct gs_err *err) GS_MUST_USE;
+/* The same with what another endpoint told before. Takes `extra` in any case. */
+int cap_rel_start_with(struct cap_group *g, const struct cap_rel_spec *spec, int64_t announced, void *extra,
+                       void (*free_extra)(void *extra), struct gs_err *err) GS_MUST_USE;
 /* A fetch line out of what the paging says. */
 int cap_fetch(struct cap_group *g, const char *relation, const char *endpoint, const struct gl_pages *p,
               struct gs_err *err) GS_MUST_USE;
 /* The same for one request. */
 int cap_fetch_one(struct cap_group *g, const char *relation, const char *endpoint, const struct gl_response *rsp,
                   uint64_t records, struct gs_err *err) GS_MUST_USE;
-/* Differences between what was announced and what came. */
+/* A list that showed a record twice has shifted while it was read. */
 int cap_compare(struct cap_group *g, const char *relation, const struct gl_pages *p, uint64_t twice,
                 struct gs_err *err) GS_MUST_USE;
 

@@ -78,14 +78,11 @@ int cap_fetch_one(struct cap_group *g, const char *relation, const char *endpoin
 
 int cap_compare(struct cap_group *g, const char *relation, const struct gl_pages *p, uint64_t twice, struct gs_err *err)
 {
-    char before[64], after[96];
-    if (p->announced < 0 || ((uint64_t)p->announced == p->records && twice == 0)) {
-        if (twice == 0)
-            return 0;
-        snprintf(before, sizeof before, "no count announced");
-    } else {
+    char before[64] = "no number announced", after[96];
+    if (twice == 0)
+        return 0;
+    if (p->announced >= 0)
         snprintf(before, sizeof before, "%" PRId64 " announced", p->announced);
-    }
     snprintf(after, sizeof after, "%" PRIu64 " came, %" PRIu64 " of them twice", p->records, twice);
     return book_changed(g->cap->book, g->id, relation, before, after, err);
 }
@@ -94,6 +91,8 @@ static void rel_free(struct cap_rel *rel)
 {
     sink_abandon(rel->sink);
     idset_release(&rel->seen);
+    if (rel->free_extra)
+        rel->free_extra(rel->extra);
     free(rel);
 }
 
@@ -111,12 +110,13 @@ static int rel_record(struct cap_rel *rel, yyjson_val *v, struct gs_err *err)
         return 0;
     }
     struct gs_jw w;
+    uint64_t other = rel->other;
     gs_buf_reset(&c->json);
     gs_jw_init(&w, &c->json, 0, err);
     if (src->record(rel, v, &w, err) || gs_jw_finish(&w))
         return -1;
     if (c->json.len == 0) {
-        rel->foreign++;
+        rel->foreign += rel->other == other;
         return 0;
     }
     return sink_add(rel->sink, gs_buf_str(&c->json), c->json.len, err);
@@ -139,9 +139,24 @@ static int rel_page(void *cookie, yyjson_val *array, const char *text, size_t le
 
 static int rel_send(struct cap_rel *rel, struct gs_err *err);
 
-static int rel_finish(struct cap_rel *rel, const struct gl_pages *p, struct gs_err *err)
+/* Attributes that the server has by its version, and that this source does not show. */
+static int lacking(struct cap_rel *rel, const struct cap_source *src, uint64_t stored, struct gs_err *err)
 {
     struct cap_group *g = rel->group;
+    const struct gl_instance *in = g->cap->o.instance;
+    for (size_t i = 0; i < GS_COUNT(src->lacks) && src->lacks[i].attribute; i++)
+        if (in && gl_instance_at_least(in, src->lacks[i].major, src->lacks[i].minor) &&
+            book_lost(g->cap->book, g->id, rel->spec->relation, "attribute-not-readable", src->lacks[i].attribute, stored,
+                      NULL, err))
+            return -1;
+    return 0;
+}
+
+static int rel_finish(struct cap_rel *rel, const struct gl_pages *pages, struct gs_err *err)
+{
+    struct cap_group *g = rel->group;
+    struct gl_pages own = *pages, *p = &own;
+    own.records -= rel->other;
     const struct cap_source *src = &rel->spec->sources[rel->source];
     uint64_t stored = sink_stored(rel->sink);
     if (cap_fetch(g, rel->spec->relation, src->endpoint, p, err) ||
@@ -154,7 +169,10 @@ static int rel_finish(struct cap_rel *rel, const struct gl_pages *p, struct gs_e
         return -1;
     if (src->loss && stored > 0 && book_lost(g->cap->book, g->id, rel->spec->relation, src->loss, NULL, stored, NULL, err))
         return -1;
-    return sink_close(gs_steal(&rel->sink), p->announced, rel->foreign + rel->twice, err);
+    if (stored > 0 && lacking(rel, src, stored, err))
+        return -1;
+    int64_t announced = rel->announced >= 0 ? rel->announced : p->announced;
+    return sink_close(gs_steal(&rel->sink), announced, rel->foreign + rel->twice, err);
 }
 
 /* The same words for every group where a source never works, whichever came first. */
@@ -164,27 +182,51 @@ static const char *words(const struct cap_group *g, unsigned number, const struc
     return l->ok == 0 && l->refused > 0 ? l->why : why->text;
 }
 
-/* The next source after one that the server refused. *out_more false: there is none, and the books say so. */
+/* Is the server new enough to be asked this way? Who does not know the version asks. */
+static bool fits(const struct cap_group *g, const struct cap_source *src)
+{
+    const struct gl_instance *in = g->cap->o.instance;
+    return src->since_major == 0 || !in || gl_instance_at_least(in, src->since_major, src->since_minor);
+}
+
+/*
+ * The source to try after one that the server refused; n_sources when there is none. A server that did not refuse the document, but
+ * to be asked over GraphQL at all, is not asked for the same list by another document.
+ */
+static unsigned next_source(struct cap_rel *rel, const struct gs_err *why)
+{
+    const struct cap_rel_spec *s = rel->spec;
+    const struct cap_source *was = &s->sources[rel->source];
+    unsigned i = rel->source + 1;
+    for (; i < s->n_sources; i++) {
+        bool same = was->connection && s->sources[i].connection && strcmp(was->connection, s->sources[i].connection) == 0;
+        if (same && why->code != GS_E_GRAPHQL)
+            cap_refused(rel->group->cap, s->sources[i].number, why);
+        else if (!same || cap_try(rel->group->cap, s->sources[i].number))
+            break;
+    }
+    return i;
+}
+
+/* Goes on with the next source. *out_more false: there is none, and the books say so. */
 static int rel_next(struct cap_rel *rel, const struct gs_err *why, bool *out_more, struct gs_err *err)
 {
     struct cap_group *g = rel->group;
     const struct cap_rel_spec *s = rel->spec;
+    const struct cap_source *was = &s->sources[rel->source];
+    unsigned next = next_source(rel, why);
     sink_abandon(gs_steal(&rel->sink));
-    const char *from = s->sources[rel->source].name;
-    *out_more = rel->source + 1 < s->n_sources;
+    *out_more = next < s->n_sources;
     if (!*out_more && !s->otherwise)
         return cap_missing(g, s->relation, why, err);
-    if (!*out_more)
-        return book_fallback(g->cap->book, g->id, s->relation, from, s->otherwise_name, words(g, s->sources[rel->source].number, why), err) ||
-                       s->otherwise(g, err)
-                   ? -1
-                   : 0;
-    rel->source++;
-    idset_release(&rel->seen);
-    rel->twice = rel->foreign = 0;
-    if (book_fallback(g->cap->book, g->id, s->relation, from, s->sources[rel->source].name,
-                      words(g, s->sources[rel->source - 1].number, why), err))
+    if (book_fallback(g->cap->book, g->id, s->relation, was->name, *out_more ? s->sources[next].name : s->otherwise_name,
+                      words(g, was->number, why), err))
         return -1;
+    if (!*out_more)
+        return s->otherwise(g, err);
+    rel->source = next;
+    idset_release(&rel->seen);
+    rel->twice = rel->foreign = rel->other = 0;
     return rel_send(rel, err);
 }
 
@@ -232,23 +274,30 @@ static int rel_send(struct cap_rel *rel, struct gs_err *err)
     return gl_list(g->cap->client, path, rel_page, rel_done, rel, err);
 }
 
-int cap_rel_start(struct cap_group *g, const struct cap_rel_spec *spec, struct gs_err *err)
+int cap_rel_start_with(struct cap_group *g, const struct cap_rel_spec *spec, int64_t announced, void *extra,
+                       void (*free_extra)(void *extra), struct gs_err *err)
 {
     struct cap_rel *rel = calloc(1, sizeof *rel);
-    if (!rel)
+    if (!rel) {
+        if (free_extra)
+            free_extra(extra);
         return gs_fail(err, GS_E_NOMEM, "no memory for relation '%s'", spec->relation);
-    rel->group = g;
-    rel->spec = spec;
+    }
+    *rel = (struct cap_rel){
+        .group = g, .spec = spec, .announced = announced, .extra = extra, .free_extra = free_extra};
     idset_init(&rel->seen);
     cap_begin(g);
+    while (rel->source + 1 < spec->n_sources && !fits(g, &spec->sources[rel->source]))
+        rel->source++;
     /* sources that never worked for other groups are passed over */
+    unsigned number = spec->sources[rel->source].number;
     bool more = true;
     int r = 0;
-    if (cap_try(g->cap, spec->sources[0].number)) {
+    if (cap_try(g->cap, number)) {
         r = rel_send(rel, err);
     } else {
         struct gs_err why = {0};
-        gs_fail(&why, GS_E_GRAPHQL, "%s", g->cap->luck[spec->sources[0].number].why);
+        gs_fail(&why, GS_E_GRAPHQL, "%s", g->cap->luck[number].why);
         r = rel_next(rel, &why, &more, err);
     }
     if (r == 0 && more)
@@ -256,4 +305,9 @@ int cap_rel_start(struct cap_group *g, const struct cap_rel_spec *spec, struct g
     rel_free(rel);
     cap_end(g);
     return r;
+}
+
+int cap_rel_start(struct cap_group *g, const struct cap_rel_spec *spec, struct gs_err *err)
+{
+    return cap_rel_start_with(g, spec, -1, NULL, NULL, err);
 }

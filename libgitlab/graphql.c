@@ -259,6 +259,9 @@ static int give_nodes(struct connection *n, const struct gl_response *rsp, bool 
         return -1;
     *out_asked = more;
     yyjson_val *nodes = yyjson_obj_get(conn, "nodes");
+    int64_t count;
+    if (n->stats.pages == 0 && gs_json_i64(conn, "count", &count) && count >= 0)
+        n->stats.announced = count;
     n->stats.pages++;
     n->stats.records += yyjson_arr_size(nodes);
     n->stats.bytes += rsp->body.len;

@@ -536,6 +536,8 @@ static unsigned ended(struct gl_transfer *t, CURLcode rc, bool stalled)
         t->due_ms = now + d.wait_ms;
         t->rsp.waited_ms += d.wait_ms;
         c->stats.waited_ms += d.wait_ms;
+        if (d.wait_ms > c->stats.longest_wait_ms)
+            c->stats.longest_wait_ms = d.wait_ms;
         c->stats.retries++;
         place(t, GL_PLACE_WAITING);
         return 0;

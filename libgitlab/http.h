@@ -135,6 +135,7 @@ struct gl_stats {
     uint64_t retries;
     uint64_t bytes_in, bytes_out; /* as on the wire, without TLS */
     int64_t waited_ms;            /* of all requests together */
+    int64_t longest_wait_ms;      /* of one request before one further try */
     unsigned in_flight, queued;
     unsigned window;      /* requests that may be on the wire now: `jobs`, less after a 429 */
     int64_t paused_ms;    /* how long no request leaves since the server wants it so; 0: none */

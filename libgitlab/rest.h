@@ -41,7 +41,7 @@ int gl_link_next(const char *link, char **out, struct gs_err *err) GS_MUST_USE;
 struct gl_pages {
     uint64_t pages, records, bytes, retries;
     int64_t waited_ms;
-    int64_t announced; /* X-Total of the first page, -1 */
+    int64_t announced; /* X-Total, or `count` of a GraphQL connection whose document asks for it, of the first page; -1 */
 };
 typedef int (*gl_page_fn)(void *cookie, yyjson_val *array, const char *text, size_t len, struct gs_err *err);
 typedef void (*gl_pages_done_fn)(void *cookie, const struct gl_pages *p, const struct gs_err *err);

@@ -71,6 +71,7 @@ static int create(struct cli *cli, const struct opts *o, const char *group, stru
         return cli_error(cli, err);
     struct screen screen = {.cli = cli, .begun_ms = gs_mono_ms()};
     struct capture_opts co = {.client = client, .instance = &instance, .group = group, .no_subgroups = o->no_subgroups,
+                              .reproducible = o->out.time != NULL,
                               .jobs = o->r.jobs, .log = &cli->log, .stop = &cli_stop, .progress = progress,
                               .cookie = &screen};
     struct bundle_meta meta = {0};

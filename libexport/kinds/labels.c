@@ -1,4 +1,7 @@
-/* labels: GraphQL, which knows their times; REST where GraphQL is refused. Own labels only. */
+/*
+ * labels: GraphQL, which knows their times; REST where GraphQL is refused. Own labels only. The newest document that the server's
+ * version understands is asked first, since a server refuses a whole document for one field that it does not know.
+ */
 #include "libexport/capture_priv.h"
 
 static int from_graphql(struct cap_rel *rel, yyjson_val *v, struct gs_jw *w, struct gs_err *err)
@@ -15,6 +18,8 @@ static int from_graphql(struct cap_rel *rel, yyjson_val *v, struct gs_jw *w, str
     cap_copy(w, "description", v, "description");
     gs_jw_kstr(w, "type", "GroupLabel");
     cap_copy(w, "text_color", v, "textColor");
+    cap_copy_known(w, "lock_on_merge", v, "lockOnMerge");
+    cap_copy_known(w, "archived", v, "archived");
     gs_jw_end(w);
     return 0;
 }
@@ -36,22 +41,24 @@ static int from_rest(struct cap_rel *rel, yyjson_val *v, struct gs_jw *w, struct
     return 0;
 }
 
+#define GRAPHQL .endpoint = "graphql:group.labels", .connection = "group.labels", .record = from_graphql
+#define LOCK_ON_MERGE {"lock_on_merge", 16, 4}
+#define ARCHIVED {"archived", 18, 10}
+
 static const struct cap_rel_spec spec = {
     .relation = "labels",
-    .n_sources = 2,
-    .sources = {{.number = 0,
-                 .name = "graphql",
-                 .endpoint = "graphql:group.labels",
-                 .document = "group_labels",
-                 .connection = "group.labels",
-                 .record = from_graphql},
+    .n_sources = 4,
+    .sources = {{.number = 10, .name = "graphql:group_labels_18", GRAPHQL, .document = "group_labels_18", .since_major = 18, .since_minor = 10},
+                {.number = 11, .name = "graphql:group_labels_16", GRAPHQL, .document = "group_labels_16", .since_major = 16, .since_minor = 4, .lacks = {ARCHIVED}},
+                {.number = 0, .name = "graphql", GRAPHQL, .document = "group_labels", .lacks = {LOCK_ON_MERGE, ARCHIVED}},
                 {.number = 1,
                  .name = "rest",
                  .endpoint = "rest:/groups/:id/labels",
                  .path = "/labels?include_ancestor_groups=false&include_descendant_groups=false&only_group_labels=true"
                          "&with_counts=false",
                  .record = from_rest,
-                 .loss = "label-times-not-readable"}},
+                 .loss = "label-times-not-readable",
+                 .lacks = {LOCK_ON_MERGE}}},
 };
 
 static int start(struct cap_group *g, struct gs_err *err)

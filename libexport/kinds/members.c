@@ -1,6 +1,7 @@
 /*
  * members: direct ones, over GraphQL, which knows the public e-mail address of each. Over REST that takes a look-up per user;
- * addresses are kept for the whole run, so that each user is looked up once.
+ * addresses are kept for the whole run, so that each user is looked up once. REST is asked in any case: it announces how many
+ * there are, which GraphQL does not, and names the custom role of each.
  *
  * invitations: pending ones are counted, not carried.
  */
@@ -46,6 +47,64 @@ static int put_created_by(struct capture *c, struct gs_jw *w, yyjson_val *by, st
     return cap_user(c, &u, err);
 }
 
+/* ---- custom roles: few members have one, so that a list serves ---- */
+
+struct roles {
+    struct cap_group *group;
+    struct idset seen;
+    struct role {
+        int64_t user;
+        char *json;
+    } *v;
+    size_t n, cap;
+    bool broke; /* we failed, not the server */
+};
+
+static void roles_free(void *cookie)
+{
+    struct roles *r = cookie;
+    if (!r)
+        return;
+    for (size_t i = 0; i < r->n; i++)
+        free(r->v[i].json);
+    free(r->v);
+    idset_release(&r->seen);
+    free(r);
+}
+
+static int roles_add(struct roles *r, int64_t user, yyjson_val *role, struct gs_err *err)
+{
+    gs_autobuf b;
+    gs_buf_init(&b, 1 << 20);
+    if (r->n == r->cap) {
+        size_t cap = r->cap ? r->cap * 2 : 8;
+        struct role *v = realloc(r->v, cap * sizeof *v);
+        if (!v)
+            return gs_fail(err, GS_E_NOMEM, "no memory for roles");
+        r->v = v;
+        r->cap = cap;
+    }
+    if (gs_json_write(role, &b, err))
+        return -1;
+    char *json = strdup(gs_buf_str(&b));
+    if (!json)
+        return gs_fail(err, GS_E_NOMEM, "no memory for roles");
+    r->v[r->n++] = (struct role){.user = user, .json = json};
+    return 0;
+}
+
+/* Nothing where REST was not read or shows none: absent and null mean the same. */
+static void put_role(const struct roles *r, int64_t user, struct gs_jw *w)
+{
+    for (size_t i = 0; r && i < r->n; i++) {
+        if (r->v[i].user != user)
+            continue;
+        gs_jw_key(w, "member_role");
+        gs_jw_raw(w, r->v[i].json, strlen(r->v[i].json));
+        break;
+    }
+}
+
 /* ---- GraphQL ---- */
 
 static int from_graphql(struct cap_rel *rel, yyjson_val *v, struct gs_jw *w, struct gs_err *err)
@@ -55,8 +114,10 @@ static int from_graphql(struct cap_rel *rel, yyjson_val *v, struct gs_jw *w, str
     struct cap_user u = {.id = cap_id(user), .username = gs_json_str(user, "username"), .name = gs_json_str(user, "name"),
                          .public_email = gs_json_str(user, "publicEmail"), .state = gs_json_str(user, "state"),
                          .bot = bot ? yyjson_is_true(bot) : -1};
-    if (u.id <= 0)
-        return 0; /* an invitation that nobody has accepted yet */
+    if (u.id <= 0) { /* an invitation that nobody has accepted yet: of the relation "invitations" */
+        rel->other++;
+        return 0;
+    }
     if (!u.public_email)
         u.public_email = "";
     gs_jw_obj(w);
@@ -68,6 +129,7 @@ static int from_graphql(struct cap_rel *rel, yyjson_val *v, struct gs_jw *w, str
     if (put_created_by(rel->group->cap, w, yyjson_obj_get(v, "createdBy"), err))
         return -1;
     cap_copy_date(w, "expires_at", v, "expiresAt");
+    put_role(rel->extra, u.id, w);
     put_user(w, &u);
     gs_jw_end(w);
     return cap_user(rel->group->cap, &u, err);
@@ -236,6 +298,10 @@ static int rest_store(struct rest_members *m, struct gs_err *err)
                                         NULL, err)) ||
         sink_open(b, g->id, "members", &s, err))
         return -1;
+    if (m->twice > 0 && book_left_out(b, g->id, "members", "duplicate-record", NULL, m->twice, NULL, err)) {
+        sink_abandon(s);
+        return -1;
+    }
     for (size_t i = 0; i < m->n; i++)
         if (rest_row(m, &m->rows[i], s, err)) {
             sink_abandon(s);
@@ -380,9 +446,75 @@ static const struct cap_rel_spec spec = {
     .otherwise_name = "rest",
 };
 
+static int roles_page(void *cookie, yyjson_val *array, const char *text, size_t len, struct gs_err *err)
+{
+    struct roles *r = cookie;
+    yyjson_arr_iter it = yyjson_arr_iter_with(array);
+    yyjson_val *v;
+    if (r->group->cap->failed)
+        return gs_fail(err, GS_E_STOPPED, "another part of the capture failed");
+    while ((v = yyjson_arr_iter_next(&it))) {
+        yyjson_val *role = yyjson_obj_get(v, "member_role");
+        bool is_new = true;
+        if (yyjson_is_obj(role) && (idset_add(&r->seen, cap_id(v), &is_new, err) || (is_new && roles_add(r, cap_id(v), role, err)))) {
+            r->broke = true;
+            return -1;
+        }
+    }
+    return 0;
+}
+
+/* How many members there are, or -1; then the members themselves. */
+static int roles_result(struct roles *r, const struct gl_pages *p, const struct gs_err *result, struct gs_err *err)
+{
+    struct cap_group *g = r->group;
+    const struct gl_instance *in = g->cap->o.instance;
+    int64_t announced = -1;
+    int n = 0;
+    if (result->code == GS_OK) {
+        announced = p->announced;
+        n = cap_fetch(g, "members", "rest:/groups/:id/members", p, err);
+    } else if (g->cap->failed || r->broke || !cap_denied(result)) {
+        *err = *result;
+        n = -1;
+    } else if (in && in->enterprise == 1 && gl_instance_at_least(in, 15, 9)) {
+        n = book_lost(g->cap->book, g->id, "members", "attribute-not-readable", "member_role", 0, result->text, err);
+    }
+    if (n) {
+        roles_free(r);
+        return -1;
+    }
+    return cap_rel_start_with(g, &spec, announced, r, roles_free, err);
+}
+
+static void roles_done(void *cookie, const struct gl_pages *p, const struct gs_err *result)
+{
+    struct roles *r = cookie;
+    struct cap_group *g = r->group;
+    struct gs_err err = {0};
+    if (roles_result(r, p, result, &err))
+        cap_fail(g->cap, &err);
+    cap_end(g);
+}
+
 static int start(struct cap_group *g, struct gs_err *err)
 {
-    return cap_rel_start(g, &spec, err);
+    if (!cap_try(g->cap, LUCK_GRAPHQL)) /* everything comes over REST then */
+        return cap_rel_start(g, &spec, err);
+    struct roles *r = calloc(1, sizeof *r);
+    gs_autofree char *path = gs_asprintf("/groups/%" PRId64 "/members", g->id);
+    if (!r || !path) {
+        free(r);
+        return gs_fail(err, GS_E_NOMEM, "no memory for members");
+    }
+    r->group = g;
+    idset_init(&r->seen);
+    cap_begin(g);
+    if (gl_list(g->cap->client, path, roles_page, roles_done, r, err) == 0)
+        return 0;
+    roles_free(r);
+    cap_end(g);
+    return -1;
 }
 
 const struct cap_kind cap_kind_members = {.relation = "members", .start = start};

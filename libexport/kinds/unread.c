@@ -28,25 +28,8 @@ static const struct {
     {"saved_replies", "saved-replies-not-exported", true},
 };
 
-/* Attributes that newer servers have, and that the documents, which every server must understand, do not ask for. */
-static const struct {
-    const char *relation, *what;
-    int major, minor;
-    bool enterprise;
-} not_shown[] = {
-    {"labels", "lock_on_merge", 16, 4, false},
-    {"labels", "archived", 18, 10, false},
-    {"members", "member_role", 15, 9, true},
-};
-
 int cap_not_asked(struct capture *c, struct gs_err *err)
 {
-    for (size_t i = 0; c->o.instance && i < GS_COUNT(not_shown); i++)
-        if (gl_instance_at_least(c->o.instance, not_shown[i].major, not_shown[i].minor) &&
-            (!not_shown[i].enterprise || c->o.instance->enterprise == 1) &&
-            book_lost(c->book, c->root_id, not_shown[i].relation, "attribute-not-readable", not_shown[i].what, 0,
-                      "not asked for in any group of the tree", err))
-            return -1;
     bool enterprise = !c->o.instance || c->o.instance->enterprise != 0;
     for (size_t i = 0; i < GS_COUNT(not_asked); i++)
         if ((enterprise || !not_asked[i].enterprise) &&

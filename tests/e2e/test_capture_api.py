@@ -338,6 +338,50 @@ def test_editions(d):
             t.is_eq(r.code, 0, f"GitLab {version} can be captured", str(r))
             got = [x for x in records(d, f"v{version}.gsnap") if x.get("type") == "GroupLabel"]
             t.is_eq(len(got), len(s.dump()["labels"]), f"GitLab {version}: its labels are there")
+            ledger = records(d, f"v{version}.gsnap", "ledger")
+            t.is_eq([(x["group"], x["relation"]) for x in ledger if x["entry"] == "relation" and x["announced"] is None], [],
+                    f"GitLab {version}: the server announced the number of every list")
+            t.is_eq([x for x in ledger if x.get("rule") == "attribute-not-readable"], [], f"GitLab {version}: every attribute was asked for")
+
+
+def test_newer_labels(d):
+    """Attributes of labels that came later: asked for where the server has them, and named where an older document must do."""
+    tree = os.path.join(d, "labels.json")
+    with open(tree, "w") as f:
+        json.dump({"users": [], "groups": [{"path": "g", "name": "G", "labels": [
+            {"title": "locked", "color": "#112233", "lock_on_merge": True}, {"title": "old", "color": "#112233", "archived": True}]}]}, f)
+    for version, has in (("16.0.0-ee", ()), ("17.8.0-ee", ("lock_on_merge",)), ("18.10.0-ee", ("lock_on_merge", "archived"))):
+        with gstest.Sim(d, "l" + version, "--seed", tree, "--version", version) as s:
+            r = create(d, s, f"l{version}.gsnap", group="g")
+            rows = {x["title"]: x for x in records(d, f"l{version}.gsnap", "g/labels")}
+            t.is_eq((r.code, rows["locked"].get("lock_on_merge"), rows["old"].get("archived")),
+                    (0, True if "lock_on_merge" in has else None, True if "archived" in has else None), f"GitLab {version}: labels show {has}", str(r))
+            if version == "18.10.0-ee":
+                s.faults({"match": {"path": "/graphql$", "body": "lockOnMerge"}, "times": 0, "do": {
+                    "status": 200, "body": {"errors": [{"message": "Field 'lockOnMerge' doesn't exist on type 'Label'"}]}}})
+                r = create(d, s, "lf.gsnap", group="g")
+                ledger = records(d, "lf.gsnap", "ledger")
+                t.is_eq((r.code, {(x["from"], x["to"]) for x in ledger if x["entry"] == "fallback"}),
+                        (0, {("graphql:group_labels_18", "graphql:group_labels_16"), ("graphql:group_labels_16", "graphql")}),
+                        "a server that lacks the newest attributes is asked for fewer", str(r))
+                t.is_eq({(x["what"], x["count"]) for x in ledger if x.get("rule") == "attribute-not-readable"},
+                        {("lock_on_merge", 2), ("archived", 2)}, "the ledger names the attributes that were not shown")
+                t.ok(all("created_at" in x for x in records(d, "lf.gsnap", "g/labels")), "their times are still there")
+
+
+def test_member_numbers(d, s):
+    """Members come over GraphQL, their number over REST: one that GraphQL hides is noticed."""
+    uid = [x["user_id"] for x in s.dump()["members"] if x["group_id"] == 40][0]
+    s.faults({"match": {"path": "/groups/40/members$"}, "times": 0, "do": {
+        "status": 200, "headers": {"X-Total": "99", "Content-Type": "application/json"}, "body": [{"id": uid, "member_role": {"id": 5, "name": "auditor"}}]}})
+    r = create(d, s, "mn.gsnap")
+    s.reset_faults()
+    ledger = records(d, "mn.gsnap", "ledger")
+    line = [x for x in ledger if x["entry"] == "relation" and x["relation"] == "members" and x["group"] == 40][0]
+    t.ok(r.code in (3, 4) and line["announced"] == 99, "fewer members than REST announces: not exit 0", r.code, line)
+    t.is_eq(gstest.snap("verify", "mn.gsnap", "--trust", "key.pub", "--deep", cwd=d).code, 0, "the ledger accounts for it")
+    roles = {x["user_id"]: x.get("member_role") for x in records(d, "mn.gsnap", f"{ROOT}/members")}
+    t.is_eq({k: v for k, v in roles.items() if v}, {uid: {"id": 5, "name": "auditor"}}, "a custom role goes to its member")
 
 
 with gstest.scratch() as d:
@@ -348,9 +392,11 @@ with gstest.scratch() as d:
         test_faults(d, s)
         test_refusals(d, s)
         test_changed(d, s)
+        test_member_numbers(d, s)
         test_interruption(d, s)
         test_disk_full(d, s)
         test_other_verbs(d, s)
     test_paging(d)
     test_editions(d)
+    test_newer_labels(d)
 t.done()

@@ -370,19 +370,70 @@ static void records(void)
     CASE(base_msgpack, "index-invalid--other-encoding", forge_manifest(&f, "encoding", "\"ndjson\""); SEAL);
 }
 
+/* Lines of a ledger that balances, to be put around the one that does not. */
+#define L_FETCH(records)                                                                                               \
+    "{\"announced\":3,\"bytes\":400,\"endpoint\":\"graphql:group.labels\",\"entry\":\"fetch\",\"group\":7,\"pages\":1,"  \
+    "\"records\":" #records ",\"relation\":\"labels\",\"retries\":1,\"via\":\"api\",\"waits_ms\":20}\n"
+#define L_RULE(rule, count)                                                                                            \
+    "{\"count\":" #count ",\"entry\":\"left_out\",\"group\":7,\"relation\":\"labels\",\"rule\":\"" rule "\"}\n"
+#define L_LABELS(announced, stored, left_out)                                                                          \
+    "{\"announced\":" #announced ",\"entry\":\"relation\",\"group\":7,\"left_out\":" #left_out                          \
+    ",\"relation\":\"labels\",\"stored\":" #stored "}\n"
+#define L_TREE(stored, left_out)                                                                                       \
+    "{\"announced\":1,\"entry\":\"relation\",\"group\":7,\"left_out\":" #left_out                                       \
+    ",\"relation\":\"subgroups\",\"stored\":" #stored "}\n"
+#define L_MILESTONES                                                                                                   \
+    "{\"announced\":1,\"entry\":\"relation\",\"group\":12,\"left_out\":0,\"relation\":\"milestones\",\"stored\":1}\n"
+#define L_CAPTURE(requests, repeated)                                                                                  \
+    "{\"entry\":\"capture\",\"group\":0,\"kept\":0,\"longest_pause_ms\":0,\"passes\":1,\"relation\":\"\",\"repeated\":"  \
+    #repeated ",\"requests\":" #requests "}\n"
+
 static void books(void)
 {
 #define LEDGER(name, text, count)                                                                                      \
     CASE(base, name, forge_set_text(&f, BUNDLE_LEDGER, text, sizeof(text) - 1, count); SEAL)
-    LEDGER("count-mismatch--ledger-stored",
-           "{\"announced\":4,\"entry\":\"relation\",\"group\":7,\"left_out\":0,\"relation\":\"labels\",\"stored\":4}\n",
-           1);
-    LEDGER("count-mismatch--ledger-announced",
-           "{\"announced\":9,\"entry\":\"relation\",\"group\":7,\"left_out\":1,\"relation\":\"labels\",\"stored\":3}\n",
-           1);
+    LEDGER("ledger-unbalanced--stored", L_LABELS(4, 4, 0) L_MILESTONES, 2);
+    LEDGER("ledger-unbalanced--announced", L_RULE("invalid-record", 1) L_LABELS(9, 3, 1) L_MILESTONES, 3);
+    LEDGER("ledger-unbalanced--no-rule", L_LABELS(4, 3, 1) L_MILESTONES, 2);
+    LEDGER("ledger-unbalanced--rule-of-values-only", L_RULE("secret-field", 1) L_LABELS(4, 3, 1) L_MILESTONES, 3);
+    LEDGER("ledger-unbalanced--rule-not-in-balance", L_RULE("duplicate-record", 2) L_LABELS(3, 3, 0) L_MILESTONES, 3);
+    LEDGER("ledger-unbalanced--came-more", L_FETCH(5) L_LABELS(3, 3, 0) L_MILESTONES, 3);
+    LEDGER("ledger-unbalanced--came-less", L_FETCH(2) L_LABELS(3, 3, 0) L_MILESTONES, 3);
+    LEDGER("ledger-unbalanced--came-what-was-not-given",
+           L_FETCH(4) L_RULE("truncated-by-server", 1) L_LABELS(4, 3, 1) L_MILESTONES, 4);
+    LEDGER("ledger-unbalanced--relation-twice", L_LABELS(3, 3, 0) L_LABELS(3, 3, 0) L_MILESTONES, 3);
+    LEDGER("ledger-unbalanced--relation-missing", L_LABELS(3, 3, 0), 1);
+    LEDGER("ledger-unbalanced--order", L_MILESTONES L_LABELS(3, 3, 0), 2);
+    LEDGER("ledger-unbalanced--subgroups", L_LABELS(3, 3, 0) L_TREE(2, 0) L_MILESTONES, 3);
+    LEDGER("ledger-unbalanced--subgroups-announced", L_LABELS(3, 3, 0) L_TREE(0, 0) L_MILESTONES, 3);
+    LEDGER("ledger-unbalanced--more-pages-than-requests", L_CAPTURE(0, 0) L_FETCH(3) L_LABELS(3, 3, 0) L_MILESTONES, 4);
+    LEDGER("ledger-unbalanced--more-retries-than-repeated", L_CAPTURE(9, 0) L_FETCH(3) L_LABELS(3, 3, 0) L_MILESTONES, 4);
+    LEDGER("ledger-unbalanced--capture-twice", L_CAPTURE(9, 1) L_CAPTURE(9, 1) L_LABELS(3, 3, 0) L_MILESTONES, 4);
+    LEDGER("ledger-unbalanced--changed-elsewhere",
+           "{\"after\":\"4\",\"before\":\"3\",\"entry\":\"changed\",\"group\":7,\"relation\":\"badges\"}\n"
+           L_LABELS(9, 3, 0) L_MILESTONES, 3);
+    LEDGER("record-invalid--ledger-negative", L_LABELS(-1, 3, 0) L_MILESTONES, 2);
+    LEDGER("record-invalid--ledger-rule-without-count",
+           "{\"entry\":\"left_out\",\"group\":7,\"relation\":\"labels\",\"rule\":\"invalid-record\"}\n" L_LABELS(3, 3, 0)
+           L_MILESTONES, 3);
     LEDGER("record-invalid--ledger-without-counts", "{\"entry\":\"relation\",\"group\":7,\"relation\":\"labels\"}\n",
            1);
     LEDGER("record-invalid--ledger-without-entry", "{\"group\":7,\"relation\":\"labels\"}\n", 1);
+}
+
+/* Every kind of line, and all equations hold. */
+static void valid_books(void)
+{
+    struct forge f;
+    static const char full[] =
+        L_CAPTURE(2, 1) L_FETCH(4) L_RULE("duplicate-record", 1) L_RULE("secret-field", 7) L_RULE("truncated-by-server", 2)
+        "{\"count\":3,\"entry\":\"lost\",\"group\":7,\"relation\":\"labels\",\"rule\":\"label-times-not-readable\"}\n"
+        "{\"count\":8,\"entry\":\"left_out\",\"group\":7,\"relation\":\"labels\",\"rule\":\"rule-of-a-later-version\"}\n"
+        L_LABELS(6, 3, 3) L_TREE(1, 0) L_MILESTONES;
+    forge_load(&f, base.data, base.len);
+    forge_set_text(&f, BUNDLE_LEDGER, full, sizeof full - 1, 10);
+    forge_seal(&f, key);
+    pack("valid", "books", &f);
 }
 
 static void valid(void)
@@ -416,10 +467,12 @@ static void valid(void)
     forge_load(&f, base.data, base.len);
     static const char changed[] =
         "{\"after\":\"4\",\"before\":\"3\",\"entry\":\"changed\",\"group\":7,\"relation\":\"labels\"}\n"
-        "{\"announced\":9,\"entry\":\"relation\",\"group\":7,\"left_out\":1,\"relation\":\"labels\",\"stored\":3}\n";
-    forge_set_text(&f, BUNDLE_LEDGER, changed, sizeof changed - 1, 2);
+        "{\"announced\":9,\"entry\":\"relation\",\"group\":7,\"left_out\":1,\"relation\":\"labels\",\"stored\":3}\n"
+        "{\"announced\":1,\"entry\":\"relation\",\"group\":12,\"left_out\":0,\"relation\":\"milestones\",\"stored\":1}\n";
+    forge_set_text(&f, BUNDLE_LEDGER, changed, sizeof changed - 1, 3);
     forge_seal(&f, key);
     pack("valid", "changed-source", &f);
+    valid_books();
     FORGE_OK(bundle_writer_new(dir, NULL, &w, err) || bundle_writer_group(w, 3, 0, "empty", err));
     const struct sign_seckey *k = key;
     FORGE_OK(bundle_writer_finish(w, &meta, &k, 1, path, true, err));
