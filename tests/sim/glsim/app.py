@@ -50,7 +50,7 @@ class Context:
     """One API request on its way."""
     __slots__ = ("app", "db", "method", "path", "query", "headers", "body", "raw", "files", "path_params", "route",
                  "user", "token", "scopes", "admin", "sudo", "token_sent", "headers_out", "log_body", "req_id", "status",
-                 "query_cost")
+                 "query_cost", "events")
 
     def __init__(self, app, method, path, query, headers, body):
         self.app, self.db, self.method, self.path, self.query = app, app.db, method, path, query
@@ -59,6 +59,7 @@ class Context:
         self.user = self.token = self.sudo = self.log_body = self.route = None
         self.scopes, self.admin, self.token_sent, self.req_id = frozenset(), False, False, None
         self.status = None
+        self.events = ()
 
     @property
     def version(self):
@@ -185,6 +186,7 @@ class Simulator:
         self.version = parse_version(self.config["version"])
         self.base_url = ""
         self.rules = []
+        self.events = []
         self.export_faults_used = {}        # how often each rule of the setting export_faults was applied
         self.n = 0
         self.start = time.monotonic()
@@ -234,11 +236,24 @@ class Simulator:
         query = nest(parse_qsl(qs, keep_blank_values=True)) if qs else {}
         ctx = Context(self, request.method, path, query, request.headers, body)
         ctx.req_id = "01SIM%013X%08X" % (int(time.time() * 1000), n)
+        if self.events:
+            self.look_at_events(ctx, n, qs)
         auth.identify(ctx)
         rule = None
         if self.rules:
-            rule = faults.pick(self.rules, n, request.method, path, body, ctx.user["username"] if ctx.user else None)
+            rule = faults.pick(self.rules, n, request.method, path, body, ctx.user["username"] if ctx.user else None,
+                               qs)
         return await self.answer(request, ctx, rule, n, t0)
+
+    def look_at_events(self, ctx, n, qs):
+        """Scripted changes that this request sets off: before its work, or after it."""
+        token = auth.token_text(ctx)
+        user = token and self.db.val("SELECT u.username FROM tokens t JOIN users u ON u.id=t.user_id WHERE t.token=?", token)
+        hit = [e for e in self.events if e.rule.hits(n, ctx.method, ctx.path, ctx.body, user, qs)]
+        for e in hit:
+            if not e.after:
+                e.happen(self)
+        ctx.events = [e for e in hit if e.after]
 
     async def answer(self, request, ctx, rule, n, t0):
         kind = rule.kind if rule else None
@@ -271,6 +286,8 @@ class Simulator:
         if self.stale and ctx.method in ("GET", "POST"):
             ctx.db = self.stale_db(ctx)
         status, head, data = self.perform(ctx)
+        for e in ctx.events:
+            e.happen(self)
         if kind == "after_status":
             status, head, data = self.scripted(rule.arg, rule.do)
         sent = len(data)
@@ -286,6 +303,8 @@ class Simulator:
             self.drop(request, rst=kind == "reset_after")
         if kind in ("cut_after", "stall_ms", "wrong_length"):
             await self.raw_answer(request, ctx, rule, status, head, data)
+        if kind == "drip_ms":
+            return await self.slow_answer(request, status, self.common(ctx, head), data, rule)
         return web.Response(status=status, headers=self.common(ctx, head), body=data)
 
     async def travel(self, t0):
@@ -349,6 +368,18 @@ class Simulator:
                 tr.write(data[:rule.arg] if rule.kind == "cut_after" else data)
                 await asyncio.sleep(0.02)
         self.drop(request)
+
+    async def slow_answer(self, request, status, head, data, rule):
+        """The right answer, a little at a time."""
+        r = web.StreamResponse(status=status, headers=head)
+        r.content_length = len(data)
+        await r.prepare(request)
+        step = rule.do.get("chunk", 1024)
+        for i in range(0, len(data), step):
+            await r.write(data[i:i + step])
+            await asyncio.sleep(rule.arg / 1000)
+        await r.write_eof()
+        return r
 
     # ---- the work ----------------------------------------------------------------------------
 
@@ -519,6 +550,8 @@ class Simulator:
         self.config = dict(DEFAULTS)
         self.config.update(self.db.meta("config", {}))
         self.version = parse_version(self.config["version"])
+        db.CLOCK["offset"] = self.config["clock_offset_s"]
+        self.export_faults_used = {}
         self.windows, self.db.counts, self.db.counts_at = {}, {}, -1
         self.look_around()
 

@@ -3,7 +3,7 @@ import json
 
 from aiohttp import web
 
-from . import auth, boards, dump, faults, relation_exports
+from . import auth, boards, changes, dump, faults, relation_exports
 from .db import dumps
 
 
@@ -35,6 +35,14 @@ async def handle(app, request, path):
                 return answer({"error": "no such snapshot"}, 404)
             (app.snapshot if name == "snapshot" else app.restore)(which)
             return answer({"name": which, "snapshots": sorted(app.snapshots)})
+        if key == ("POST", "at"):
+            app.events += changes.parse(json.loads(body))
+            return answer({"events": len(app.events)})
+        if key == ("GET", "at"):
+            return answer([e.show() for e in app.events])
+        if key == ("POST", "reset_at"):
+            app.events = []
+            return answer({"events": 0})
         if key == ("GET", "log"):
             return web.Response(body=app.read_log(), content_type="application/x-ndjson")
         if key == ("POST", "reset_log"):

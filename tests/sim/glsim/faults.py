@@ -4,9 +4,9 @@ import random
 import re
 
 ACTIONS = ("status", "after_status", "lose_answer", "reset", "reset_after", "cut_after", "stall_ms", "delay_ms", "twice",
-           "stale_ms", "html", "wrong_length", "drop_sudo")
-MATCHES = ("method", "path", "n", "nth", "every", "probability", "seed", "body", "user")
-DETAILS = ("headers", "body")
+           "stale_ms", "html", "wrong_length", "drop_sudo", "drip_ms")
+MATCHES = ("method", "path", "query", "n", "nth", "every", "probability", "seed", "body", "user")
+DETAILS = ("headers", "body", "chunk")
 BESIDE = ("stale_ms",)  # may stand beside another action
 
 
@@ -35,6 +35,7 @@ class Rule:
         self.methods = [methods] if isinstance(methods, str) else methods
         self.stale_ms = do.get("stale_ms")
         self.path = re.compile(m["path"]) if "path" in m else None
+        self.query = re.compile(m["query"]) if "query" in m else None
         self.body = re.compile(m["body"]) if "body" in m else None
         self.user = m.get("user")
         self.n, self.nth, self.every, self.probability = m.get("n"), m.get("nth"), m.get("every"), m.get("probability")
@@ -42,10 +43,12 @@ class Rule:
         self.times = obj.get("times", 1)
         self.seen = self.used = 0
 
-    def hits(self, n, method, path, body, user):
+    def hits(self, n, method, path, body, user, query=""):
         if self.times and self.used >= self.times:
             return False
         if self.methods and method not in self.methods or self.path and not self.path.search(path):
+            return False
+        if self.query and not self.query.search(query):
             return False
         if self.body and not self.body.search(body.decode("utf-8", "replace")):
             return False
@@ -78,13 +81,14 @@ def parse(text):
     return [Rule(r) for r in rules]
 
 
-def pick(rules, n, method, path, body, user):
+def pick(rules, n, method, path, body, user, query=""):
     """Every rule counts the request; the first that fires wins."""
     hit = None
     for r in rules:
         if hit is None:
-            if r.hits(n, method, path, body, user):
+            if r.hits(n, method, path, body, user, query):
                 hit = r
-        elif not (r.methods and method not in r.methods or r.path and not r.path.search(path)):
+        elif not (r.methods and method not in r.methods or r.path and not r.path.search(path)
+                  or r.query and not r.query.search(query)):
             r.seen += 1
     return hit

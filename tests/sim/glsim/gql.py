@@ -15,7 +15,7 @@ from .paging import CursorError
 from .router import Invalid, to_time
 
 TYPES, EXTENSIONS, RESOLVERS = [], {}, {}
-_schemas = {}
+_schemas, _by_version = {}, {}
 logging.getLogger("graphql").setLevel(logging.CRITICAL + 1)     # resolver errors are answers here
 V3 = not graphql.__version__.startswith("2.")
 NOT_FOUND = "The resource that you are attempting to access does not exist or you don't have permission to perform this action"
@@ -26,8 +26,17 @@ class GqlError(Exception):
     """Becomes an entry of the top-level errors."""
 
 
-def sdl(text):
-    TYPES.append(text)
+def sdl(text, since=(0, 0), ee=False):
+    TYPES.append((text, since, ee))
+
+
+PART = re.compile(r"<(?:(\d+)\.(\d+))?(ee)?:([^<>]*)>")
+
+
+def parts_for(text, version, enterprise):
+    """Resolve the parts of a definition that not every server has: <16.5: field: Int>, <ee: arg: ID>."""
+    return PART.sub(lambda m: m[4] if (not m[1] or version >= (int(m[1]), int(m[2]))) and (enterprise or not m[3]) else "",
+                    text)
 
 
 def extend(type_name, fields, since=(0, 0), ee=False):
@@ -47,13 +56,13 @@ def connection_type(name, count=False):
         "type %sEdge { cursor: String! node: %s }" % (name, "count: Int!" if count else "", name, name, name, name))
 
 
-def mutation(field, input_fields, payload_fields, scope_check=None):
+def mutation(field, input_fields, payload_fields, since=(0, 0), ee=False):
     """A Relay mutation. The decorated function gets (ctx, input) and returns the payload without errors,
     or raises Refused with what goes into the payload's errors."""
     head = field[0].upper() + field[1:]
-    sdl("input %sInput { clientMutationId: String %s }" % (head, input_fields))
-    sdl("type %sPayload { clientMutationId: String errors: [String!]! %s }" % (head, payload_fields))
-    extend("Mutation", "%s(input: %sInput!): %sPayload" % (field, head, head))
+    sdl("input %sInput { clientMutationId: String %s }" % (head, input_fields), since, ee)
+    sdl("type %sPayload { clientMutationId: String errors: [String!]! %s }" % (head, payload_fields), since, ee)
+    extend("Mutation", "%s(input: %sInput!): %sPayload" % (field, head, head), since, ee)
 
     def add(fn):
         def run(obj, ctx, a):
@@ -106,22 +115,26 @@ def opt_gid(text, *kinds):
 
 # ---- schema ----------------------------------------------------------------------------------
 
-SCALARS = """Time Date Color JSON ISO8601Date GroupID LabelID MilestoneID BoardID ListID UserID IterationID
+SCALARS = """Time Date JSON ISO8601Date GroupID LabelID MilestoneID BoardID ListID UserID IterationID
 IterationsCadenceID""".split()
 
 
 def schema(version, enterprise):
     """A field that the server does not know yet must be refused, so each version has its own schema."""
+    if (version, enterprise) in _by_version:
+        return _by_version[version, enterprise]
     chosen = {name: [f for f, since, ee in parts if version >= since and (enterprise or not ee)]
               for name, parts in EXTENSIONS.items()}
-    key = tuple((name, tuple(fields)) for name, fields in chosen.items())
+    text = ["schema { query: Query mutation: Mutation }"]
+    text += ["scalar " + s for s in SCALARS if enterprise or not s.startswith("Iteration")]
+    text += [t for t, since, ee in TYPES if version >= since and (enterprise or not ee)]
+    for name, fields in chosen.items():
+        text.append("type %s%s { %s }" % (name, IMPLEMENTS.get(name, ""), "\n".join(fields)))
+    key = parts_for("\n".join(text), version, enterprise)
     if key not in _schemas:
-        text = ["schema { query: Query mutation: Mutation }"] + ["scalar " + s for s in SCALARS] + TYPES
-        for name, fields in chosen.items():
-            text.append("type %s%s { %s }" % (name, IMPLEMENTS.get(name, ""), "\n".join(fields)))
-        s = build_ast_schema(parse("\n".join(text)))
-        wire(s)
-        _schemas[key] = s
+        _schemas[key] = build_ast_schema(parse(key))
+        wire(_schemas[key])
+    _by_version[version, enterprise] = _schemas[key]
     return _schemas[key]
 
 

@@ -6,7 +6,7 @@ from .gql import GqlError, NOT_FOUND, Refused, connection_type, extend, gid, mut
 from .gql_groups import PAGE, group_for, label_node, messages, milestone_node, user_by_id
 from .paging import connection
 
-sdl("enum ListLimitMetric { all_metrics issue_count issue_weights }")
+sdl("enum ListLimitMetric { all_metrics issue_count issue_weights }", ee=True)
 for name in ("Board", "BoardList"):
     connection_type(name)
 extend("Group", "board(id: BoardID!): Board boards(%s id: BoardID): BoardConnection" % PAGE)
@@ -18,7 +18,7 @@ extend("Board", "assignee: UserCore labels(%s): LabelConnection milestone: Miles
 sdl("""type IterationCadence { id: IterationsCadenceID! title: String! description: String durationInWeeks: Int
   iterationsInAdvance: Int startDate: Time automatic: Boolean active: Boolean rollOver: Boolean! }
 type Iteration { id: ID! iid: ID! sequence: Int! title: String description: String startDate: Time dueDate: Time
-  createdAt: Time! updatedAt: Time! webPath: String! webUrl: String! iterationCadence: IterationCadence! }""")
+  createdAt: Time! updatedAt: Time! webPath: String! webUrl: String! iterationCadence: IterationCadence! }""", ee=True)
 extend("Board", "iteration: Iteration iterationCadence: IterationCadence", ee=True)
 extend("BoardList", "iteration: Iteration", ee=True)
 extend("BoardList", """id: ID! title: String! listType: String! position: Int collapsed: Boolean label: Label
@@ -136,8 +136,8 @@ def list_for(ctx, text):
 
 # ---- mutations -------------------------------------------------------------------------------
 
-SCOPE = """name: String hideBacklogList: Boolean hideClosedList: Boolean assigneeId: UserID milestoneId: MilestoneID
-  iterationId: IterationID iterationCadenceId: IterationsCadenceID weight: Int labelIds: [LabelID!] labels: [String!]"""
+SCOPE = """name: String hideBacklogList: Boolean hideClosedList: Boolean <ee: assigneeId: UserID milestoneId: MilestoneID
+  iterationId: IterationID iterationCadenceId: IterationsCadenceID weight: Int labelIds: [LabelID!] labels: [String!]>"""
 
 
 def scope_args(ctx, g, i):
@@ -201,8 +201,8 @@ def destroy_board(ctx, i):
     return {"board": None}
 
 
-@mutation("boardListCreate", """boardId: BoardID! labelId: LabelID backlog: Boolean assigneeId: UserID
-  milestoneId: MilestoneID iterationId: IterationID""", "list: BoardList")
+@mutation("boardListCreate", """boardId: BoardID! labelId: LabelID backlog: Boolean <ee: assigneeId: UserID
+  milestoneId: MilestoneID iterationId: IterationID>""", "list: BoardList")
 def list_create(ctx, i):
     b, g = board_for(ctx, i["boardId"])
     given = [k for k in ("labelId", "backlog", "milestoneId", "assigneeId", "iterationId") if i.get(k) is not None]
@@ -248,7 +248,7 @@ def list_destroy(ctx, i):
 
 
 @mutation("boardListUpdateLimitMetrics", """listId: ListID! limitMetric: ListLimitMetric maxIssueCount: Int
-  maxIssueWeight: Int""", "list: BoardList")
+  maxIssueWeight: Int""", "list: BoardList", ee=True)
 def list_limits(ctx, i):
     r, b, g = list_for(ctx, i["listId"])
     if not ctx.premium():

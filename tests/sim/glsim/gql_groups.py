@@ -14,14 +14,15 @@ type AccessLevel { integerValue: Int stringValue: AccessLevelEnum }
 type QueryComplexity { limit: Int score: Int }
 type GroupPermissions { readGroup: Boolean! createProjects: Boolean! }
 type MilestoneStats { totalIssuesCount: Int closedIssuesCount: Int }
-enum AccessLevelEnum { NO_ACCESS MINIMAL_ACCESS GUEST PLANNER REPORTER DEVELOPER MAINTAINER OWNER }
-enum GroupMemberRelation { DIRECT INHERITED DESCENDANTS SHARED_FROM_GROUPS }
+enum AccessLevelEnum { NO_ACCESS MINIMAL_ACCESS GUEST <17.7: PLANNER> REPORTER DEVELOPER MAINTAINER OWNER }
+enum GroupMemberRelation { DIRECT INHERITED DESCENDANTS <14.7: SHARED_FROM_GROUPS> }
 enum MilestoneStateEnum { active closed }
 enum MilestoneSort { updated_desc updated_asc created_desc created_asc UPDATED_DESC UPDATED_ASC CREATED_DESC CREATED_ASC
   DUE_DATE_ASC DUE_DATE_DESC EXPIRED_LAST_DUE_DATE_ASC EXPIRED_LAST_DUE_DATE_DESC }
-enum GroupPermission { CREATE_PROJECTS TRANSFER_PROJECTS IMPORT_PROJECTS }
-enum SharedRunnersSetting { DISABLED_AND_UNOVERRIDABLE DISABLED_WITH_OVERRIDE DISABLED_AND_OVERRIDABLE ENABLED }
-enum UserState { active blocked deactivated banned ldap_blocked blocked_pending_approval }
+enum GroupPermission { CREATE_PROJECTS <15.2: TRANSFER_PROJECTS> <15.9: IMPORT_PROJECTS> }
+enum SharedRunnersSetting { DISABLED_AND_UNOVERRIDABLE DISABLED_WITH_OVERRIDE <15.8: DISABLED_AND_OVERRIDABLE>
+  ENABLED }
+enum UserState { active blocked deactivated <16.0: banned ldap_blocked blocked_pending_approval> }
 """)
 for name in ("Group", "Label", "Milestone", "GroupMember", "UserCore"):
     connection_type(name, count=name == "Label")
@@ -59,7 +60,7 @@ extend("Group", """id: ID! name: String! path: String! fullName: String! fullPat
   userPermissions: GroupPermissions!
   descendantGroups(%(p)s includeParentDescendants: Boolean = true owned: Boolean search: String): GroupConnection
   groupMembers(%(p)s relations: [GroupMemberRelation!] = [DIRECT, INHERITED] search: String
-    accessLevels: [AccessLevelEnum!]): GroupMemberConnection
+    <15.2: accessLevels: [AccessLevelEnum!]>): GroupMemberConnection
   label(title: String!): Label
   labels(%(p)s includeAncestorGroups: Boolean = false includeDescendantGroups: Boolean = false
     onlyGroupLabels: Boolean = false searchTerm: String): LabelConnection
@@ -75,6 +76,16 @@ extend("Group", "archived: Boolean markedForDeletion: Boolean", since=(18, 0))
 
 # ---- nodes -----------------------------------------------------------------------------------
 
+def runners_setting(ctx, st):
+    v = st["shared_runners_setting"].upper()
+    return "DISABLED_WITH_OVERRIDE" if v == "DISABLED_AND_OVERRIDABLE" and ctx.version < (15, 8) else v
+
+
+def user_state(ctx, u):
+    known = ("active", "blocked", "deactivated")
+    return u["state"] if ctx.version >= (16, 0) or u["state"] in known else "blocked"
+
+
 def group_node(ctx, g):
     st = groups.settings_of(g)
     node = {
@@ -85,7 +96,7 @@ def group_node(ctx, g):
         "emailsEnabled": st["emails_enabled"], "lfsEnabled": st["lfs_enabled"], "mentionsDisabled": st["mentions_disabled"],
         "projectCreationLevel": st["project_creation_level"], "requestAccessEnabled": st["request_access_enabled"],
         "requireTwoFactorAuthentication": st["require_two_factor_authentication"],
-        "shareWithGroupLock": st["share_with_group_lock"], "sharedRunnersSetting": st["shared_runners_setting"].upper(),
+        "shareWithGroupLock": st["share_with_group_lock"], "sharedRunnersSetting": runners_setting(ctx, st),
         "subgroupCreationLevel": st["subgroup_creation_level"], "twoFactorGracePeriod": st["two_factor_grace_period"],
         "createdAt": g["created_at"], "updatedAt": g["updated_at"], "organizationId": str(g["organization_id"]),
         "mathRenderingLimitsEnabled": st["math_rendering_limits_enabled"],
@@ -101,7 +112,7 @@ def user_node(ctx, u):
     if u is None:
         return None
     own = ctx.user is not None and (ctx.admin or ctx.user["id"] == u["id"])
-    return {"row": u, "id": gid("User", u["id"]), "username": u["username"], "name": u["name"], "state": u["state"],
+    return {"row": u, "id": gid("User", u["id"]), "username": u["username"], "name": u["name"], "state": user_state(ctx, u),
             "publicEmail": u["public_email"] or "", "email": u["email"] if own else (u["public_email"] or ""),
             "avatarUrl": None, "webUrl": "%s/%s" % (ctx.app.base_url, u["username"]), "webPath": "/" + u["username"],
             "bot": bool(u["bot"]), "location": ""}
@@ -393,7 +404,7 @@ def label_create(ctx, i):
     return {"label": label_node(labels.insert(ctx, g, title, color, i.get("description")))}
 
 
-@mutation("labelUpdate", "id: LabelID! archived: Boolean!", "label: Label")
+@mutation("labelUpdate", "id: LabelID! archived: Boolean!", "label: Label", since=(18, 10))
 def label_update(ctx, i):
     r = ctx.db.one("SELECT * FROM labels WHERE id=?", ungid(i["id"], "Label", "GroupLabel"))
     g = r and ctx.db.one("SELECT * FROM groups WHERE id=?", r["group_id"])

@@ -46,7 +46,7 @@ def index(ctx, p):
         where.append("(instr(lower(title), lower(?)) OR instr(lower(coalesce(description,'')), lower(?)))")
         args += [p["search"]] * 2
     for name, op in (("updated_before", "<="), ("updated_after", ">=")):
-        if p.get(name):
+        if p.get(name) and ctx.version >= (15, 10):
             where.append("updated_at %s ?" % op)
             args.append(p[name])
     if p.get("containing_date"):
