@@ -1,0 +1,270 @@
+"""What a crash campaign ends in the middle of: a load, a capture, an undo. Each world holds one simulator that stays up and is set
+back between runs, a folder, the command, and how to tell that what came out is what an unbroken run gives."""
+import collections
+import hashlib
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+sys.path.insert(0, os.path.join(os.path.dirname(HERE), "e2e"))
+import gstest  # noqa: E402
+
+BUILD = os.environ.get("GS_FAULT_BUILD") or re.sub(r"(-faults)?/?$", "-faults", gstest.BUILD)
+SNAP, REPLAY = os.path.join(BUILD, "snap"), os.path.join(BUILD, "replay")
+DISK = os.path.join(BUILD, "tests/crash/disk.so")
+TIME = "2025-01-02T03:04:05Z"
+LIMIT_S = 300  # of one run; one that takes longer hangs
+
+
+class Verdict:
+    """`same` with what an unbroken run gives; how many objects are too many and too few; words for people."""
+
+    def __init__(self, duplicates=0, lost=0, words=()):
+        self.duplicates, self.lost, self.words = duplicates, lost, list(words)
+
+    @property
+    def same(self):
+        return not self.words
+
+
+def count_differences(want, got):
+    """Two pictures {place: {relation: rows or a value}} -> Verdict."""
+    v = Verdict()
+    for place in sorted(set(want) | set(got)):
+        a, b = want.get(place), got.get(place)
+        if a is None or b is None:
+            v.duplicates, v.lost = v.duplicates + (a is None), v.lost + (b is None)
+            v.words.append(f"group '{place}' is only in the {'resumed' if a is None else 'unbroken'} run")
+            continue
+        for rel in sorted(set(a) | set(b)):
+            x, y = a.get(rel), b.get(rel)
+            if x == y:
+                continue
+            if isinstance(x, list) and isinstance(y, list):
+                cx, cy = (collections.Counter(json.dumps(r, sort_keys=True) for r in z) for z in (x, y))
+                more, less = list((cy - cx).elements()), list((cx - cy).elements())
+                v.duplicates, v.lost = v.duplicates + max(0, len(y) - len(x)), v.lost + max(0, len(x) - len(y))
+                v.words.append(f"{place or '.'}/{rel}: {len(x)} unbroken, {len(y)} resumed; too many {more[:2]}, missing {less[:2]}"
+                               + ("" if more or less else ", in another order"))
+            else:
+                keys = [k for k in sorted(set(x or {}) | set(y or {})) if (x or {}).get(k) != (y or {}).get(k)]
+                v.words.append(f"{place or '.'}/{rel}: " + "; ".join(f"{k}: {(x or {}).get(k)} unbroken, {(y or {}).get(k)} resumed" for k in keys))
+    return v
+
+
+def is_create(line):
+    """Did this request make something? (The log tells the true status also when the answer was lost.)"""
+    if line["method"] != "POST":
+        return False
+    done = 200 <= line["status"] < 300 or line.get("fault") == "after_status"
+    if line["path"].endswith("/graphql"):
+        query = (line.get("body") or {}).get("query", "")
+        return done and query.lstrip().startswith("mutation") and "reate" in query
+    return done
+
+
+def named(dump):
+    """Ids differ from run to run where the order differs: a function that puts names in their place, in paths and bodies."""
+    names = {"groups": {g["id"]: g["full_path"] for g in dump["groups"]}}
+    of_group = names["groups"].get
+    for table, column in (("labels", "title"), ("milestones", "title"), ("boards", "name")):
+        names[table] = {x["id"]: f"{of_group(x['group_id'])}:{x[column]}" for x in dump[table]}
+    keys = {"parent_id": "groups", "group_id": "groups", "label_id": "labels", "label_ids": "labels", "labels": "labels", "milestone_id": "milestones"}
+    types = {"Group": "groups", "GroupLabel": "labels", "Label": "labels", "Milestone": "milestones", "Board": "boards"}
+
+    def value(key, v):
+        if isinstance(v, dict):
+            return {k: value(k, x) for k, x in v.items()}
+        if isinstance(v, list):
+            return [value(key, x) for x in v]
+        if key in keys and str(v).isdigit():
+            return names[keys[key]].get(int(v), "?")
+        m = re.fullmatch(r"gid://gitlab/(?:\w+::)?(\w+)/(\d+)", v) if isinstance(v, str) else None
+        return names[types[m[1]]].get(int(m[2]), "?") if m and m[1] in types else v
+
+    def path(text):
+        return re.sub(r"/(groups|boards|milestones|labels)/(\d+)", lambda m: f"/{m[1]}/<{names[m[1]].get(int(m[2]), '?')}>", text)
+    return path, value
+
+
+def creates(log, dump):
+    """What was made, as often as it was made."""
+    out = collections.Counter()
+    path, value = named(dump)
+    for line in log:
+        if is_create(line):
+            body = line.get("body")
+            if line["path"].endswith("/graphql") and body:
+                body = {"variables": body.get("variables")}
+            out[path(line["path"]) + " " + json.dumps(value("", body), sort_keys=True)] += 1
+    return out
+
+
+class World:
+    """The common part. `d` is a folder of its own, `shared` what all worlds of a campaign have in common (see prepare())."""
+    sim_arguments = ()
+    allowed_early = ()  # exit codes, other than by a signal, of a run that is disturbed but not killed
+
+    def __init__(self, d, shared, jobs):
+        self.d, self.shared, self.jobs = d, shared, jobs
+        os.makedirs(d)
+        self.sim = gstest.Sim(d, "sim", *self.sim_arguments)
+        self.sim.start()
+
+    def close(self):
+        self.sim.stop()
+
+    def fresh(self, snapshot):
+        self.sim.call("/_sim/reset_faults", {})
+        self.sim.call("/_sim/restore", {"name": snapshot})
+        self.sim.call("/_sim/reset_log", {})
+
+    def keep(self, snapshot):
+        self.sim.call("/_sim/snapshot", {"name": snapshot})
+
+    def run(self, binary, *args, disk=None, **env):
+        """One run of the tool; a negative code is the signal that ended it, None that it hung."""
+        e = gstest.environment(self.sim.tokens["owner"], **env)
+        if disk:
+            e.update(LD_PRELOAD=DISK, GROUPSNAP_FAULT_DISK=disk)
+        p = subprocess.Popen([binary, *map(str, args)], cwd=self.d, env=e, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+                             stderr=subprocess.PIPE)
+        try:
+            out, err = p.communicate(timeout=LIMIT_S)
+            code = p.returncode
+        except subprocess.TimeoutExpired:
+            p.kill()
+            out, err = p.communicate()
+            code = None
+        return gstest.Result(code, out.decode("utf-8", "replace"), err.decode("utf-8", "replace"), 0)
+
+    def remove(self, prefix):
+        for name in os.listdir(self.d):
+            if name.startswith(prefix):
+                path = os.path.join(self.d, name)
+                shutil.rmtree(path) if os.path.isdir(path) else os.unlink(path)
+
+
+class Apply(World):
+    """replay apply: a bundle into an empty target."""
+    sim_arguments = ("--empty", "--users", gstest.DEMO_USERS, "--tier", "premium")
+
+    @staticmethod
+    def prepare(d, options):
+        """A bundle of the sample tree, made once."""
+        tree = json.load(open(gstest.DEMO_TREE, encoding="utf-8"))
+        root = tree["groups"][0]["path"]
+        key = gstest.keygen(d)
+        with gstest.Sim(d, "source", "--seed", gstest.DEMO_TREE, "--tier", "premium") as s:
+            r = gstest.run(SNAP, "create", "--url", s.url, root, "-o", "demo.gsnap", "--key", key, "--time", TIME,
+                           token=s.tokens["owner"], cwd=d)
+            if r.code:
+                raise RuntimeError(str(r))
+        return {"root": root, "key": key, "bundle": os.path.join(d, "demo.gsnap")}
+
+    def __init__(self, *a):
+        super().__init__(*a)
+        self.keep("empty")
+
+    def reset(self):
+        self.remove("s.state")
+        self.fresh("empty")
+
+    def step(self, **env):
+        return self.run(REPLAY, "apply", self.shared["bundle"], "--trust", self.shared["key"] + ".pub", "--url", self.sim.url,
+                        "--state", "s.state", "--jobs", self.jobs, "--yes", **env)
+
+    def picture(self):
+        dump = self.sim.dump()
+        out = gstest.normalised(dump, self.shared["root"])
+        full = {g["id"]: g["full_path"] for g in dump["groups"]}
+        root = self.shared["root"]
+        for c in dump["counters"]:
+            place = full.get(c["group_id"], root + "/gone")[len(root):].lstrip("/")
+            out.setdefault(place, {}).setdefault("counters", {})[c["kind"]] = c["value"]
+        return {"dump": out, "creates": creates(self.sim.requests(), dump), "groups": len(dump["groups"])}
+
+    def judge(self, want, got):
+        v = count_differences(want["dump"], got["dump"])
+        if got["groups"] != want["groups"]:
+            v.words.append(f"{want['groups']} groups unbroken, {got['groups']} resumed")
+        more, less = got["creates"] - want["creates"], want["creates"] - got["creates"]
+        if more:
+            v.duplicates = max(v.duplicates, sum(more.values()))
+            v.words.append(f"made more often than in the unbroken run: {list(more.items())[:3]}")
+        if less:
+            v.words.append(f"made less often than in the unbroken run: {list(less.items())[:3]}")
+        return v
+
+
+class Undo(Apply):
+    """replay undo: takes a load back."""
+
+    def __init__(self, *a):
+        super().__init__(*a)
+        r = self.step()
+        if r.code:
+            raise RuntimeError(str(r))
+        os.rename(os.path.join(self.d, "s.state"), os.path.join(self.d, "loaded"))
+        self.keep("loaded")
+
+    def reset(self):
+        self.remove("s.state")
+        shutil.copy(os.path.join(self.d, "loaded"), os.path.join(self.d, "s.state"))
+        self.fresh("loaded")
+
+    def step(self, **env):
+        if not os.path.exists(os.path.join(self.d, "loaded")):
+            return super().step(**env)
+        return self.run(REPLAY, "undo", "--url", self.sim.url, "--state", "s.state", "--yes", **env)
+
+
+class Create(World):
+    """snap create: the sample tree, or a tree of that many records, into a bundle."""
+
+    @staticmethod
+    def prepare(d, options):
+        tree = gstest.DEMO_TREE
+        if options.records:
+            tree = os.path.join(d, "tree.json")
+            with open(tree, "w", encoding="utf-8") as f:
+                subprocess.run([os.path.join(gstest.TOP, "tests/sim/make-tree"), "--records", str(options.records)], stdout=f, check=True)
+        root = json.load(open(tree, encoding="utf-8"))["groups"][0]["path"]
+        return {"tree": tree, "root": root, "key": gstest.keygen(d)}
+
+    def __init__(self, d, shared, jobs):
+        self.sim_arguments = ("--seed", shared["tree"], "--tier", "premium")
+        super().__init__(d, shared, jobs)
+
+    def reset(self):
+        self.remove("out.gsnap")
+        self.sim.call("/_sim/reset_faults", {})
+        self.sim.call("/_sim/reset_log", {})
+
+    def step(self, **env):
+        return self.run(SNAP, "create", "--url", self.sim.url, self.shared["root"], "-o", "out.gsnap", "--key", self.shared["key"],
+                        "--jobs", self.jobs, "--time", TIME, **env)
+
+    def picture(self):
+        path = os.path.join(self.d, "out.gsnap")
+        digest = hashlib.sha256(open(path, "rb").read()).hexdigest() if os.path.exists(path) else None
+        left = sorted(x for x in os.listdir(self.d) if x.startswith("out.gsnap") and x != "out.gsnap")
+        asked = collections.Counter(f"{x['method']} {x['path']} {json.dumps(x['query'], sort_keys=True)} {json.dumps(x['body'], sort_keys=True)}"
+                                    for x in self.sim.requests() if x["status"] and x["status"] < 300)
+        return {"bundle": digest, "left": left, "asked": asked}
+
+    def judge(self, want, got):
+        v = Verdict()
+        if got["bundle"] != want["bundle"]:
+            v.lost = got["bundle"] is None
+            v.words.append("there is no bundle" if v.lost else "the bundle has other bytes")
+        if got["left"]:
+            v.words.append(f"left beside the bundle: {got['left']}")
+        return v
+
+
+WORLDS = {"apply": Apply, "undo": Undo, "create": Create}
