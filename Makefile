@@ -150,6 +150,15 @@ $(fuzz_bin): %: %.o $(libs_all)
 	$(Q)$(CC) $(GS_LDFLAGS) -fsanitize=fuzzer -o $@ $^ $(PKG_LIBS) $(LDLIBS)
 endif
 
+# a disk that fails, to be loaded in front of the tools; without sanitizers, which want to be first
+$(B)/tests/crash/disk.so: tests/crash/disk.c $(B)/.flags
+	@mkdir -p $(@D)
+	$(if $(V),,@echo '  LINK    $@')
+	$(Q)$(CC) -std=gnu11 -D_GNU_SOURCE -O2 -g $(WARN) -fPIC -shared -pthread -o $@ $< -ldl
+ifneq ($(FAULTS),)
+all: $(B)/tests/crash/disk.so
+endif
+
 tests: $(unit_bin) $(fuzz_replay) $(tool_bin)
 fuzzers: $(fuzz_bin)
 

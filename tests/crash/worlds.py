@@ -60,7 +60,7 @@ def is_create(line):
     """Did this request make something? (The log tells the true status also when the answer was lost.)"""
     if line["method"] != "POST":
         return False
-    done = 200 <= line["status"] < 300 or line.get("fault") == "after_status"
+    done = line.get("fault") not in ("status", "html", "reset") and (200 <= line["status"] < 300 or line.get("fault") == "after_status")
     if line["path"].endswith("/graphql"):
         query = (line.get("body") or {}).get("query", "")
         return done and query.lstrip().startswith("mutation") and "reate" in query
@@ -111,7 +111,9 @@ class World:
 
     def __init__(self, d, shared, jobs):
         self.d, self.shared, self.jobs = d, shared, jobs
-        os.makedirs(d)
+        self.cwd, self.attic = os.path.join(d, "run"), os.path.join(d, "attic")  # the tool's folder is the disk that may fail
+        os.makedirs(self.cwd)
+        os.makedirs(self.attic)
         self.sim = gstest.Sim(d, "sim", *self.sim_arguments)
         self.sim.start()
 
@@ -130,8 +132,9 @@ class World:
         """One run of the tool; a negative code is the signal that ended it, None that it hung."""
         e = gstest.environment(self.sim.tokens["owner"], **env)
         if disk:
-            e.update(LD_PRELOAD=DISK, GROUPSNAP_FAULT_DISK=disk)
-        p = subprocess.Popen([binary, *map(str, args)], cwd=self.d, env=e, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+            e.update(LD_PRELOAD=DISK, GROUPSNAP_FAULT_DISK=disk, GROUPSNAP_FAULT_DISK_ROOT=self.cwd,
+                     GROUPSNAP_FAULT_DISK_ATTIC=self.attic)
+        p = subprocess.Popen([binary, *map(str, args)], cwd=self.cwd, env=e, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
                              stderr=subprocess.PIPE)
         try:
             out, err = p.communicate(timeout=LIMIT_S)
@@ -142,11 +145,10 @@ class World:
             code = None
         return gstest.Result(code, out.decode("utf-8", "replace"), err.decode("utf-8", "replace"), 0)
 
-    def remove(self, prefix):
-        for name in os.listdir(self.d):
-            if name.startswith(prefix):
-                path = os.path.join(self.d, name)
-                shutil.rmtree(path) if os.path.isdir(path) else os.unlink(path)
+    def clear(self):
+        for folder in self.cwd, self.attic:
+            shutil.rmtree(folder)
+            os.makedirs(folder)
 
 
 class Apply(World):
@@ -171,7 +173,7 @@ class Apply(World):
         self.keep("empty")
 
     def reset(self):
-        self.remove("s.state")
+        self.clear()
         self.fresh("empty")
 
     def step(self, **env):
@@ -209,12 +211,12 @@ class Undo(Apply):
         r = self.step()
         if r.code:
             raise RuntimeError(str(r))
-        os.rename(os.path.join(self.d, "s.state"), os.path.join(self.d, "loaded"))
+        os.rename(os.path.join(self.cwd, "s.state"), os.path.join(self.d, "loaded"))
         self.keep("loaded")
 
     def reset(self):
-        self.remove("s.state")
-        shutil.copy(os.path.join(self.d, "loaded"), os.path.join(self.d, "s.state"))
+        self.clear()
+        shutil.copy(os.path.join(self.d, "loaded"), os.path.join(self.cwd, "s.state"))
         self.fresh("loaded")
 
     def step(self, **env):
@@ -241,7 +243,7 @@ class Create(World):
         super().__init__(d, shared, jobs)
 
     def reset(self):
-        self.remove("out.gsnap")
+        self.clear()
         self.sim.call("/_sim/reset_faults", {})
         self.sim.call("/_sim/reset_log", {})
 
@@ -250,9 +252,9 @@ class Create(World):
                         "--jobs", self.jobs, "--time", TIME, **env)
 
     def picture(self):
-        path = os.path.join(self.d, "out.gsnap")
+        path = os.path.join(self.cwd, "out.gsnap")
         digest = hashlib.sha256(open(path, "rb").read()).hexdigest() if os.path.exists(path) else None
-        left = sorted(x for x in os.listdir(self.d) if x.startswith("out.gsnap") and x != "out.gsnap")
+        left = sorted(x for x in os.listdir(self.cwd) if x != "out.gsnap")
         asked = collections.Counter(f"{x['method']} {x['path']} {json.dumps(x['query'], sort_keys=True)} {json.dumps(x['body'], sort_keys=True)}"
                                     for x in self.sim.requests() if x["status"] and x["status"] < 300)
         return {"bundle": digest, "left": left, "asked": asked}

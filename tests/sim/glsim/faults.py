@@ -5,7 +5,7 @@ import re
 
 ACTIONS = ("status", "after_status", "lose_answer", "reset", "reset_after", "cut_after", "stall_ms", "delay_ms", "twice",
            "stale_ms", "html", "wrong_length", "drop_sudo", "drip_ms")
-MATCHES = ("method", "path", "query", "n", "nth", "every", "probability", "seed", "body", "user")
+MATCHES = ("method", "path", "query", "n", "nth", "every", "first", "probability", "seed", "body", "user")
 DETAILS = ("headers", "body", "chunk")
 BESIDE = ("stale_ms",)  # may stand beside another action
 
@@ -41,6 +41,7 @@ class Rule:
         self.n, self.nth, self.every, self.probability = m.get("n"), m.get("nth"), m.get("every"), m.get("probability")
         self.random = random.Random(m.get("seed", 0))
         self.times = obj.get("times", 1)
+        self.known = set() if m.get("first") else None
         self.seen = self.used = 0
 
     def hits(self, n, method, path, body, user, query=""):
@@ -59,6 +60,13 @@ class Rule:
             return False
         if self.every and self.seen % self.every:
             return False
+        if self.known is not None:
+            # a form has another boundary each time
+            edge = body.split(b"\r\n", 1)[0] if body.startswith(b"--") else b""
+            what = (method, path, body.replace(edge, b"") if edge else body)
+            if what in self.known:
+                return False
+            self.known.add(what)
         if self.probability is not None and self.random.random() >= self.probability:
             return False
         self.used += 1
