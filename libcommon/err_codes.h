@@ -66,6 +66,10 @@ X(GS_E_GROUP_NOT_FOUND, "group-not-found", 10, "check the group's full path, and
 X(GS_E_TOO_OLD, "server-too-old", 1, "GitLab 14.0 or newer is needed")
 X(GS_E_GRAPHQL, "graphql", 1, "the server refused a GraphQL document; --via and the version of the server decide which are sent")
 X(GS_E_REFUSED, "refused", 3, "the server refused the record for the reason it gives; mend it there or in the mapping and run again")
+/* a capture that goes on */
+X(GS_E_STAGING_OTHER, "staging-other-options", 30, "name the source, group and user that the capture was begun with, another FILE, or throw away what it has with --fresh")
+X(GS_E_STAGING_DAMAGED, "staging-damaged", 20, "begin anew with --fresh: what an earlier run received cannot be used")
+X(GS_E_STAGING_NEWER, "staging-newer", 23, "use the version of this program that began the capture, or begin anew with --fresh")
 /* loading */
 X(GS_E_TARGET_TAKEN, "target-taken", 30, "choose another place with --into or --rename, or load into it with --on-existing merge")
 X(GS_E_STATE_OTHER, "state-other-bundle", 30, "name the state file that belongs to this bundle and target, or a new one with --state")

@@ -18,6 +18,7 @@
 #define EXPORT_STAGING_H
 
 #include "libcommon/cleanup.h"
+#include "libexport/book.h"
 #include "libgitlab/http.h"
 
 #include <stdbool.h>
@@ -27,7 +28,7 @@ struct staging;
 
 struct staging_opts {
     bool fresh; /* throw away what an earlier run kept */
-    const struct gs_log *log;
+    const struct gs_log *log; /* may be NULL */
 };
 
 /*
@@ -35,9 +36,10 @@ struct staging_opts {
  * GS_E_LOCKED, GS_E_STAGING_DAMAGED, GS_E_STAGING_NEWER, GS_E_DISK_FULL, GS_E_IO.
  */
 int staging_open(const char *dir, const struct staging_opts *o, struct staging **out, struct gs_err *err) GS_MUST_USE;
-/* Stores what is still on its way, notes `why` the run ends (NULL: it was killed, as far as anybody knows), and closes. A folder in
- * which nothing was kept is removed. NULL is fine. */
-void staging_close(struct staging *s, const struct gs_err *why);
+/* Stores what is still on its way, notes `why` the run ends (NULL: it says nothing about that), and closes. A folder in which nothing
+ * was kept is removed; *out_kept (may be NULL) tells whether it is still there. The client that was given to staging_keep() must
+ * still live. NULL is fine. */
+void staging_close(struct staging *s, const struct gs_err *why, bool *out_kept);
 /* Closes, and removes the folder with everything in it. */
 int staging_remove(struct staging *s, struct gs_err *err) GS_MUST_USE;
 /* The folder in which the bundle writer works ("FILE.work/pack"), empty at every start. Lives as long as `s`. */
@@ -61,6 +63,8 @@ struct staging_identity {
 int staging_begin(struct staging *s, const struct staging_identity *id, char **out_old_version, struct gs_err *err) GS_MUST_USE;
 /* The store of answers to give to gl_client_keep(). `client` is woken up; NULL: none. */
 struct gl_keep staging_keep(struct staging *s, struct gl_client *client);
+/* What is kept: complete answers, finished files. Waits until all is stored. */
+int staging_counts(struct staging *s, uint64_t *out_answers, uint64_t *out_files, struct gs_err *err) GS_MUST_USE;
 /* When the first run began (milliseconds since 1970), and the number of this run, from 1. */
 int64_t staging_started_ms(const struct staging *s);
 unsigned staging_run(const struct staging *s);
@@ -70,6 +74,18 @@ unsigned staging_run(const struct staging *s);
  * *out_n: how many (may be NULL).
  */
 int staging_forget(struct staging *s, int64_t group, const char *relation, uint64_t *out_n, struct gs_err *err) GS_MUST_USE;
+
+/* How far the run is, for `snap status`. */
+struct staging_progress {
+    uint64_t groups_found, groups_done, records;
+    bool discovering;
+    struct gl_stats http;
+    const struct book_relation_sum *relations;
+    size_t n_relations;
+};
+/* Is it time for staging_progress()? Once a second it is. */
+bool staging_progress_due(const struct staging *s);
+int staging_progress(struct staging *s, const struct staging_progress *p, struct gs_err *err) GS_MUST_USE;
 
 /* ---- exports that were started on the server ---- */
 
