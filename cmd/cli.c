@@ -9,6 +9,7 @@
 
 volatile int cli_stop;
 volatile sig_atomic_t cli_signal;
+volatile sig_atomic_t cli_asked;
 
 static volatile sig_atomic_t ends_at_once = 1;
 static volatile int64_t first_signal_ms;
@@ -47,6 +48,19 @@ static void catch_signal(int sig)
     sigaddset(&sa.sa_mask, SIGHUP);
     if (sigaction(sig, NULL, &old) == 0 && old.sa_handler != SIG_IGN)
         sigaction(sig, &sa, NULL);
+}
+
+static void on_asking(int sig)
+{
+    (void)sig;
+    cli_asked = 1;
+}
+
+void cli_catch_asking(void)
+{
+    struct sigaction sa = {.sa_handler = on_asking, .sa_flags = SA_RESTART};
+    sigemptyset(&sa.sa_mask);
+    sigaction(SIGUSR1, &sa, NULL);
 }
 
 static void log_line(void *cookie, enum gs_level level, const char *text)
@@ -231,6 +245,7 @@ int cli_main(const struct cli_tool *about, int argc, char **argv)
     mallopt(M_TOP_PAD, 1 << 20);
     cli_io_start(&cli);
     signal(SIGPIPE, SIG_IGN);
+    signal(SIGXFSZ, SIG_IGN); /* a file that may not grow is an error like a full disk */
     catch_signal(SIGINT);
     catch_signal(SIGTERM);
     catch_signal(SIGHUP);

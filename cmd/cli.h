@@ -162,6 +162,10 @@ struct cli {
 extern volatile int cli_stop;
 extern volatile sig_atomic_t cli_signal; /* which one */
 
+/* From then on SIGUSR1, instead of ending the process, sets cli_asked: somebody wants to know how far the verb is. */
+void cli_catch_asking(void);
+extern volatile sig_atomic_t cli_asked;
+
 /* The whole life of a tool: signals, parsing, dispatch, exit code. */
 int cli_main(const struct cli_tool *about, int argc, char **argv);
 

@@ -56,7 +56,7 @@ int gs_fail(struct gs_err *err, enum gs_code code, const char *fmt, ...)
 int gs_fail_sys(struct gs_err *err, enum gs_code code, int sys, const char *fmt, ...)
 {
     va_list ap;
-    if (sys == ENOSPC || sys == EDQUOT)
+    if (sys == ENOSPC || sys == EDQUOT || sys == EFBIG)
         code = GS_E_DISK_FULL;
     else if (sys == ENOMEM)
         code = GS_E_NOMEM;

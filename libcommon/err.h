@@ -50,7 +50,7 @@ struct gs_err {
 
 /* Fills `err` and returns -1. */
 int gs_fail(struct gs_err *err, enum gs_code code, const char *fmt, ...) GS_PRINTF(3, 4);
-/* The same with errno `sys`, whose text is appended. ENOSPC/EDQUOT turn `code` into GS_E_DISK_FULL. */
+/* The same with errno `sys`, whose text is appended. ENOSPC/EDQUOT/EFBIG turn `code` into GS_E_DISK_FULL. */
 int gs_fail_sys(struct gs_err *err, enum gs_code code, int sys, const char *fmt, ...) GS_PRINTF(4, 5);
 /* Puts context in front of the text of an error that was filled already, and returns -1. */
 int gs_wrap(struct gs_err *err, const char *fmt, ...) GS_PRINTF(2, 3);

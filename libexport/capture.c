@@ -39,7 +39,7 @@ void cap_end(struct cap_group *g)
     if (pg->state == PLAN_FOUND)
         pg->state = PLAN_KEPT;
     c->open--;
-    c->done++;
+    c->done += !c->failed; /* else it only ended */
     free(g);
 }
 
@@ -194,7 +194,8 @@ static int discover(struct capture *c, size_t at, bool below, struct gs_err *err
     gs_autofree char *path = gs_asprintf("/groups/%" PRId64 "/%s?all_available=true&order_by=id&sort=asc",
                                          c->plan.v[at].id, below ? "subgroups" : "descendant_groups");
     c->discovering++;
-    if (path && gl_list(c->client, path, found_page, found_done, d, err) == 0)
+    struct gl_list_opts tagged = {.tag = {c->plan.v[at].id, "subgroups"}};
+    if (path && gl_list_with(c->client, path, &tagged, found_page, found_done, d, err) == 0)
         return 0;
     if (!path)
         gs_fail(err, GS_E_NOMEM, "no memory for a path");
@@ -245,16 +246,34 @@ static int fill(struct capture *c, struct gs_err *err)
     return 0;
 }
 
-static void report(struct capture *c)
+static void note_progress(struct capture *c, const struct book_summary *s, const struct gl_stats *http)
 {
-    if (!c->o.progress)
+    struct staging_progress p = {.groups_found = c->plan.n,
+                                 .groups_done = c->done,
+                                 .records = s->records,
+                                 .discovering = c->discovering > 0,
+                                 .http = *http,
+                                 .relations = s->relations,
+                                 .n_relations = s->n_relations};
+    struct gs_err err = {0};
+    if (staging_progress(c->o.staging, &p, &err))
+        cap_fail(c, &err);
+}
+
+static void report(struct capture *c, bool last)
+{
+    bool note = c->o.staging && (last || staging_progress_due(c->o.staging));
+    if (!c->o.progress && !note)
         return;
     struct book_summary s;
     book_summary(c->book, &s);
     struct capture_progress p = {.groups_found = c->plan.n, .groups_done = c->done, .records = s.records,
                                  .discovering = c->discovering > 0};
     gl_client_stats(c->client, &p.http);
-    c->o.progress(c->o.cookie, &p);
+    if (note)
+        note_progress(c, &s, &p.http);
+    if (c->o.progress)
+        c->o.progress(c->o.cookie, &p);
 }
 
 static bool more(const struct capture *c)
@@ -272,12 +291,13 @@ static void loop(struct capture *c)
         } else if (fill(c, &err) || gl_poll(c->client, 200, &err)) {
             cap_fail(c, &err);
         }
-        report(c);
+        report(c, false);
     }
     /* what is still on its way ends with an error of its own, and cleans up in its callbacks */
     while (gl_pending(c->client) > 0)
         if (gl_poll(c->client, 200, &err))
             break;
+    report(c, true);
 }
 
 /* ---- start and end ---- */
@@ -474,6 +494,7 @@ void capture_free(struct capture *c)
 {
     if (!c)
         return;
+    gl_client_keep(c->client, NULL); /* the store may end before the client */
     plan_release(&c->plan);
     for (size_t i = 0; i < GS_COUNT(c->users); i++)
         idset_release(&c->users[i]);
@@ -495,10 +516,33 @@ static int write_cost(struct capture *c, struct gs_err *err)
     return book_capture(c->book, &l, err);
 }
 
+/* From here on answers are kept, and those of an earlier run are found. What the capture is of was asked of the server itself. */
+static int begin_staging(struct capture *c, struct gs_err *err)
+{
+    struct staging *st = c->o.staging;
+    const struct gl_instance *i = c->o.instance;
+    gs_autofree char *old = NULL;
+    if (!st)
+        return 0;
+    struct staging_identity id = {.url = gl_client_url(c->client), .root_id = c->root_id, .root_path = c->root_path,
+                                  .user_id = i ? i->user_id : 0, .username = i ? i->username : "",
+                                  .version = i ? i->version : ""};
+    if (staging_begin(st, &id, &old, err))
+        return -1;
+    c->started_ms = staging_started_ms(st);
+    struct gl_keep keep = staging_keep(st, c->client);
+    gl_client_keep(c->client, &keep);
+    if (!old)
+        return 0;
+    gs_logf(c->o.log, GS_LOG_WARN, "the GitLab was upgraded from %s to %s since the capture was begun", old, i->version);
+    return book_changed(c->book, 0, "version", old, i->version, err);
+}
+
 int capture_run(struct capture *c, struct gs_err *err)
 {
     c->started_ms = gs_unix_ms();
-    if (find_root(c, err) || find_role(c, err))
+    gl_client_keep(c->client, NULL); /* of an earlier pass */
+    if (find_root(c, err) || begin_staging(c, err) || find_role(c, err))
         return -1;
     if (!c->o.no_subgroups && discover(c, 0, false, err))
         return -1;

@@ -10,6 +10,7 @@
 
 #include "formats/bundle.h"
 #include "libexport/book.h"
+#include "libexport/staging.h"
 #include "libgitlab/rest.h"
 
 struct capture_progress {
@@ -29,13 +30,19 @@ struct capture_opts {
     volatile int *stop;       /* the client's; set by capture_run() itself when it fails, so that requests on the way end. Or NULL */
     void (*progress)(void *cookie, const struct capture_progress *p); /* may be NULL; called at every turn of the loop */
     void *cookie;
+    struct staging *staging;  /* where answers are kept and found; NULL: nowhere. Lives longer than the capture */
 };
 
 struct capture;
 
 int capture_new(const struct capture_opts *o, struct bundle_writer *w, struct capture **out, struct gs_err *err) GS_MUST_USE;
-/* GS_E_GROUP_NOT_FOUND, GS_E_FORBIDDEN, GS_E_TOKEN, GS_E_STOPPED, GS_E_DISK_FULL, GS_E_SERVER ... What a single group or relation
- * refuses is no failure: it is in the books. */
+/*
+ * With `staging`, the answers that an earlier run received are not asked for again, and the bundle is the one that an unbroken run
+ * would have made. Sets the client's gl_keep meanwhile.
+ *
+ * GS_E_GROUP_NOT_FOUND, GS_E_FORBIDDEN, GS_E_TOKEN, GS_E_STOPPED, GS_E_DISK_FULL, GS_E_SERVER, GS_E_STAGING_OTHER ...
+ * What a single group or relation refuses is no failure: it is in the books.
+ */
 int capture_run(struct capture *c, struct gs_err *err) GS_MUST_USE;
 void capture_summary(struct capture *c, struct book_summary *out);
 /* Fills what the capture knows of the manifest; strings live as long as the capture, its client and instance. */

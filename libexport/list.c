@@ -263,15 +263,17 @@ static int rel_send(struct cap_rel *rel, struct gs_err *err)
     const struct cap_source *src = &rel->spec->sources[rel->source];
     if (sink_open(g->cap->book, g->id, rel->spec->relation, &rel->sink, err))
         return -1;
+    struct gl_list_opts tagged = {.tag = {g->id, rel->spec->relation}};
     if (!src->path) {
         const char *doc = gl_document(src->document);
-        return doc ? gl_graphql_list(g->cap->client, doc, g->full_path, src->connection, rel_page, rel_done, rel, err)
+        return doc ? gl_graphql_list_with(g->cap->client, doc, g->full_path, src->connection, &tagged, rel_page, rel_done, rel,
+                                          err)
                    : gs_fail(err, GS_E_INTERNAL, "no GraphQL document '%s'", src->document);
     }
     gs_autofree char *path = gs_asprintf("/groups/%" PRId64 "%s", g->id, src->path);
     if (!path)
         return gs_fail(err, GS_E_NOMEM, "no memory for a path");
-    return gl_list(g->cap->client, path, rel_page, rel_done, rel, err);
+    return gl_list_with(g->cap->client, path, &tagged, rel_page, rel_done, rel, err);
 }
 
 int cap_rel_start_with(struct cap_group *g, const struct cap_rel_spec *spec, int64_t announced, void *extra,

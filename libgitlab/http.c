@@ -387,7 +387,7 @@ static unsigned look_up(struct gl_transfer *t)
     struct gl_client *c = t->client;
     struct gs_err e = {0};
     bool found = false;
-    if (c->keep.find(c->keep.cookie, t->req, &t->rsp, &found, &e)) {
+    if (c->keep.find && c->keep.find(c->keep.cookie, t->req, &t->rsp, &found, &e)) {
         finish_broken(t, &e);
         return 1;
     }

@@ -1,8 +1,13 @@
 /* snap create: captures a group tree into a bundle. */
+#include "cmd/snap/capture_status.h"
 #include "cmd/snap/output.h"
 #include "cmd/snap/verbs.h"
 #include "libcommon/clock.h"
 #include "libexport/capture.h"
+#include "libexport/staging.h"
+
+#include <stdio.h>
+#include <string.h>
 
 enum { VIA_AUTO, VIA_API, VIA_RELATIONS };
 
@@ -11,7 +16,7 @@ struct opts {
     struct cli_key key;
     struct snap_output_opts out;
     int via;
-    bool no_subgroups;
+    bool no_subgroups, fresh;
 };
 
 static const struct cli_opt opts[] = {
@@ -19,6 +24,8 @@ static const struct cli_opt opts[] = {
      .help = "how the source is read; auto is api in this version"},
     {.name = "no-subgroups", .type = CLI_FLAG, .offset = offsetof(struct opts, no_subgroups),
      .help = "only the group itself"},
+    {.name = "fresh", .type = CLI_FLAG, .offset = offsetof(struct opts, fresh),
+     .help = "throw away what a stopped capture to FILE has received, and begin anew"},
     {0},
 };
 
@@ -29,6 +36,8 @@ static const struct cli_part parts[] = {{cli_opts_remote, 0},
 
 struct screen {
     struct cli *cli;
+    struct staging *staging;
+    const char *file;
     int64_t begun_ms;
 };
 
@@ -42,9 +51,30 @@ static const char *time_left(const struct capture_progress *p, int64_t ms, char 
     return out;
 }
 
+static void note_line(void *cookie, const char *text)
+{
+    cli_note(cookie, "%s", text);
+}
+
+/* SIGUSR1: what `snap status` would say. */
+static void answer_asking(struct screen *s)
+{
+    struct staging_status st;
+    struct gs_err err = {0};
+    cli_asked = 0;
+    if (staging_status(s->staging, &st, &err)) {
+        cli_warn(s->cli, "%s", err.text);
+        return;
+    }
+    capture_status_lines(&st, s->file, note_line, s->cli);
+    staging_status_release(&st);
+}
+
 static void progress(void *cookie, const struct capture_progress *p)
 {
     struct screen *s = cookie;
+    if (cli_asked)
+        answer_asking(s);
     int64_t ms = gs_mono_ms() - s->begun_ms;
     uint64_t rate = ms > 0 ? p->records * 1000 / (uint64_t)ms : 0;
     char limit[64] = "", left[64];
@@ -61,30 +91,67 @@ static void progress(void *cookie, const struct capture_progress *p)
                      p->http.window, limit, time_left(p, ms, left, sizeof left));
 }
 
+/* The sentence that tells how to go on, behind what went wrong. */
+static void say_kept(struct gs_err *err, const char *work)
+{
+    char cause[sizeof err->text];
+    if (err->code == GS_E_STAGING_OTHER || err->code == GS_E_STAGING_DAMAGED)
+        return;
+    memcpy(cause, err->text, sizeof cause);
+    snprintf(err->text, sizeof err->text,
+             "%.380s; what was received is kept in '%.100s': the same command continues, with --fresh it begins anew", cause,
+             work);
+}
+
+static int capture(struct cli *cli, struct capture *c, struct snap_output *out, struct bundle_meta *meta, struct gs_err *err)
+{
+    if (capture_run(c, err))
+        return -1;
+    capture_meta(c, meta);
+    return snap_output_finish(cli, out, meta, err);
+}
+
+/* The bundle stands: whatever happens to the folder now is no failure of the capture. */
+static void remove_staging(struct cli *cli, struct snap_output *out, struct staging *st)
+{
+    struct gs_err err = {0};
+    bundle_writer_free(gs_steal(&out->writer)); /* works in a folder of it */
+    if (staging_remove(st, &err))
+        cli_warn(cli, "the bundle is complete, but its work folder stays: %s", err.text);
+}
+
 static int create(struct cli *cli, const struct opts *o, const char *group, struct snap_output *out, struct gs_err *err)
 {
     GS_AUTO(gl_client) client = NULL;
-    GS_AUTO(capture) capture = NULL;
+    GS_AUTO(capture) c = NULL;
     struct gl_instance instance;
+    struct staging *staging = NULL;
+    struct staging_opts so = {.fresh = o->fresh, .log = &cli->log};
     if (cli_client(cli, &o->r, true, &client, err) || gl_instance_probe(client, true, &instance, err) ||
-        snap_output_begin(out, &o->out, err))
+        staging_open(out->work, &so, &staging, err))
         return cli_error(cli, err);
-    struct screen screen = {.cli = cli, .begun_ms = gs_mono_ms()};
+    struct screen screen = {.cli = cli, .staging = staging, .file = o->out.path, .begun_ms = gs_mono_ms()};
     struct capture_opts co = {.client = client, .instance = &instance, .group = group, .no_subgroups = o->no_subgroups,
                               .reproducible = o->out.time != NULL,
                               .jobs = o->r.jobs, .log = &cli->log, .stop = &cli_stop, .progress = progress,
-                              .cookie = &screen};
+                              .cookie = &screen, .staging = staging};
     struct bundle_meta meta = {0};
     struct book_summary sums;
     struct gl_stats stats;
-    if (capture_new(&co, out->writer, &capture, err) || capture_run(capture, err))
+    cli_catch_asking();
+    if (snap_output_begin(out, &o->out, staging_pack_dir(staging), err) || capture_new(&co, out->writer, &c, err) ||
+        capture(cli, c, out, &meta, err)) {
+        bool kept = false;
+        bundle_writer_free(gs_steal(&out->writer));
+        staging_close(staging, err, &kept);
+        if (kept)
+            say_kept(err, out->work);
         return cli_error(cli, err);
-    capture_meta(capture, &meta);
-    if (snap_output_finish(cli, out, &meta, err))
-        return cli_error(cli, err);
-    capture_summary(capture, &sums);
+    }
+    capture_summary(c, &sums);
     gl_client_stats(client, &stats);
-    return snap_output_report(cli, out, "create", &meta, capture_groups(capture), &sums, &stats, &o->key);
+    remove_staging(cli, out, staging);
+    return snap_output_report(cli, out, "create", &meta, capture_groups(c), &sums, &stats, &o->key);
 }
 
 static int run(struct cli *cli, void *optv, int argc, char **argv)
@@ -111,7 +178,13 @@ const struct cli_verb snap_verb_create = {
             "\n"
             "What could not be read, and what is knowingly left out (secrets, kinds that are not carried), stands in the\n"
             "bundle's ledger and in the report. The exit code is 3 when a group or relation could not be read, and 4 when\n"
-            "the source changed meanwhile. On failure nothing is left at FILE.",
+            "the source changed meanwhile. On failure nothing is left at FILE.\n"
+            "\n"
+            "What was received is kept in FILE.work until the bundle is complete. When the capture was stopped or failed, the\n"
+            "same command continues: it asks the server only for what is missing, and makes the bundle that an unbroken\n"
+            "capture would have made. --encoding, --level, --key, --jobs and the like may differ; source, group and the\n"
+            "token's user may not. FILE.work holds the answers as they came, for this user's eyes only. 'status' shows how\n"
+            "far a capture is, and so does SIGUSR1 on stderr.",
     .opts = opts,
     .more = parts,
     .opts_size = sizeof(struct opts),

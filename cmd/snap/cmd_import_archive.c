@@ -35,7 +35,7 @@ static int import(struct cli *cli, const struct opts *o, const char *path, struc
                                      .progress = progress, .cookie = cli};
     struct bundle_meta meta = {0};
     struct book_summary sums;
-    if (snap_output_begin(out, &o->out, err) || archive_reader_new(&ro, out->writer, &reader, err) ||
+    if (snap_output_begin(out, &o->out, NULL, err) || archive_reader_new(&ro, out->writer, &reader, err) ||
         archive_reader_run(reader, err))
         return cli_error(cli, err);
     archive_reader_meta(reader, &meta);

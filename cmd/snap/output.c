@@ -88,12 +88,28 @@ int snap_output_open(struct cli *cli, const struct snap_output_opts *o, const st
     return take_lock(out, err) || check_absent(o->path, err) ? -1 : 0;
 }
 
-int snap_output_begin(struct snap_output *out, const struct snap_output_opts *o, struct gs_err *err)
+/* What a capture has received is not thrown away by a command that has nothing to do with it. */
+static int check_no_capture(const struct snap_output *out, struct gs_err *err)
+{
+    struct stat st;
+    gs_autofree char *db = gs_asprintf("%s/staging.db", out->work);
+    if (!db)
+        return gs_fail(err, GS_E_NOMEM, "no memory for a path");
+    if (lstat(db, &st))
+        return 0;
+    return gs_fail(err, GS_E_EXISTS, "'%s' keeps what a stopped capture received: go on with 'snap create -o %s', or remove it",
+                   out->work, out->path);
+}
+
+int snap_output_begin(struct snap_output *out, const struct snap_output_opts *o, const char *dir, struct gs_err *err)
 {
     struct bundle_writer_opts w = {.encoding = o->encoding ? RECORD_MSGPACK : RECORD_NDJSON, .level = (int)o->level};
-    if (gs_remove_tree(out->work, err)) /* of a run that was killed */
+    if (!dir && check_no_capture(out, err))
         return -1;
-    return bundle_writer_new(out->work, &w, &out->writer, err);
+    dir = dir ? dir : out->work;
+    if (gs_remove_tree(dir, err)) /* of a run that was killed */
+        return -1;
+    return bundle_writer_new(dir, &w, &out->writer, err);
 }
 
 int snap_output_finish(struct cli *cli, struct snap_output *out, struct bundle_meta *meta, struct gs_err *err)
@@ -171,6 +187,7 @@ static int report_json(struct cli *cli, const struct snap_output *out, const cha
     if (stats) {
         gs_jw_ki64(&w, "requests", (int64_t)stats->requests);
         gs_jw_ki64(&w, "retries", (int64_t)stats->retries);
+        gs_jw_ki64(&w, "kept", (int64_t)stats->kept);
         gs_jw_ki64(&w, "bytes_in", (int64_t)stats->bytes_in);
     }
     gs_jw_ki64(&w, "duration_ms", gs_mono_ms() - out->begun_ms);
@@ -212,6 +229,8 @@ int snap_output_report(struct cli *cli, struct snap_output *out, const char *wha
     cli_out(cli, "\n%s  %s in %s", cli_safe(out->path), cli_bytes(out->size), cli_span(gs_mono_ms() - out->begun_ms));
     if (stats)
         cli_out(cli, ", %s requests (%s repeated)", cli_count(stats->requests), cli_count(stats->retries));
+    if (stats && stats->kept > 0)
+        cli_out(cli, ", %s answers kept from before", cli_count(stats->kept));
     cli_out(cli, "\ndigest %s\n", out->digest);
     if (s->missing)
         cli_warn(cli, "%s groups or relations could not be read; the ledger names each: %s cat %s ledger",

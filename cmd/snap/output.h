@@ -36,8 +36,12 @@ struct snap_output {
 
 int snap_output_open(struct cli *cli, const struct snap_output_opts *o, const struct cli_key *key, struct snap_output *out,
                      struct gs_err *err) GS_MUST_USE;
-/* The staging folder, once it is certain that there is something to write. */
-int snap_output_begin(struct snap_output *out, const struct snap_output_opts *o, struct gs_err *err) GS_MUST_USE;
+/*
+ * The folder in which the bundle is collected, once it is certain that there is something to write. `dir` NULL: FILE.work itself, which
+ * must not keep a capture then (GS_E_EXISTS).
+ */
+int snap_output_begin(struct snap_output *out, const struct snap_output_opts *o, const char *dir,
+                      struct gs_err *err) GS_MUST_USE;
 /* Packs and signs. Sets the times and ids of `meta` that the options fix. */
 int snap_output_finish(struct cli *cli, struct snap_output *out, struct bundle_meta *meta, struct gs_err *err) GS_MUST_USE;
 /* What was carried and what was not; gives the exit code. `stats` may be NULL (no network). */

@@ -515,7 +515,8 @@ static int graphql_send(struct boards *b, struct gs_err *err)
     const char *doc = gl_document(documents[b->document].name);
     if (!doc)
         return gs_fail(err, GS_E_INTERNAL, "no GraphQL document '%s'", documents[b->document].name);
-    return gl_graphql_list(g->cap->client, doc, g->full_path, "group.boards", graphql_page, graphql_done, b, err);
+    struct gl_list_opts tagged = {.tag = {g->id, "boards"}};
+    return gl_graphql_list_with(g->cap->client, doc, g->full_path, "group.boards", &tagged, graphql_page, graphql_done, b, err);
 }
 
 static int start(struct cap_group *g, struct gs_err *err)
@@ -532,7 +533,8 @@ static int start(struct cap_group *g, struct gs_err *err)
     gs_buf_init(&b->rest.text, COLLECT_MAX);
     gs_buf_init(&b->graphql.text, COLLECT_MAX);
     cap_begin(g);
-    if (gl_list(g->cap->client, path, rest_page, rest_done, b, err)) {
+    struct gl_list_opts tagged = {.tag = {g->id, "boards"}};
+    if (gl_list_with(g->cap->client, path, &tagged, rest_page, rest_done, b, err)) {
         boards_free(b);
         cap_end(g);
         return -1;

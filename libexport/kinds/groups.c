@@ -262,6 +262,7 @@ static int avatar_start(struct cap_group *g, const char *url, struct gs_err *err
     r->accept_type = "any";
     r->max_body = AVATAR_MAX;
     r->done = avatar_done;
+    r->tag = (struct gl_tag){g->id, "avatar"};
     r->cookie = a;
     cap_begin(g);
     if (gl_submit(g->cap->client, r, err) == 0)
@@ -322,6 +323,7 @@ static int start(struct cap_group *g, struct gs_err *err)
     if (!r)
         return gs_fail(err, GS_E_NOMEM, "no memory for a request");
     r->done = self_done;
+    r->tag = (struct gl_tag){g->id, "self"};
     r->cookie = g;
     cap_begin(g);
     if (gl_submit(g->cap->client, r, err) == 0)

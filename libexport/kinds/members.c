@@ -367,6 +367,7 @@ static int lookups(struct rest_members *m, struct gs_err *err)
         *l = (struct lookup){.m = m, .user = user};
         req->done = lookup_done;
         req->cookie = l;
+        req->tag = (struct gl_tag){g->id, "members"};
         r = gl_submit(g->cap->client, req, err);
         if (r)
             free(l);
@@ -426,7 +427,8 @@ static int rest_start(struct cap_group *g, struct gs_err *err)
     gs_buf_init(&m->text, COLLECT_MAX);
     idset_init(&m->seen);
     cap_begin(g);
-    if (gl_list(g->cap->client, path, rest_page, rest_done, m, err) == 0)
+    struct gl_list_opts tagged = {.tag = {g->id, "members"}};
+    if (gl_list_with(g->cap->client, path, &tagged, rest_page, rest_done, m, err) == 0)
         return 0;
     rest_free(m);
     cap_end(g);
@@ -510,7 +512,8 @@ static int start(struct cap_group *g, struct gs_err *err)
     r->group = g;
     idset_init(&r->seen);
     cap_begin(g);
-    if (gl_list(g->cap->client, path, roles_page, roles_done, r, err) == 0)
+    struct gl_list_opts tagged = {.tag = {g->id, "members"}};
+    if (gl_list_with(g->cap->client, path, &tagged, roles_page, roles_done, r, err) == 0)
         return 0;
     roles_free(r);
     cap_end(g);
@@ -561,6 +564,7 @@ static int invitations_start(struct cap_group *g, struct gs_err *err)
     if (!r)
         return gs_fail(err, GS_E_NOMEM, "no memory for a request");
     r->done = invitations_done;
+    r->tag = (struct gl_tag){g->id, "invitations"};
     r->cookie = g;
     cap_begin(g);
     if (gl_submit(g->cap->client, r, err) == 0)

@@ -70,6 +70,7 @@ static int count_epics(struct cap_group *g, struct gs_err *err)
     if (!r)
         return gs_fail(err, GS_E_NOMEM, "no memory for a request");
     r->done = epics_done;
+    r->tag = (struct gl_tag){g->id, "epics"};
     r->cookie = g;
     cap_begin(g);
     if (gl_submit(g->cap->client, r, err) == 0)
@@ -134,6 +135,7 @@ static int start(struct cap_group *g, struct gs_err *err)
     if (!r)
         return gs_fail(err, GS_E_NOMEM, "no memory for a request");
     r->done = done;
+    r->tag = (struct gl_tag){g->id, "unread"};
     r->cookie = g;
     cap_begin(g);
     if (gl_submit(c->client, r, err) == 0)
