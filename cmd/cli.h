@@ -184,6 +184,16 @@ void cli_out_buf(struct cli *cli, const struct gs_buf *b);
 int cli_out_json(struct cli *cli, const struct gs_buf *b, struct gs_err *err) GS_MUST_USE;
 /* False once a write on stdout has failed: a verb with much to print may end early. */
 bool cli_out_ok(const struct cli *cli);
+/* From here on cli_out() and cli_out_buf() append to `to`; NULL: to stdout again. */
+void cli_out_into(struct cli *cli, struct gs_buf *to);
+/* For one who prints over a long time. */
+void cli_out_flush(struct cli *cli);
+/* Is stdout a terminal on which text can be overwritten, and how large? */
+bool cli_out_screen(const struct cli *cli, unsigned *out_rows, unsigned *out_columns);
+/* A line cut to the width of the screen, so that it does not wrap. */
+void cli_screen_line(const char *line, unsigned columns, char *out, size_t cap);
+/* Lines that are made harmless already, on stderr, out of the way of the status line; also with --quiet. */
+void cli_err_text(struct cli *cli, const char *text);
 /*
  * --json: begins the object every verb prints, {"schema":"groupsnap.<what>/1", for the caller to go on with; the end adds
  * the closing brace and prints it as one line. One line per object, so that the last line may be an error.

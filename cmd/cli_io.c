@@ -19,6 +19,7 @@ static struct {
     bool written;    /* ever */
     int out_errno;   /* of the first failed write on stdout */
     bool out_tty;
+    struct gs_buf *into; /* what would go to stdout is collected there; NULL: it goes there */
 } io = {.lock = PTHREAD_MUTEX_INITIALIZER};
 
 /* What the signal handler looks at. */
@@ -82,6 +83,17 @@ void cli_io_line(struct cli *cli, const char *head, const char *text)
         fflush(stdout);
     erase_locked();
     write_err(line, (size_t)n);
+    pthread_mutex_unlock(&io.lock);
+}
+
+void cli_err_text(struct cli *cli, const char *text)
+{
+    (void)cli;
+    pthread_mutex_lock(&io.lock);
+    if (io.out_tty)
+        fflush(stdout);
+    erase_locked();
+    write_err(text, strlen(text));
     pthread_mutex_unlock(&io.lock);
 }
 
@@ -217,13 +229,27 @@ static void before_out(void)
     pthread_mutex_unlock(&io.lock);
 }
 
+static void out_into(const char *fmt, va_list ap)
+{
+    struct gs_err ignored = {0};
+    char *text = NULL;
+    if (vasprintf(&text, fmt, ap) < 0 || gs_buf_addstr(io.into, text, &ignored))
+        io.out_errno = ENOMEM;
+    free(text);
+}
+
 void cli_out(struct cli *cli, const char *fmt, ...)
 {
     if (io.out_errno)
         return;
-    before_out();
     va_list ap;
     va_start(ap, fmt);
+    if (io.into) {
+        out_into(fmt, ap);
+        va_end(ap);
+        return;
+    }
+    before_out();
     if (vfprintf(stdout, fmt, ap) < 0)
         io.out_errno = errno ? errno : EIO;
     va_end(ap);
@@ -231,8 +257,14 @@ void cli_out(struct cli *cli, const char *fmt, ...)
 
 void cli_out_buf(struct cli *cli, const struct gs_buf *b)
 {
+    struct gs_err ignored = {0};
     if (io.out_errno || b->len == 0)
         return;
+    if (io.into) {
+        if (gs_buf_add(io.into, b->data, b->len, &ignored))
+            io.out_errno = ENOMEM;
+        return;
+    }
     before_out();
     if (fwrite(b->data, 1, b->len, stdout) != b->len)
         io.out_errno = errno ? errno : EIO;
@@ -264,6 +296,38 @@ int cli_out_json(struct cli *cli, const struct gs_buf *b, struct gs_err *err)
     }
     cli_out_buf(cli, &shown);
     return 0;
+}
+
+void cli_out_into(struct cli *cli, struct gs_buf *to)
+{
+    (void)cli;
+    io.into = to;
+}
+
+void cli_out_flush(struct cli *cli)
+{
+    (void)cli;
+    if (fflush(stdout) && io.out_errno == 0)
+        io.out_errno = errno ? errno : EIO;
+}
+
+bool cli_out_screen(const struct cli *cli, unsigned *out_rows, unsigned *out_columns)
+{
+    struct winsize ws;
+    const char *term = getenv("TERM");
+    (void)cli;
+    if (!io.out_tty || !term || !*term || strcmp(term, "dumb") == 0)
+        return false;
+    bool known = ioctl(STDOUT_FILENO, TIOCGWINSZ, &ws) == 0 && ws.ws_row > 0 && ws.ws_col > 0;
+    *out_rows = known ? ws.ws_row : 24;
+    *out_columns = known ? ws.ws_col : 80;
+    return true;
+}
+
+void cli_screen_line(const char *line, unsigned columns, char *out, size_t cap)
+{
+    snprintf(out, cap, "%s", line);
+    cut(out, columns - 1);
 }
 
 bool cli_out_ok(const struct cli *cli)

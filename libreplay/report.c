@@ -49,12 +49,23 @@ int report_fact(struct state *s, const char *key, int64_t *out, struct gs_err *e
     return 0;
 }
 
+int report_begin(struct state *s, struct gs_err *err)
+{
+    return sqlite3_exec(state_db(s), "BEGIN", NULL, NULL, NULL) == SQLITE_OK ? 0 : db_fail(s, err);
+}
+
+void report_end(struct state *s)
+{
+    sqlite3_exec(state_db(s), "COMMIT", NULL, NULL, NULL);
+}
+
 /* ---- totals ---- */
 
-/* Skipped, but not by a rule of its own, nor because what it stands on was left out by one. */
+#define DECIDED "(o.state = 4 AND o.code = '" CODE_DECIDED "')"
+/* Skipped, but not by a rule of its own or on purpose, nor because what it stands on was left out by a rule. */
 #define BECAUSE_FAILED                                                                                                 \
-    "(o.state = 4 AND coalesce(o.code, '') <> 'lost-by-rule' AND NOT EXISTS (SELECT 1 FROM op n WHERE n.id = o.needs"  \
-    " AND n.state = 4 AND n.code = 'lost-by-rule'))"
+    "(o.state = 4 AND coalesce(o.code, '') NOT IN ('lost-by-rule', '" CODE_DECIDED "') AND NOT EXISTS (SELECT 1 FROM" \
+    " op n WHERE n.id = o.needs AND n.state = 4 AND n.code = 'lost-by-rule'))"
 
 static int total_ops(void *cookie, sqlite3_stmt *st, struct gs_err *err)
 {
@@ -68,8 +79,9 @@ static int total_ops(void *cookie, sqlite3_stmt *st, struct gs_err *err)
     t->skipped = u64(st, 5);
     t->because_failed = u64(st, 6);
     t->tries = u64(st, 7);
+    t->decided = u64(st, 8);
     t->open = t->ops - t->done - t->failed - t->skipped;
-    t->lost = t->skipped - t->because_failed;
+    t->lost = t->skipped - t->because_failed - t->decided;
     return 0;
 }
 
@@ -93,7 +105,7 @@ int report_total(struct state *s, struct report_total *out, struct gs_err *err)
     return query(s,
                  "SELECT count(*), total(state = 2), total(state = 2 AND adopted), total(state = 2 AND found), "
                  "total(state = 3),"
-                 " total(state = 4), total(" BECAUSE_FAILED "), total(tries) FROM op o",
+                 " total(state = 4), total(" BECAUSE_FAILED "), total(tries), total(" DECIDED ") FROM op o",
                  0, total_ops, out, err) ||
                    query(s,
                          "SELECT (SELECT count(*) FROM grp), (SELECT count(*) FROM grp WHERE target_id > 0),"
@@ -178,7 +190,9 @@ static int relation_ops(void *cookie, sqlite3_stmt *st, struct gs_err *err)
         r->failed += n;
         break;
     case OP_SKIPPED:
-        *(sqlite3_column_int(st, 4) ? &r->skipped : &r->lost) += n;
+        if (sqlite3_column_int(st, 6))
+            r->decided += n;
+        *(sqlite3_column_int(st, 4) || sqlite3_column_int(st, 6) ? &r->skipped : &r->lost) += n;
         break;
     default:
         r->open += n;
@@ -211,8 +225,8 @@ int report_relations(struct state *s, int64_t grp,
     if (!rc)
         rc = query(s,
                    "SELECT " COUNTED_AS ", " STATE_OF_RECORD ", adopted, found, " BECAUSE_FAILED
-                   ", count(*) FROM op o WHERE ?1 = 0 OR grp = ?1"
-                   " GROUP BY 1, 2, 3, 4, 5",
+                   ", count(*), " DECIDED " FROM op o WHERE ?1 = 0 OR grp = ?1"
+                   " GROUP BY 1, 2, 3, 4, 5, 7",
                    grp, relation_ops, &x, err);
     if (!rc)
         rc = query(s, "SELECT relation, code, sum(count) FROM loss WHERE op = 0 AND (?1 = 0 OR grp = ?1) GROUP BY 1, 2",
@@ -281,7 +295,11 @@ int report_losses(struct state *s, int (*row)(void *cookie, const struct report_
 struct failures {
     int (*row)(void *cookie, const struct report_failure *f, struct gs_err *err);
     void *cookie;
+    const struct report_filter *filter;
+    bool skipped;
 };
+
+static bool filter_fits(const struct report_filter *f, const struct report_failure *x);
 
 static char *borrow(sqlite3_stmt *st, int col)
 {
@@ -302,31 +320,106 @@ static int one_failure(void *cookie, sqlite3_stmt *st, struct gs_err *err)
                .http = sqlite3_column_int(st, 7),
                .code = borrow(st, 8),
                .text = borrow(st, 9),
-               .request_id = borrow(st, 10)},
+               .request_id = borrow(st, 10),
+               .request = borrow(st, 13),
+               .target_id = sqlite3_column_int64(st, 17)},
         .group = text(st, 11),
         .target_group = text(st, 12),
+        .reason = text(st, 14),
+        .by = text(st, 15),
+        .decided_ms = sqlite3_column_int64(st, 16),
     };
     const struct kind *k = f.op.kind ? kind_find(f.op.kind) : NULL;
     f.relation = k ? k->relation : f.op.kind;
+    if (!filter_fits(x->filter, &f))
+        return 0;
+    if (!x->skipped && f.op.state == OP_SKIPPED && !f.reason &&
+        !(x->filter && x->filter->code && strcmp(x->filter->code, CODE_DEPENDENCY) == 0))
+        return 0;
     enum gs_code code = f.op.code ? gs_code_by_name(f.op.code) : GS_OK;
     f.hint = code != GS_OK              ? gs_code_hint(code)
+             : f.reason                 ? "nothing, it was left out on purpose; 'replay retry --code " CODE_DECIDED "' loads it after all"
              : f.op.state == OP_SKIPPED ? "mend what it stands on, then it is loaded too"
                                         : "";
     return x->row(x->cookie, &f, err);
 }
 
-int report_failures(struct state *s, bool skipped,
+int report_failures(struct state *s, bool skipped, const struct report_filter *f,
                     int (*row)(void *cookie, const struct report_failure *f, struct gs_err *err), void *cookie,
                     struct gs_err *err)
 {
-    struct failures x = {.row = row, .cookie = cookie};
+    struct failures x = {.row = row, .cookie = cookie, .filter = f, .skipped = skipped};
     return query(s,
                  "SELECT o.id, o.grp, o.kind, o.key, o.src_id, o.state, o.tries, o.http, o.code, o.text, o.request_id, "
-                 "g.src_path,"
-                 " g.dst_path FROM op o LEFT JOIN grp g ON g.id = o.grp WHERE o.state = 3 OR (?1 AND " BECAUSE_FAILED
-                 ")"
+                 "g.src_path, g.dst_path, o.request, d.reason, d.user, d.at_ms, o.target_id FROM op o"
+                 " LEFT JOIN grp g ON g.id = o.grp LEFT JOIN decision d ON d.op = o.id AND o.code = '" CODE_DECIDED "'"
+                 " WHERE o.state > 2 AND (o.state = 3 OR " DECIDED " OR " BECAUSE_FAILED ")"
                  " ORDER BY g.depth, g.src_path, o.lane, o.pos",
-                 skipped, one_failure, &x, err);
+                 0, one_failure, &x, err);
+}
+
+/* ---- filters ---- */
+
+static const char *shown_relation(const char *relation)
+{
+    return strcmp(relation, "self") == 0 ? "groups" : relation;
+}
+
+static bool below(const char *path, const char *top)
+{
+    size_t n = strlen(top);
+    return path && strncmp(path, top, n) == 0 && (path[n] == 0 || path[n] == '/');
+}
+
+static bool filter_fits(const struct report_filter *f, const struct report_failure *x)
+{
+    if (!f)
+        return true;
+    if (f->code && strcmp(f->code, x->op.code ? x->op.code : "") != 0)
+        return false;
+    if (f->relation && strcmp(shown_relation(f->relation), shown_relation(x->relation)) != 0)
+        return false;
+    if (f->group && !below(x->group, f->group) && !below(x->target_group, f->group))
+        return false;
+    return !f->key || strcmp(f->key, x->op.key ? x->op.key : "") == 0;
+}
+
+static int count_groups(void *cookie, const struct report_group *g, struct gs_err *err)
+{
+    struct {
+        const char *path;
+        bool found;
+    } *x = cookie;
+    (void)err;
+    x->found = x->found || strcmp(g->grp.src_path, x->path) == 0 || strcmp(g->grp.dst_path, x->path) == 0;
+    return 0;
+}
+
+static bool code_known(const char *code)
+{
+    return gs_code_by_name(code) != GS_OK || strcmp(code, CODE_DEPENDENCY) == 0 || strcmp(code, CODE_DECIDED) == 0;
+}
+
+int report_filter_check(struct state *s, const struct report_filter *f, struct gs_err *err)
+{
+    if (f->code && !code_known(f->code))
+        return gs_fail(err, GS_E_USAGE, "there is no code '%s'", f->code);
+    if (f->relation) {
+        bool found = false;
+        for (size_t i = 0; kinds[i] && !found; i++)
+            found = strcmp(shown_relation(kinds[i]->relation), shown_relation(f->relation)) == 0;
+        if (!found)
+            return gs_fail(err, GS_E_USAGE, "no relation '%s' is ever loaded", f->relation);
+    }
+    if (!f->group)
+        return 0;
+    struct {
+        const char *path;
+        bool found;
+    } x = {f->group, false};
+    if (report_groups(s, count_groups, &x, err))
+        return -1;
+    return x.found ? 0 : gs_fail(err, GS_E_USAGE, "no group of this load has the path '%s', here or there", f->group);
 }
 
 /* ---- groups, people ---- */
@@ -355,6 +448,8 @@ static int one_group(void *cookie, sqlite3_stmt *st, struct gs_err *err)
         .done = u64(st, 12),
         .failed = u64(st, 13),
         .skipped = u64(st, 14),
+        .decided = u64(st, 15),
+        .open = u64(st, 16),
     };
     return x->row(x->cookie, &g, err);
 }
@@ -366,9 +461,17 @@ int report_groups(struct state *s, int (*row)(void *cookie, const struct report_
     return query(s,
                  "SELECT g.id, g.parent, g.depth, g.src_path, g.dst_path, g.name, g.visibility, g.dst_parent, "
                  "g.target_id, g.web_url,"
-                 " g.existed, count(o.id), total(o.state = 2), total(o.state = 3), total(" BECAUSE_FAILED ") FROM grp g"
+                 " g.existed, count(o.id), total(o.state = 2), total(o.state = 3), total(" BECAUSE_FAILED "),"
+                 " total(" DECIDED "), total(o.state < 2) FROM grp g"
                  " LEFT JOIN op o ON o.grp = g.id GROUP BY g.id ORDER BY g.src_path || '/'",
                  0, one_group, &x, err);
+}
+
+const char *report_group_state(const struct report_group *g)
+{
+    if (!g->grp.target_id)
+        return g->open == g->ops ? "planned" : g->open ? "loading" : g->decided ? "left-out" : "not-loaded";
+    return g->open ? "loading" : g->failed || g->skipped ? "incomplete" : "loaded";
 }
 
 struct nobody {

@@ -14,7 +14,8 @@ struct report_relation {
     uint64_t there;       /* were there before and were taken over */
     uint64_t lost;        /* not loaded by a rule */
     uint64_t failed;
-    uint64_t skipped; /* because something that they stand on failed */
+    uint64_t skipped; /* because something that they stand on failed, or on purpose */
+    uint64_t decided; /* of `skipped`: on purpose */
     uint64_t open;    /* still to do */
     uint64_t found;   /* of `loaded`: recognised after an answer got lost */
 };
@@ -30,20 +31,37 @@ struct report_failure {
     struct op op; /* borrowed */
     const char *group, *target_group, *relation;
     const char *hint; /* what to do, by the code */
+    const char *reason, *by; /* of a decision to leave it out (decide.h); NULL: there is none */
+    int64_t decided_ms;
+};
+
+/* Which records are meant; a NULL part means all. */
+struct report_filter {
+    const char *code;     /* of the error, "dependency-failed", "skipped-by-decision" */
+    const char *relation; /* "labels"; groups are "groups" or "self" */
+    const char *group;    /* full path at the source or on the target: the group and everything below it */
+    const char *key;      /* the record's name, as failures shows it */
 };
 
 struct report_group {
     struct grp grp; /* borrowed */
-    uint64_t ops, done, failed, skipped;
+    uint64_t ops, done, failed, skipped, decided, open;
 };
+/* "planned", "loading", "loaded", "incomplete" (something failed, or was skipped because of that), "left-out", "not-loaded" */
+const char *report_group_state(const struct report_group *g);
 
 struct report_total {
     uint64_t ops, done, adopted, found, failed, skipped, lost, open, tries;
-    uint64_t because_failed; /* of `skipped`: not by a rule */
+    uint64_t because_failed; /* of `skipped`: neither by a rule nor on purpose */
+    uint64_t decided;        /* of `skipped`: on purpose */
     uint64_t groups, groups_loaded;
     uint64_t people, by_csv, by_email, nobody;
     uint64_t loss_records;
 };
+
+/* Everything that is read until the end is of one moment, while somebody writes. For readers. */
+int report_begin(struct state *s, struct gs_err *err) GS_MUST_USE;
+void report_end(struct state *s);
 
 int report_total(struct state *s, struct report_total *out, struct gs_err *err) GS_MUST_USE;
 /* Ops that were begun and have not ended. */
@@ -55,8 +73,16 @@ int report_relations(struct state *s, int64_t grp,
 /* By code and relation, in the order of the table of rules. */
 int report_losses(struct state *s, int (*row)(void *cookie, const struct report_loss *l, struct gs_err *err),
                   void *cookie, struct gs_err *err) GS_MUST_USE;
-/* Failed ops; with `skipped` also those that were skipped because of them. In order of groups. */
-int report_failures(struct state *s, bool skipped,
+/*
+ * Is this filter one that can mean something in this load? A group, relation or code that is not known is GS_E_USAGE, so that a
+ * slip of the pen is not taken for "nothing failed".
+ */
+int report_filter_check(struct state *s, const struct report_filter *f, struct gs_err *err) GS_MUST_USE;
+/*
+ * Failed ops and those left out on purpose; with `skipped` also what was skipped because of failures. In order of groups. `f` may be
+ * NULL; one that names the code "dependency-failed" shows those without `skipped` too.
+ */
+int report_failures(struct state *s, bool skipped, const struct report_filter *f,
                     int (*row)(void *cookie, const struct report_failure *f, struct gs_err *err), void *cookie,
                     struct gs_err *err) GS_MUST_USE;
 /* Parents before children. */

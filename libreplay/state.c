@@ -14,7 +14,7 @@
 #include <unistd.h>
 
 #define APPLICATION_ID 0x67737230 /* "gsr0" */
-#define SCHEMA_VERSION 3
+#define SCHEMA_VERSION 4
 
 /* What was asked last before an op failed, and how its object looked when this load had made it (print.h). */
 #define OP_SINCE_3 "request TEXT, print INTEGER NOT NULL DEFAULT 0"
@@ -38,6 +38,18 @@
     "CREATE TABLE filler(lane INTEGER NOT NULL, number INTEGER NOT NULL, target_id INTEGER NOT NULL DEFAULT 0,"        \
     " PRIMARY KEY(lane, number)) WITHOUT ROWID;"
 
+/*
+ * What people decided. decision: an op that is left out on purpose. undo: an object that this load made, and what became of it when the
+ * load was taken back (undo.h).
+ */
+#define DECISIONS                                                                                                      \
+    "TABLE decision(op INTEGER PRIMARY KEY, reason TEXT NOT NULL, user TEXT NOT NULL, at_ms INTEGER NOT NULL,"         \
+    " because INTEGER NOT NULL DEFAULT 0);"
+#define UNDONE                                                                                                         \
+    "TABLE undo(op INTEGER PRIMARY KEY, grp INTEGER NOT NULL, kind TEXT NOT NULL, target_id INTEGER NOT NULL,"         \
+    " state INTEGER NOT NULL DEFAULT 0, code TEXT, text TEXT, http INTEGER NOT NULL DEFAULT 0, request TEXT,"          \
+    " request_id TEXT, at_ms INTEGER NOT NULL DEFAULT 0);"
+
 /* upgrades[v]: from version v to v + 1, in one transaction with the new version number. */
 static const char *const upgrades[SCHEMA_VERSION] = {
     [1] = "ALTER TABLE lane ADD COLUMN open INTEGER NOT NULL DEFAULT 0;"
@@ -45,6 +57,7 @@ static const char *const upgrades[SCHEMA_VERSION] = {
           "UPDATE lane SET open = (SELECT count(*) FROM op WHERE op.lane = lane.id AND state < 2);"
           "UPDATE tally SET n = (SELECT count(*) FROM op WHERE tally.state = -1 OR op.state = tally.state)",
     [2] = "ALTER TABLE op ADD COLUMN request TEXT; ALTER TABLE op ADD COLUMN print INTEGER NOT NULL DEFAULT 0",
+    [3] = "CREATE " DECISIONS "CREATE " UNDONE,
 };
 /* A reader changes nothing in the file: what it misses in an older version it gets beside it. */
 static const char *const reader_upgrades[SCHEMA_VERSION] = {
@@ -52,6 +65,7 @@ static const char *const reader_upgrades[SCHEMA_VERSION] = {
           "INSERT INTO temp.tally SELECT state, count(*) FROM op WHERE state > 1 GROUP BY state;"
           "INSERT INTO temp.tally SELECT -1, count(*) FROM op",
     [2] = "CREATE TEMP VIEW op AS SELECT *, NULL AS request, 0 AS print FROM main.op",
+    [3] = "CREATE TEMP " DECISIONS "CREATE TEMP " UNDONE,
 };
 
 static const char schema[] =
@@ -78,7 +92,7 @@ static const char schema[] =
     " key TEXT, code TEXT NOT NULL, count INTEGER NOT NULL, detail TEXT);"
     "CREATE TABLE user(src_id INTEGER PRIMARY KEY, username TEXT, public_email TEXT, target_id INTEGER NOT NULL,"
     " target_username TEXT, how TEXT NOT NULL);"
-    BOOKS;
+    BOOKS "CREATE " DECISIONS "CREATE " UNDONE;
 
 enum query {
     Q_META_SET, Q_META_GET, Q_ADD_GRP, Q_GRP, Q_GRP_LOADED, Q_ADD_LANE, Q_LANE_NEED, Q_LANE_POS, Q_ADD_OP, Q_ADD_USER,

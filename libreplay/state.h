@@ -30,6 +30,11 @@ struct state;
 enum op_state { OP_PLANNED = 0, OP_SENT = 1, OP_DONE = 2, OP_FAILED = 3, OP_SKIPPED = 4 };
 const char *op_state_name(enum op_state s);
 
+/* Codes of skipped ops: left out by a rule (loss.h), for want of something that failed, by a person's decision. Never rename one. */
+#define CODE_RULE "lost-by-rule"
+#define CODE_DEPENDENCY "dependency-failed"
+#define CODE_DECIDED "skipped-by-decision"
+
 enum state_mode { STATE_READ, STATE_WRITE, STATE_CREATE };
 
 /* Strings of an op are owned by it; op_release() frees them. */

@@ -1,13 +1,9 @@
 /* replay apply: loads a bundle, or goes on with a load that was cut off. */
-#include "cmd/replay/session.h"
+#include "cmd/replay/live.h"
+#include "cmd/replay/load.h"
 #include "cmd/replay/show.h"
 #include "cmd/replay/verbs.h"
-#include "libcommon/clock.h"
-#include "libreplay/engine.h"
 
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
 #include <unistd.h>
 
 struct opts {
@@ -29,38 +25,6 @@ static const struct cli_part parts[] = {{cli_opts_remote_known, 0},
                                         {cli_opts_trust, offsetof(struct opts, trust)},
                                         {session_opts, offsetof(struct opts, args)},
                                         {0}};
-
-static void on_progress(void *cookie, const struct engine_progress *p)
-{
-    struct cli *cli = cookie;
-    uint64_t ended = p->done + p->failed + p->skipped;
-    int64_t ms = p->elapsed_ms > 0 ? p->elapsed_ms : 1;
-    if (p->paused_ms > 0)
-        cli_progress(cli, "%s of %s done, %s requests; the server asks to wait: %s", cli_count(ended),
-                     cli_count(p->ops), cli_count(p->requests), cli_span(p->paused_ms));
-    else
-        cli_progress(cli, "%s of %s done, %s failed, %s/s, %s requests, %s on the way: %s of %s", cli_count(ended),
-                     cli_count(p->ops), cli_count(p->failed), cli_count(p->requests * 1000 / (uint64_t)ms),
-                     cli_count(p->requests), cli_count(p->in_flight), p->relation ? p->relation : "",
-                     cli_safe(p->group ? p->group : ""));
-}
-
-/* Is the user sure? Without a terminal he must have said so. */
-static int confirm(struct cli *cli, const struct opts *o, struct session *s, struct gs_err *err)
-{
-    if (o->yes)
-        return 0;
-    if (!isatty(STDIN_FILENO) || !isatty(STDERR_FILENO))
-        return gs_fail(err, GS_E_NOT_CONFIRMED, "nothing was written to '%s': there is no terminal to ask on",
-                       gl_client_url(s->client));
-    fprintf(stderr, "load this into %s? [y/N] ", cli_safe(gl_client_url(s->client)));
-    fflush(stderr);
-    char answer[16] = "";
-    if (!fgets(answer, sizeof(answer), stdin) || (answer[0] != 'y' && answer[0] != 'Y'))
-        return gs_fail(err, GS_E_NOT_CONFIRMED, "nothing was written to '%s'", gl_client_url(s->client));
-    (void)cli;
-    return 0;
-}
 
 static int dry_run(struct cli *cli, const struct opts *o, struct session *s, struct gs_err *err)
 {
@@ -86,33 +50,8 @@ static int dry_run(struct cli *cli, const struct opts *o, struct session *s, str
     return rc;
 }
 
-static int report(struct cli *cli, const struct opts *o, struct session *s, const struct engine_result *res,
-                  struct gs_err *err)
-{
-    struct show_opts so = {0};
-    if (o->r.c.json) {
-        struct gs_jw w;
-        gs_autobuf buf;
-        gs_buf_init(&buf, (size_t)1 << 30);
-        cli_json_begin(&w, &buf, "apply", err);
-        if (show_json(&w, s->state, &so, err))
-            return -1;
-        gs_jw_ki64(&w, "requests_sent", (int64_t)res->p.requests);
-        gs_jw_ki64(&w, "elapsed_ms", res->p.elapsed_ms);
-        gs_jw_ki64(&w, "commits", (int64_t)res->commits);
-        return cli_json_end(cli, &w);
-    }
-    if (show_result(cli, s->state, &so, err))
-        return -1;
-    cli_out(cli, "\n%s requests in %s\n", cli_count(res->p.requests), cli_span(res->p.elapsed_ms));
-    return 0;
-}
-
 static int apply(struct cli *cli, const struct opts *o, struct session *s, bool *out_incomplete, struct gs_err *err)
 {
-    struct engine_opts eo = {.log = &cli->log, .stop = &cli_stop, .progress = on_progress, .cookie = cli};
-    struct engine_result res = {0};
-    struct report_total t;
     if (o->dry_run)
         return dry_run(cli, o, s, err);
     if (session_state(s, s->state_path, err))
@@ -127,24 +66,9 @@ static int apply(struct cli *cli, const struct opts *o, struct session *s, bool 
     struct state_tally tally;
     if (state_tally(s->state, &tally, err))
         return -1;
-    if (tally.ops > tally.done + tally.failed + tally.skipped && confirm(cli, o, s, err))
+    if (tally.ops > tally.done + tally.failed + tally.skipped && load_confirm(cli, o->yes, "load this into", s, err))
         return -1;
-    if (session_load_opts(s, &eo.load, err))
-        return -1;
-    int rc = engine_run(s->state, s->bundle, s->client, &s->target, &eo, &res, err);
-    cli_progress_end(cli);
-    if (rc) {
-        cli_note(cli, "cut off: %s of %s done; the same command goes on from here",
-                 cli_count(res.p.done + res.p.failed + res.p.skipped), cli_count(res.p.ops));
-        return -1;
-    }
-    if (report_total(s->state, &t, err) || report(cli, o, s, &res, err))
-        return -1;
-    *out_incomplete = t.failed || t.because_failed;
-    if (*out_incomplete)
-        cli_warn(cli, "%s failed, %s skipped because of that: %s failures --state %s", cli_count(t.failed),
-                 cli_count(t.because_failed), cli->tool, cli_safe(s->state_path));
-    return 0;
+    return load_run(cli, s, "apply", o->r.c.json, out_incomplete, err);
 }
 
 static int run(struct cli *cli, void *optv, int argc, char **argv)
@@ -153,6 +77,7 @@ static int run(struct cli *cli, void *optv, int argc, char **argv)
     struct gs_err err = {0};
     struct session s;
     bool incomplete = false;
+    live_listen();
     int rc = session_open(&s, cli, &o->r, &o->trust, &o->args, argc ? argv[0] : NULL, o->dry_run, &err);
     if (!rc)
         rc = apply(cli, o, &s, &incomplete, &err);

@@ -1,11 +1,15 @@
 /* replay failures: what was not loaded, with the server's words and what to do. */
+#include "cmd/replay/filter.h"
 #include "cmd/replay/show.h"
 #include "cmd/replay/verbs.h"
+#include "libcommon/clock.h"
 
 #include <stdio.h>
+#include <string.h>
 
 struct opts {
     struct cli_common c;
+    struct filter_args which;
     const char *state;
     bool csv, skipped;
 };
@@ -21,9 +25,10 @@ static const struct cli_opt opts[] = {
      .type = CLI_FLAG,
      .offset = offsetof(struct opts, skipped),
      .help = "also what was skipped because of them"},
-    {.name = "csv", .type = CLI_FLAG, .offset = offsetof(struct opts, csv), .help = "as CSV"},
+    {.name = "csv", .type = CLI_FLAG, .offset = offsetof(struct opts, csv), .help = "as CSV (RFC 4180) with a header"},
     {0},
 };
+static const struct cli_part parts[] = {{filter_opts, offsetof(struct opts, which)}, {0}};
 
 struct out {
     struct cli *cli;
@@ -32,18 +37,37 @@ struct out {
     uint64_t n;
 };
 
+/* New columns stand behind the old ones. */
+static const char csv_head[] = "group,target_group,relation,key,state,http,text,request_id,code,hint,source_id,request,"
+                               "reason,decided_by,decided_at\r\n";
+
 static int csv(struct out *x, const struct report_failure *f, struct gs_err *err)
 {
-    char http[16];
+    char http[16], id[24], at[GS_TIME_LEN] = "";
     snprintf(http, sizeof(http), "%d", f->op.http);
+    snprintf(id, sizeof(id), "%lld", (long long)f->op.src_id);
+    if (f->reason)
+        gs_time_format(f->decided_ms, at);
     gs_buf_reset(x->line);
-    const char *fields[] = {
-        f->group,   f->target_group,  f->relation, f->op.key, op_state_name(f->op.state), f->op.http ? http : "",
-        f->op.text, f->op.request_id, f->op.code,  f->hint};
+    const char *fields[] = {f->group,
+                            f->target_group,
+                            f->relation,
+                            f->op.key,
+                            op_state_name(f->op.state),
+                            f->op.http ? http : "",
+                            f->op.text,
+                            f->op.request_id,
+                            f->op.code,
+                            f->hint,
+                            f->op.src_id ? id : "",
+                            f->op.request,
+                            f->reason,
+                            f->by,
+                            at};
     for (size_t i = 0; i < GS_COUNT(fields); i++)
-        if (show_csv(x->line, fields[i] ? fields[i] : "", err))
+        if (show_csv(x->line, i == 0, fields[i], err))
             return -1;
-    if (gs_buf_addc(x->line, '\n', err))
+    if (gs_buf_addstr(x->line, "\r\n", err))
         return -1;
     cli_out_buf(x->cli, x->line);
     return 0;
@@ -69,7 +93,38 @@ static int json(struct out *x, const struct report_failure *f, struct gs_err *er
     gs_jw_kstr(&w, "request_id", f->op.request_id);
     gs_jw_kstr(&w, "code", f->op.code);
     gs_jw_kstr(&w, "hint", f->hint);
+    gs_jw_kstr(&w, "request", f->op.request);
+    if (f->reason) {
+        char at[GS_TIME_LEN];
+        gs_time_format(f->decided_ms, at);
+        gs_jw_kstr(&w, "reason", f->reason);
+        gs_jw_kstr(&w, "decided_by", f->by);
+        gs_jw_kstr(&w, "decided_at", at);
+    }
     return cli_json_end(x->cli, &w);
+}
+
+static int text(struct out *x, const struct report_failure *f)
+{
+    const struct op *op = &f->op;
+    cli_out(x->cli, "%s: %s '%s' %s", cli_safe(f->group ? f->group : "?"),
+            strcmp(f->relation, "self") == 0 ? "groups" : cli_safe(f->relation), cli_safe(op->key ? op->key : ""),
+            f->reason ? "left out on purpose" : op_state_name(op->state));
+    if (op->request && *op->request && !(op->text && strstr(op->text, op->request)))
+        cli_out(x->cli, ": %s", cli_safe(op->request));
+    if (op->http)
+        cli_out(x->cli, " (HTTP %d)", op->http);
+    if (f->reason) {
+        char at[GS_TIME_LEN];
+        gs_time_format(f->decided_ms, at);
+        cli_out(x->cli, ": %s (%s, %.10s) [%s]\n", cli_safe(f->reason), cli_safe(f->by), at, cli_safe(op->code));
+        return 0;
+    }
+    cli_out(x->cli, ": %s [%s]", cli_safe(op->text ? op->text : ""), cli_safe(op->code ? op->code : ""));
+    if (op->request_id && *op->request_id)
+        cli_out(x->cli, " request %s", cli_safe(op->request_id));
+    cli_out(x->cli, "\n  what to do: %s\n", f->hint);
+    return 0;
 }
 
 static int row(void *cookie, const struct report_failure *f, struct gs_err *err)
@@ -80,15 +135,7 @@ static int row(void *cookie, const struct report_failure *f, struct gs_err *err)
         return csv(x, f, err);
     if (x->o->c.json)
         return json(x, f, err);
-    cli_out(x->cli, "%s: %s '%s' %s", cli_safe(f->group ? f->group : "?"), f->relation,
-            cli_safe(f->op.key ? f->op.key : ""), op_state_name(f->op.state));
-    if (f->op.http)
-        cli_out(x->cli, " (HTTP %d)", f->op.http);
-    cli_out(x->cli, ": %s [%s]", cli_safe(f->op.text ? f->op.text : ""), cli_safe(f->op.code ? f->op.code : ""));
-    if (f->op.request_id && *f->op.request_id)
-        cli_out(x->cli, " request %s", cli_safe(f->op.request_id));
-    cli_out(x->cli, "\n  what to do: %s\n", f->hint);
-    return 0;
+    return text(x, f);
 }
 
 static int run(struct cli *cli, void *optv, int argc, char **argv)
@@ -105,12 +152,15 @@ static int run(struct cli *cli, void *optv, int argc, char **argv)
         return cli_usage(cli, "--csv and --json exclude each other");
     if (state_open(o->state, STATE_READ, &s, &err))
         return cli_error(cli, &err);
+    struct report_filter f = filter_of(&o->which, NULL);
+    if (report_filter_check(s, &f, &err))
+        return cli_error(cli, &err);
     if (o->csv)
-        cli_out(cli, "group,target_group,relation,key,state,http,text,request_id,code,hint\n");
-    if (report_failures(s, o->skipped, row, &x, &err))
+        cli_out(cli, "%s", csv_head);
+    if (report_begin(s, &err) || report_failures(s, o->skipped, &f, row, &x, &err))
         return cli_error(cli, &err);
     if (!x.n)
-        cli_note(cli, "nothing failed");
+        cli_note(cli, f.code || f.relation || f.group ? "nothing of that failed" : "nothing failed");
     return 0;
 }
 
@@ -118,10 +168,15 @@ const struct cli_verb replay_verb_failures = {
     .name = "failures",
     .args = "",
     .summary = "Say which records were not loaded, why, and what to do",
-    .text =
-        "One record each: group, relation, key, HTTP status, the server's words, its request id for the server's log,\n"
-        "a stable code, and what to do. With --json one object per line.",
+    .text = "Each record with its group, relation and key, what was asked last, the HTTP status, the server's words, "
+            "its request id\n"
+            "for the server's log, a stable code, and what to do. What was left out on purpose ('%s skip') is there "
+            "with the reason, and\n"
+            "who gave it when. With --json one object per line.\n"
+            "\n"
+            "--code, --relation and --group together name what all of them fit. 'retry' and 'skip' take the same.",
     .opts = opts,
+    .more = parts,
     .opts_size = sizeof(struct opts),
     .ends_at_once = true,
     .run = run,

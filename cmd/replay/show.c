@@ -6,6 +6,7 @@
 struct ctx {
     struct cli *cli;
     struct gs_jw *w;
+    struct state *s;
     struct gs_buf *line;
     unsigned n, width;
     const struct show_opts *o;
@@ -62,6 +63,7 @@ static int relation_json(void *cookie, const struct report_relation *r, struct g
     gs_jw_ki64(w, "lost", (int64_t)r->lost);
     gs_jw_ki64(w, "failed", (int64_t)r->failed);
     gs_jw_ki64(w, "skipped", (int64_t)r->skipped);
+    gs_jw_ki64(w, "decided", (int64_t)r->decided);
     gs_jw_ki64(w, "open", (int64_t)r->open);
     gs_jw_ki64(w, "found", (int64_t)r->found);
     gs_jw_end(w);
@@ -136,8 +138,8 @@ static int group_text(void *cookie, const struct report_group *g, struct gs_err 
 
 static int group_json(void *cookie, const struct report_group *g, struct gs_err *err)
 {
-    struct gs_jw *w = ((struct ctx *)cookie)->w;
-    (void)err;
+    struct ctx *x = cookie;
+    struct gs_jw *w = x->w;
     gs_jw_obj(w);
     gs_jw_ki64(w, "source_id", g->grp.id);
     gs_jw_kstr(w, "source_path", g->grp.src_path);
@@ -155,6 +157,14 @@ static int group_json(void *cookie, const struct report_group *g, struct gs_err 
     gs_jw_ki64(w, "done", (int64_t)g->done);
     gs_jw_ki64(w, "failed", (int64_t)g->failed);
     gs_jw_ki64(w, "skipped", (int64_t)g->skipped);
+    gs_jw_ki64(w, "decided", (int64_t)g->decided);
+    gs_jw_ki64(w, "open", (int64_t)g->open);
+    gs_jw_kstr(w, "state", report_group_state(g));
+    gs_jw_key(w, "relations");
+    gs_jw_arr(w);
+    if (report_relations(x->s, g->grp.id, relation_json, x, err))
+        return -1;
+    gs_jw_end(w);
     gs_jw_end(w);
     return 0;
 }
@@ -249,15 +259,20 @@ int show_plan(struct cli *cli, struct state *s, const struct show_opts *o, struc
     return 0;
 }
 
-int show_result(struct cli *cli, struct state *s, const struct show_opts *o, struct gs_err *err)
+int show_books(struct cli *cli, struct state *s, const struct show_opts *o, struct gs_err *err)
 {
     struct ctx x = {.cli = cli, .o = o};
     if (report_relations(s, 0, relation_text, &x, err))
         return -1;
     x.n = 0;
-    if (report_losses(s, loss_text, &x, err))
+    return report_losses(s, loss_text, &x, err);
+}
+
+int show_result(struct cli *cli, struct state *s, const struct show_opts *o, struct gs_err *err)
+{
+    struct ctx x = {.cli = cli, .o = o};
+    if (show_books(cli, s, o, err))
         return -1;
-    x.n = 0;
     if (report_groups(s, group_text, &x, err))
         return -1;
     if (x.n > TREE_LINES && !o->groups)
@@ -277,7 +292,7 @@ static int json_fact(struct gs_jw *w, struct state *s, const char *name, const c
 int show_json(struct gs_jw *w, struct state *s, const struct show_opts *o, struct gs_err *err)
 {
     struct report_total t;
-    struct ctx x = {.w = w, .o = o};
+    struct ctx x = {.w = w, .o = o, .s = s};
     int64_t requests;
     if (report_total(s, &t, err) || report_fact(s, "requests", &requests, err))
         return -1;
@@ -296,6 +311,7 @@ int show_json(struct gs_jw *w, struct state *s, const struct show_opts *o, struc
     gs_jw_ki64(w, "lost", (int64_t)t.lost);
     gs_jw_ki64(w, "failed", (int64_t)t.failed);
     gs_jw_ki64(w, "skipped", (int64_t)t.because_failed);
+    gs_jw_ki64(w, "decided", (int64_t)t.decided);
     gs_jw_ki64(w, "open", (int64_t)t.open);
     gs_jw_ki64(w, "writes", (int64_t)t.tries);
     gs_jw_end(w);
@@ -331,14 +347,12 @@ int show_json(struct gs_jw *w, struct state *s, const struct show_opts *o, struc
 
 /* ---- CSV ---- */
 
-int show_csv(struct gs_buf *line, const char *field, struct gs_err *err)
+int show_csv(struct gs_buf *line, bool first, const char *field, struct gs_err *err)
 {
-    if (line->len && gs_buf_addc(line, ',', err))
+    if (!first && gs_buf_addc(line, ',', err))
         return -1;
-    if (!field)
-        return 0;
-    if (!strpbrk(field, ",\"\r\n") && *field)
-        return gs_buf_addstr(line, field, err);
+    if (!field || !strpbrk(field, ",\"\r\n"))
+        return field ? gs_buf_addstr(line, field, err) : 0;
     if (gs_buf_addc(line, '"', err))
         return -1;
     for (; *field; field++)
@@ -353,11 +367,11 @@ static int csv_row(void *cookie, const struct report_row *r, struct gs_err *err)
     char count[24];
     snprintf(count, sizeof(count), "%llu", (unsigned long long)r->count);
     gs_buf_reset(x->line);
-    if (show_csv(x->line, r->loss ? "loss" : "do", err) || show_csv(x->line, r->group ? r->group : "", err) ||
-        show_csv(x->line, r->target_group ? r->target_group : "", err) || show_csv(x->line, r->relation, err) ||
-        show_csv(x->line, r->key ? r->key : "", err) || show_csv(x->line, r->what, err) ||
-        show_csv(x->line, count, err) || show_csv(x->line, r->detail ? r->detail : "", err) ||
-        gs_buf_addc(x->line, '\n', err))
+    const char *fields[] = {r->loss ? "loss" : "do", r->group, r->target_group, r->relation, r->key, r->what, count, r->detail};
+    for (size_t i = 0; i < GS_COUNT(fields); i++)
+        if (show_csv(x->line, i == 0, fields[i], err))
+            return -1;
+    if (gs_buf_addstr(x->line, "\r\n", err))
         return -1;
     cli_out_buf(x->cli, x->line);
     return 0;
@@ -368,6 +382,6 @@ int show_plan_csv(struct cli *cli, struct state *s, struct gs_err *err)
     gs_autobuf line;
     gs_buf_init(&line, (size_t)64 << 20);
     struct ctx x = {.cli = cli, .line = &line};
-    cli_out(cli, "row,group,target_group,relation,key,what,count,detail\n");
+    cli_out(cli, "row,group,target_group,relation,key,what,count,detail\r\n");
     return report_rows(s, csv_row, &x, err);
 }

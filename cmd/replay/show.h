@@ -18,11 +18,13 @@ struct show_opts {
 int show_plan(struct cli *cli, struct state *s, const struct show_opts *o, struct gs_err *err) GS_MUST_USE;
 /* The table per relation, the losses, the groups with their URLs. */
 int show_result(struct cli *cli, struct state *s, const struct show_opts *o, struct gs_err *err) GS_MUST_USE;
+/* What show_result() says of the groups is left out: the table per relation and the losses. */
+int show_books(struct cli *cli, struct state *s, const struct show_opts *o, struct gs_err *err) GS_MUST_USE;
 /* The same as members of an object that is open in `w`. */
 int show_json(struct gs_jw *w, struct state *s, const struct show_opts *o, struct gs_err *err) GS_MUST_USE;
 /* One line per thing to do and per loss. */
 int show_plan_csv(struct cli *cli, struct state *s, struct gs_err *err) GS_MUST_USE;
-/* One field of CSV, quoted where needed, behind a comma unless it is the first. */
-int show_csv(struct gs_buf *line, const char *field, struct gs_err *err) GS_MUST_USE;
+/* One field of CSV (RFC 4180), quoted where needed; NULL is empty. Lines end with CR LF. */
+int show_csv(struct gs_buf *line, bool first, const char *field, struct gs_err *err) GS_MUST_USE;
 
 #endif

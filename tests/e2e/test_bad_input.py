@@ -407,7 +407,7 @@ def disk_full(d, src, users, token):
                 m.resize("64k" if full_from == "plan" else f"{used // 1024 + 48}k")
                 r = gstest.replay("apply", *args, "--yes", token=token, cwd=d)
                 refused(r, 75, "disk-full", f"the state file fills the disk in the {full_from}", "x.state")
-                m.resize("4m")
+                m.resize("16m")
                 r = gstest.replay("apply", *args, "--yes", token=token, cwd=d)
                 t.is_eq(r.code, 0, f"the same command finishes (full in the {full_from})", str(r))
                 got = gstest.normalised(s.dump(), ROOT)

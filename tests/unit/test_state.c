@@ -305,7 +305,7 @@ static void an_older_version_is_upgraded_and_readable_before(void **cookie)
     struct op end = {.id = a, .state = OP_DONE, .target_id = 9};
     ok(state_op_end(s, &end, &err), &err);
     assert_int_equal(sqlite3_exec(state_db(s), "DROP TRIGGER op_added; DROP TRIGGER op_ended; DROP TABLE tally; DROP TABLE filler;"
-                                  "DROP TABLE newest; ALTER TABLE lane DROP COLUMN open; ALTER TABLE lane DROP COLUMN counter;"
+                                  "DROP TABLE newest; DROP TABLE decision; DROP TABLE undo; ALTER TABLE lane DROP COLUMN open; ALTER TABLE lane DROP COLUMN counter;"
                                   "ALTER TABLE op DROP COLUMN request; ALTER TABLE op DROP COLUMN print;"
                                   "PRAGMA user_version=1", NULL, NULL, NULL), SQLITE_OK);
     state_close(s);
