@@ -39,6 +39,8 @@ def normalise(text):
     return text if len(text) == 7 else "#" + "".join(c * 2 for c in text[1:])
 
 
-def text_color(color):
+def text_color(color, version=(99, 0)):
     r, g, b = (int(color[i:i + 2], 16) for i in (1, 3, 5))
+    if version < (15, 0):
+        return "#333333" if r + g + b > 500 else "#FFFFFF"
     return "#FFFFFF" if (r * 299 + g * 587 + b * 114) / 1000 < 160 else "#1F1E24"

@@ -62,6 +62,8 @@ async def handle(app, request, path):
             bid = boards.default_board(app.db, g["id"])
             app.db.commit()
             return answer({"board_id": bid})
+        if key == ("POST", "finish_exports"):
+            return answer({"jobs": relation_exports.finish(app)})
         if key == ("POST", "expire_exports"):
             o = json.loads(body or b"{}")
             g = None

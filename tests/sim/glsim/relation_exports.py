@@ -219,6 +219,14 @@ def work(app):
 sim.WORKERS.append(work)
 
 
+def finish(app):
+    """All that waits is due now. -> how many jobs waited"""
+    n = app.db.val("SELECT count(*) FROM relation_jobs")
+    app.db.run("UPDATE relation_jobs SET at=0")
+    work(app)
+    return n
+
+
 def batch_size(app):
     return app.config["export_batch_size"] or (50 if app.version >= SMALL_BATCHES_SINCE else 1000)
 

@@ -67,7 +67,7 @@ def label_record(app, r, top=False):
     if app.version < PLAIN_LABELS:
         out["priorities"] = []
         if top:
-            out["textColor"] = colors.text_color(r["color"])
+            out["textColor"] = colors.text_color(r["color"], app.version)
     return out
 
 
