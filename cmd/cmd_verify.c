@@ -1,6 +1,7 @@
 /* verify: is a bundle genuine and whole? */
 #include "cmd/cli.h"
 #include "cmd/contents.h"
+#include "libcommon/clock.h"
 
 struct opts {
     struct cli_common c;
@@ -86,6 +87,23 @@ static int print_json(struct cli *cli, const char *path, const struct bundle *b,
     return cli_json_end(cli, &w);
 }
 
+struct screen {
+    struct cli *cli;
+    const char *path;
+    int64_t begun_ms;
+};
+
+static void progress(void *cookie, uint64_t done, uint64_t total)
+{
+    struct screen *s = cookie;
+    int64_t ms = gs_mono_ms() - s->begun_ms;
+    char left[64] = "";
+    if (done > 0 && ms > 2000)
+        snprintf(left, sizeof left, ", about %s left", cli_span((int64_t)((double)ms / (double)done * (double)(total - done))));
+    cli_progress(s->cli, "checking %s: %s of %s, %s/s%s", s->path, cli_bytes(done), cli_bytes(total),
+                 cli_bytes(ms > 0 ? (uint64_t)((double)done / (double)ms * 1000) : 0), left);
+}
+
 static int verify(struct cli *cli, const struct opts *o, const struct sign_trust *trust, const char *path,
                   struct gs_err *err)
 {
@@ -96,7 +114,9 @@ static int verify(struct cli *cli, const struct opts *o, const struct sign_trust
         return -1;
     cli_progress_end(cli);
     cli_progress(cli, "checking %s of %s ...", cli_bytes(bundle_size(b)), path);
-    if (bundle_verify(b, o->deep, &v, err))
+    struct screen screen = {.cli = cli, .path = path, .begun_ms = gs_mono_ms()};
+    struct bundle_verify_opts vo = {.deep = o->deep, .stop = &cli_stop, .progress = progress, .cookie = &screen};
+    if (bundle_verify_with(b, &vo, &v, err))
         return cli_wrap_file(err, path);
     cli_progress_end(cli);
     if (o->c.json)

@@ -184,7 +184,22 @@ struct bundle_verify_result {
     uint64_t members, bytes, records, raw_bytes;
     double seconds;
 };
-/* Every stored byte against SUMS; `deep`: every frame decompressed, every record checked and counted, the ledger's books added up. */
+struct bundle_verify_opts {
+    bool deep;                 /* every frame decompressed, every record checked and counted, the ledger's books added up */
+    const volatile int *stop;  /* non-zero: ends soon with GS_E_STOPPED; NULL */
+    /* Called by the caller's own thread every tenth of a second, with stored bytes; NULL. */
+    void (*progress)(void *cookie, uint64_t done, uint64_t total);
+    void *cookie;
+    uint64_t job_raw;          /* raw bytes that are worth a job of their own, 0: 4 MiB (tests use less) */
+};
+/*
+ * Every stored byte against SUMS, on worker threads. What is wrong with a bundle is reported of the first member in the file
+ * that has something wrong, whatever the number of threads. GS_E_DIGEST, GS_E_FRAME, GS_E_BOMB, GS_E_JSON*, GS_E_RECORD,
+ * GS_E_LIMIT, GS_E_COUNT_MISMATCH, GS_E_TRUNCATED, GS_E_IO, GS_E_NOMEM, GS_E_STOPPED.
+ */
+int bundle_verify_with(struct bundle *b, const struct bundle_verify_opts *o, struct bundle_verify_result *out,
+                       struct gs_err *err) GS_MUST_USE;
+/* The same without the hooks. */
 int bundle_verify(struct bundle *b, bool deep, struct bundle_verify_result *out, struct gs_err *err) GS_MUST_USE;
 
 #endif

@@ -1,5 +1,6 @@
 #include "record.h"
 
+#include "libcommon/json_scan.h"
 #include "libcommon/mp.h"
 
 #include <inttypes.h>
@@ -50,6 +51,20 @@ static int parse_object(const char *json, size_t len, const struct record_limits
         return gs_fail(err, GS_E_RECORD, "a record is one JSON object");
     *out = gs_steal(&doc);
     return 0;
+}
+
+/* Is it one valid object? A quick look mostly says so; what it leaves open, the parser decides. */
+static int check_ndjson(const char *json, size_t len, const struct record_limits *lim, struct gs_err *err)
+{
+    GS_AUTO(yyjson_doc) doc = NULL;
+    if (len > 0 && len <= max_bytes(lim) && gs_json_scan(json, len, max_depth(lim), NULL, NULL) == len)
+        return 0;
+    return parse_object(json, len, lim, false, &doc, err);
+}
+
+static int check_one_line(const void *data, size_t len, struct gs_err *err)
+{
+    return memchr(data, '\n', len) ? gs_fail(err, GS_E_RECORD, "a record of ndjson must stand on one line") : 0;
 }
 
 /* ---- JSON to msgpack ---- */
@@ -144,11 +159,8 @@ int record_encode(enum record_encoding e, const char *json, size_t len, const st
 {
     if (e == RECORD_MSGPACK)
         return encode_msgpack(json, len, lim, out, err);
-    GS_AUTO(yyjson_doc) doc = NULL;
-    if (parse_object(json, len, lim, false, &doc, err))
+    if (check_ndjson(json, len, lim, err) || check_one_line(json, len, err))
         return -1;
-    if (memchr(json, '\n', len))
-        return gs_fail(err, GS_E_RECORD, "a record of ndjson must stand on one line");
     if (gs_buf_reserve(out, len + 1, err))
         return -1;
     GS_IGNORE(gs_buf_add(out, json, len, err) || gs_buf_addc(out, '\n', err), "there is room");
@@ -195,19 +207,21 @@ static int check_msgpack(const void *data, size_t len, const struct record_limit
     return n == len ? 0 : gs_fail(err, GS_E_RECORD, "%zu bytes behind the record", len - n);
 }
 
-static int check_one_line(const void *data, size_t len, struct gs_err *err)
-{
-    return memchr(data, '\n', len) ? gs_fail(err, GS_E_RECORD, "a record of ndjson must stand on one line") : 0;
-}
-
 int record_check(enum record_encoding e, const void *data, size_t len, const struct record_limits *lim,
                  struct gs_err *err)
 {
     if (e == RECORD_MSGPACK)
         return check_msgpack(data, len, lim, err);
-    GS_AUTO(yyjson_doc) doc = NULL;
     size_t n = body_len(data, len);
-    return check_one_line(data, n, err) || parse_object(data, n, lim, false, &doc, err) ? -1 : 0;
+    return check_one_line(data, n, err) || check_ndjson(data, n, lim, err) ? -1 : 0;
+}
+
+size_t record_quick(enum record_encoding e, const void *data, size_t len, const struct record_limits *lim)
+{
+    if (e != RECORD_NDJSON)
+        return 0;
+    size_t n = gs_json_scan(data, len, max_depth(lim), NULL, NULL);
+    return n > 0 && n <= max_bytes(lim) && n < len && ((const char *)data)[n] == '\n' ? n + 1 : 0;
 }
 
 static int json_value(const unsigned char *data, size_t *pos, struct gs_buf *out, struct gs_err *err)

@@ -45,6 +45,11 @@ int record_next(enum record_encoding e, const void *data, size_t len, bool at_en
 /* Full check of one record as record_next() delimited it, without building anything that is kept. */
 int record_check(enum record_encoding e, const void *data, size_t len, const struct record_limits *lim,
                  struct gs_err *err) GS_MUST_USE;
+/*
+ * The length, line feed included, of the record at the beginning of `data` when a quick look shows that it is a valid one
+ * and all there. 0: it cannot be said, and record_next() and record_check() decide.
+ */
+size_t record_quick(enum record_encoding e, const void *data, size_t len, const struct record_limits *lim) GS_MUST_USE;
 
 /*
  * Appends one record as JSON text without line end. ndjson: byte for byte. msgpack: compact, keys in stored order. A record

@@ -67,12 +67,27 @@ static void one_record(const char *data, size_t len)
     gs_buf_release(&back);
 }
 
+/* The quick look accepts nothing that the parser refuses. */
+static void quick_is_strict(const char *data, size_t size)
+{
+    struct gs_err err = {0};
+    yyjson_doc *doc = NULL;
+    struct gs_json_opts o = {.max_bytes = lim.max_bytes, .max_depth = lim.max_depth};
+    size_t n = record_quick(RECORD_NDJSON, data, size, &lim);
+    if (n == 0)
+        return;
+    MUST(n <= size && data[n - 1] == '\n' && !memchr(data, '\n', n - 1));
+    MUST(gs_json_parse(data, n - 1, &o, &doc, &err) == 0 && yyjson_is_obj(yyjson_doc_get_root(doc)));
+    yyjson_doc_free(doc);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     const char *p = (const char *)data;
     while (size > 0) {
         struct gs_err err = {0};
         size_t n = 0;
+        quick_is_strict(p, size);
         if (record_next(RECORD_NDJSON, p, size, true, &lim, &n, &err))
             break;
         MUST(n > 0 && n <= size);

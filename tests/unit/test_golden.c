@@ -21,13 +21,29 @@ static int teardown(void **state)
     return 0;
 }
 
+/* Whether a frame has a thread of its own or the whole bundle shares one makes no difference to what is found. */
+static void same_by_frames(struct bundle *b, int found, const struct gs_err *why, const char *path)
+{
+    for (uint64_t job = 1; job <= 1 << 20; job <<= 10) {
+        struct gs_err err = {0};
+        struct bundle_verify_opts o = {.deep = true, .job_raw = job};
+        int r = bundle_verify_with(b, &o, NULL, &err);
+        if (r != found || err.code != why->code || strcmp(err.text, why->text) != 0)
+            fail_msg("%s: in jobs of %llu bytes '%s', else '%s'", path, (unsigned long long)job, err.text, why->text);
+    }
+}
+
 /* Opens, verifies deeply, reads every record and file. */
 static int read_all(const char *path, struct gs_err *err)
 {
     struct bundle_opts o = {.trust = &trust, .threads = 2};
     GS_AUTO(bundle) b = NULL;
     const struct bundle_member *m;
-    if (bundle_open(path, &o, &b, err) || bundle_verify(b, true, NULL, err))
+    if (bundle_open(path, &o, &b, err))
+        return -1;
+    int r = bundle_verify(b, true, NULL, err);
+    same_by_frames(b, r, err, path);
+    if (r)
         return -1;
     size_t n = bundle_members(b, &m);
     for (size_t i = 0; i < n; i++) {

@@ -1,0 +1,24 @@
+/*
+ * json_scan: a fast look at JSON text that is almost always sound, without a tree and without memory.
+ *
+ * gs_json_scan() says "this is one valid object, and it ends here", or it says nothing. It never says that text is
+ * wrong: whatever is unusual (an escape in a key, very long numbers, very many keys, damage of any kind) makes it give
+ * up, and the caller asks gs_json_parse(), whose answer counts. Whatever it accepts, gs_json_parse() accepts with the
+ * same limits; tests/fuzz/fuzz_record_ndjson.c holds them against each other.
+ */
+#ifndef GS_JSON_SCAN_H
+#define GS_JSON_SCAN_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+/* Asked for each key of each object (without quotes; no key that it gets holds an escape). true: give up. */
+typedef bool gs_json_key_fn(void *cookie, const char *key, size_t len);
+
+/*
+ * The length of the object that begins at text[0], which nests at most `max_depth` deep; nothing behind it is looked at.
+ * 0: it cannot be said. A line feed between the parts of the object makes it give up, too. `key` may be NULL.
+ */
+size_t gs_json_scan(const char *text, size_t len, unsigned max_depth, gs_json_key_fn *key, void *cookie);
+
+#endif
