@@ -20,8 +20,7 @@ static const char *const plain[] = {
     "{\"t\":true,\"f\":false,\"n\":null,\"e\":\"\",\"o\":{},\"l\":[],\"m\":[[],{},[{}]]}",
     "{\"title\":\"a \\\"quoted\\\" \\\\ \\/ \\b\\f\\n\\r\\t \\u00e9 \\ud83d\\ude00\",\"k\":\"\x7f\"}",
     "{\"\":1,\" \":2,\"aaaaaaaaaaaaaaaa1\":3,\"aaaaaaaaaaaaaaaa2\":4,\"abcdefgh\":5,\"hgfedcba\":6}",
-    "{\"de\":\"\xc3\xbc\xc3\x9f\",\"gr\":\"\xcf\x80\xcf\x81\",\"jp\":\"\xe6\x97\xa5\xe6\x9c\xac\",\"emoji\":\"\xf0\x9f\x98\x80\",\"edge\":"
-    "\"\xed\x9f\xbf\xee\x80\x80\xef\xbf\xbf\xf0\x90\x80\x80\xf4\x8f\xbf\xbf\xc2\x80\xe0\xa0\x80\"}",
+    "{\"de\":\"\xc3\xbc\xc3\x9f\",\"gr\":\"\xcf\x80\xcf\x81\",\"jp\":\"\xe6\x97\xa5\xe6\x9c\xac\",\"emoji\":\"\xf0\x9f\x98\x80\",\"edge\":\"\xed\x9f\xbf\xee\x80\x80\xef\xbf\xbf\xf0\x90\x80\x80\xf4\x8f\xbf\xbf\xc2\x80\xe0\xa0\x80\"}",
     "{ \"a\" : [ 1 , 2 ,\t3 ] ,\r\"b\" : { \"a\" : { \"a\" : 1 } } }",
     "{\"a\":{\"b\":1,\"c\":{\"b\":2}},\"b\":[{\"b\":1},{\"b\":2}],\"c\":\"0123456789abcdef0123456789abcdef\"}",
     "{\"1\":[[[[[[[7]]]]]]]}",
