@@ -49,7 +49,7 @@ SEED = {
                     {"name": "lost.txt", "text": "x", "lost": True}, {"name": "n" * 256, "text": "too long a name"}],
         "subgroups": [{"id": 11, "path": "sub", "name": "Sub", "visibility": "private",
                        "members": [{"user": "sub", "access_level": 30}],
-                       "export": {"labels": ['{"id":1,  "title":"raw \\u0041", "color":"#abc"}', '{"id":2}'], "self": '{"id": 11 }',
+                       "export": {"labels": ['{"id":1,  "title":"raw \\u0041", "color":"#abc"}', '{"id":2}'], "self": '{"id": 11 }', "gadgets": ['{"id":5}'],
                                   "namespace_settings": {"prevent_sharing_groups_outside_hierarchy": True}}}]}]}
 folder = tempfile.mkdtemp(prefix="glsim.")
 seed_file = os.path.join(folder, "seed.json")
@@ -335,6 +335,7 @@ def kept():
     eq(data("labels", group=11).decode(), "".join(x + "\n" for x in lines["labels"]))
     eq(data("self", group=11).decode(), lines["self"])
     eq(json.loads(data("namespace_settings", group=11)), lines["namespace_settings"])
+    eq((data("gadgets", group=11), "gadgets" in status()), (b'{"id":5}\n', False), "a kind that nobody knows yet")
 
 
 @test
@@ -543,6 +544,7 @@ def failures():
         eq((status(s)["labels"]["status"], "boards" in status(s), status(s)["badges"]["status"]), (0, False, 1))
         refused("badges", 404, "Export file not found", s=s)
         refused("boards", 404, "Export not found", s=s)
+        eq(again(s, [{"relation": "labels", "status": -2}])["labels"]["status"], -2)
         again(s, [{"relation": "labels", "corrupt_gzip": True}, {"relation": "boards", "truncate_gzip": True},
                   {"relation": "members", "no_gzip": True}, {"relation": "badges", "content_type": "text/html"}])
         for relation, kinds in (("labels", (zlib.error, gzip.BadGzipFile, EOFError)), ("boards", (EOFError,)), ("members", (gzip.BadGzipFile,))):
@@ -604,7 +606,7 @@ def expiry():
         refused("labels", 404, "Export file not found", s=s)
         eq((status(s)["labels"]["status"], fetch("labels", s=s, group=11)[0]), (1, 200))
         s.control("POST", "expire_exports", {"group": 10})
-        eq((status(s), len(status(s, 11))), ({}, 11))
+        eq((status(s), len(status(s, 11))), ({}, 12))
         start(s)
         eq(status(s)["labels"]["status"], 1, "and it can be started again")
     finally:
@@ -649,6 +651,38 @@ def network():
     config(latency_ms=0)
     line = sim.log()[-1]
     eq((line["path"], line["ms"] >= 100), ("/api/v4/groups/10/export_relations/status", True))
+
+
+@test
+def storage():
+    """files in object storage: 302 to an address that wants no token"""
+    start()
+    want = data("labels")
+    config(object_storage=True)
+    host, port = sim.url.split("//")[1].split(":")
+
+    def get(path, name="127.0.0.1", **head):
+        c = http.client.HTTPConnection(name, int(port))
+        c.request("GET", path, headers=head)
+        r = c.getresponse()
+        out = r.status, r.headers, r.read()
+        c.close()
+        return out
+    token = {"PRIVATE-TOKEN": sim.tokens["owner"]}
+    for path, text in (("/export_relations/download?relation=labels", want), ("/avatar", None),
+                       ("/uploads/%s/%%C3%%BC%%20b.txt" % SECRET, b"hello")):
+        code, head, _ = get("/api/v4/groups/10" + path, **token)
+        eq(code, 302, path)
+        there = head["Location"]
+        assert there.startswith("http://localhost:"), there
+        there = there[there.index("/_store/"):]
+        eq(get(there, **token)[0], 400, "a token must not go there")
+        code, head, body = get(there)
+        eq(code, 200)
+        if text is not None:
+            eq(gzip.decompress(body) if path.startswith("/export") else body, text)
+    eq(get("/_store/0000")[0], 403)
+    config(object_storage=False)
 
 
 # ---- a source that moves ---------------------------------------------------------------------

@@ -5,6 +5,7 @@ import json
 import math
 import os
 import re
+import secrets
 import socket
 import sqlite3
 import struct
@@ -33,7 +34,7 @@ DEFAULTS = {
     "graphql_max_complexity": 250, "description_limit": None, "revision": "0c5e1f7a2b9", "clock_offset_s": 0,
     "bulk_import_enabled": True, "export_queue_ms": 0, "export_delay_ms": 20, "export_batch_size": None,
     "export_per_user": None, "export_ttl_s": 180, "export_ttl_batched": False,
-    "export_content_type": "application/gzip", "export_faults": [],
+    "object_storage": False, "export_content_type": "application/gzip", "export_faults": [],
 }
 # Work that GitLab does in the background: functions of the simulator, called before each request is looked at.
 WORKERS = []
@@ -187,6 +188,7 @@ class Simulator:
         self.base_url = ""
         self.rules = []
         self.events = []
+        self.stored = {}
         self.export_faults_used = {}        # how often each rule of the setting export_faults was applied
         self.n = 0
         self.start = time.monotonic()
@@ -228,6 +230,8 @@ class Simulator:
         if path.startswith("/_sim/"):
             from . import control
             return await control.handle(self, request, path)
+        if path.startswith("/_store/"):
+            return self.stored_file(request, path)
         if not path.startswith("/api/"):
             return web.Response(status=404, text="<html><body>404 Not Found</body></html>", content_type="text/html")
         self.n += 1
@@ -403,6 +407,9 @@ class Simulator:
             traceback.print_exc()
             status, obj = 500, {"message": "500 Internal Server Error"}
         head = ctx.headers_out
+        if isinstance(obj, Binary) and self.config["object_storage"] and status == 200:
+            head.update({"Location": self.store_file(obj), "Content-Type": "text/html"})
+            return 302, head, b""
         if isinstance(obj, Binary):
             head["Content-Type"] = obj.content_type
             head.update(obj.headers)
@@ -414,6 +421,26 @@ class Simulator:
             head.setdefault("Content-Type", "text/plain")
             return status, head, obj.encode()
         return status, head, dumps(obj).encode("utf-8", "surrogatepass")
+
+    # ---- files in another place --------------------------------------------------------------
+
+    def store_file(self, obj):
+        """-> the address of the file, good for this process; another host name than the API's."""
+        key = secrets.token_hex(16)
+        self.stored[key] = obj
+        while len(self.stored) > 1000:
+            del self.stored[next(iter(self.stored))]
+        return "%s/_store/%s?X-Amz-Signature=%s" % (self.base_url.replace("127.0.0.1", "localhost"), key, secrets.token_hex(32))
+
+    def stored_file(self, request, path):
+        """What a storage service does; a token that got here is a leak, so it is refused where a real one would be silent."""
+        if any(h in request.headers for h in ("PRIVATE-TOKEN", "Authorization", "Cookie")):
+            return web.Response(status=400, text="<Error><Code>InvalidRequest</Code><Message>a token came along</Message></Error>",
+                                content_type="application/xml")
+        obj = self.stored.get(path.split("/")[2])
+        if obj is None:
+            return web.Response(status=403, text="<Error><Code>AccessDenied</Code></Error>", content_type="application/xml")
+        return web.Response(body=obj.data, headers={"Content-Type": obj.content_type, **obj.headers})
 
     def execute(self, ctx):
         if ctx.path == "/api/graphql":

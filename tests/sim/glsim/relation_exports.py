@@ -42,7 +42,7 @@ BATCHES_SINCE, TOTAL_SINCE, PER_USER_SINCE, SMALL_BATCHES_SINCE = (16, 2), (16, 
 
 # ---- what can go wrong: the setting `export_faults` -----------------------------------------
 
-EFFECTS = {"fail": str, "never": bool, "hide": bool, "lose_file": bool, "corrupt_gzip": bool, "truncate_gzip": bool,
+EFFECTS = {"fail": str, "never": bool, "status": int, "hide": bool, "lose_file": bool, "corrupt_gzip": bool, "truncate_gzip": bool,
            "no_gzip": bool, "invalid_json": int, "oversized_line": int, "bomb": int, "tar_members": list,
            "content_type": str}
 SELECTORS = {"relation": str, "group": (str, int), "batch": int, "times": int}
@@ -250,6 +250,8 @@ def start(app, g, at, user_id, relation, batched):
               total_objects_count=0, updated_at=now())
     if batched:
         start_batches(app, g, at, eid, relation, fault)
+    elif "status" in fault:
+        db.update("relation_exports", eid, status=fault["status"])
     elif not fault.get("never"):
         enqueue(db, at + delay(app, relation), g, "export", export_id=eid, fault=fault)
 
@@ -267,6 +269,9 @@ def start_batches(app, g, at, eid, relation, fault):
         fid = db.insert("relation_files", group_id=g["id"], export_id=eid, batch_number=n + 1, updated_at=now())
         mine = fault if fault.get("batch") in (None, n + 1) else {}
         if mine.get("never"):
+            continue
+        if "status" in mine:
+            db.update("relation_files", fid, status=mine["status"])
             continue
         enqueue(db, at + step * (n + 1), g, "batch", export_id=eid, file_id=fid, wanted=wanted[n * size:(n + 1) * size],
                 fault=mine)
@@ -354,7 +359,7 @@ def has_batches(ctx):
 def begin(ctx, p):
     g = portable(ctx)
     at = time.time() + ctx.app.config["export_queue_ms"] / 1000
-    for relation in rec.relations(ctx.app):
+    for relation in rec.relations(ctx.app, ctx.db, g):
         enqueue(ctx.db, at, g, "start", user_id=whose(ctx), relation=relation, batched=bool(p.get("batched")))
     return 202, {"message": "202 Accepted"}
 

@@ -183,8 +183,12 @@ RELATIONS = (("milestones", (0, 0), False), ("badges", (0, 0), False), ("labels"
              ("self", (0, 0), False))
 
 
-def relations(app):
-    return [name for name, since, ee in RELATIONS if app.version >= since and (app.enterprise or not ee)]
+def relations(app, db, g):
+    """What this version and edition exports; behind it what only the seed knows of."""
+    known = {name for name, _, _ in RELATIONS}
+    v = db.val("SELECT value FROM seed_extra WHERE group_id=? AND key='export'", g["id"])
+    return [name for name, since, ee in RELATIONS if app.version >= since and (app.enterprise or not ee)] + [
+        k for k in (json.loads(v) if v is not None else ()) if k not in known]
 
 
 def keys(app, db, g, relation):
