@@ -24,6 +24,7 @@ struct account {
     uint64_t stored, left_out;
     uint64_t by_rules;  /* records of the "left_out" lines */
     uint64_t truncated; /* of these: announced, and never given */
+    uint64_t looked_at; /* records of the "watermark" line */
     uint64_t came[MAX_ENDPOINTS], came_in_all;
     size_t endpoints;
 };
@@ -119,6 +120,11 @@ static int check_account(const struct audit *t, const struct account *a, struct 
     }
     if (a->left_out != a->by_rules) {
         snprintf(text, sizeof text, "%" PRIu64 " left out, the rules account for %" PRIu64, a->left_out, a->by_rules);
+        return unequal(err, a, text);
+    }
+    if (a->looked_at > a->stored) {
+        snprintf(text, sizeof text, "%" PRIu64 " stored, %" PRIu64 " seen at the end, and no change of the source", a->stored,
+                 a->looked_at);
         return unequal(err, a, text);
     }
     if (!received(a)) {
@@ -235,6 +241,8 @@ static int take_line(struct audit *t, const void *data, size_t len, struct gs_er
         return take_rule(t, line, err);
     if (strcmp(entry, "relation") == 0)
         return take_balance(t, line, err);
+    if (strcmp(entry, "watermark") == 0)
+        return need(line, "records", &t->a.looked_at, err);
     t->a.changed |= strcmp(entry, "changed") == 0;
     return 0;
 }

@@ -1,5 +1,6 @@
 #include "ledger.h"
 
+#include "libcommon/clock.h"
 #include "libcommon/json.h"
 
 #include <string.h>
@@ -64,6 +65,8 @@ const struct ledger_rule ledger_rules[] = {
     {"forbidden", "the token's user may not read it", false},
     {"server-failed", "the server failed again and again to give it", false},
     {"source-changed", "the source changed while it was read", false},
+    {"watermark-not-readable",
+     "the source could not be looked at again after it was read: a change meanwhile would not be known", false},
     {"truncated-by-server", "the server gave fewer records than it announced", true},
     {NULL, NULL, false},
 };
@@ -179,6 +182,25 @@ int ledger_changed_line(int64_t group_id, const char *relation, const char *befo
     gs_jw_kstr(&w, "entry", "changed");
     gs_jw_ki64(&w, "group", group_id);
     gs_jw_kstr(&w, "relation", relation);
+    gs_jw_end(&w);
+    return gs_jw_finish(&w);
+}
+
+int ledger_watermark_line(int64_t group_id, const char *relation, uint64_t records, int64_t highest_id, int64_t newest_s,
+                          const char *seen, struct gs_buf *out, struct gs_err *err)
+{
+    struct gs_jw w;
+    char time[GS_TIME_LEN];
+    gs_time_format(newest_s * 1000, time);
+    gs_jw_init(&w, out, 0, err);
+    gs_jw_obj(&w);
+    gs_jw_kstr(&w, "entry", "watermark");
+    gs_jw_ki64(&w, "group", group_id);
+    kcount(&w, "highest_id", highest_id ? highest_id : -1);
+    gs_jw_kstr(&w, "newest", newest_s ? time : NULL);
+    ku64(&w, "records", records);
+    gs_jw_kstr(&w, "relation", relation);
+    gs_jw_kstr(&w, "seen", seen);
     gs_jw_end(&w);
     return gs_jw_finish(&w);
 }

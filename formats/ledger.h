@@ -8,6 +8,7 @@
  * {"entry":"lost","group":7,"relation":"labels","rule":"label-times-not-readable","count":3,"detail":"..."}
  * {"entry":"fallback","group":7,"relation":"labels","from":"graphql","to":"rest","why":"..."}
  * {"entry":"changed","group":7,"relation":"labels","before":"...","after":"..."}
+ * {"entry":"watermark","group":7,"relation":"labels","records":12,"highest_id":44,"newest":"...","seen":"all"}   looked at again
  * {"entry":"capture","group":0,"requests":120,"repeated":2,"kept":0,"longest_pause_ms":1000,"passes":1}      once, the whole capture
  */
 #ifndef GS_LEDGER_H
@@ -48,6 +49,11 @@ int ledger_fallback_line(int64_t group_id, const char *relation, const char *fro
 /* The source changed between the first and the last look: watermarks `before` and `after`. Excuses an unequal balance. */
 int ledger_changed_line(int64_t group_id, const char *relation, const char *before, const char *after,
                         struct gs_buf *out, struct gs_err *err) GS_MUST_USE;
+
+/* The relation was looked at again after everything was read, and had not moved. highest_id 0 and newest_s 0: none is known. `seen`:
+ * how much of it ("all", "ids", "number"). */
+int ledger_watermark_line(int64_t group_id, const char *relation, uint64_t records, int64_t highest_id, int64_t newest_s,
+                          const char *seen, struct gs_buf *out, struct gs_err *err) GS_MUST_USE;
 
 /* What the whole capture cost. */
 struct ledger_capture {

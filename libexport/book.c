@@ -8,7 +8,7 @@
 #include <string.h>
 
 #define LINE_MAX_BYTES ((size_t)64 << 10)
-#define MAX_CHANGES 1000 /* named in reports; the ledger names all */
+#define MAX_CHANGES 10000 /* that are kept for reports; the ledger names all */
 
 struct missing {
     int64_t group_id;
@@ -18,6 +18,7 @@ struct missing {
 
 struct book {
     struct bundle_writer *w;
+    struct marks *marks;
     struct gs_buf line;
     struct book_rule_sum *rules;
     size_t n_rules, cap_rules;
@@ -77,6 +78,7 @@ void book_free(struct book *b)
     free(b->rels);
     idset_release(&b->changed_at);
     idset_release(&b->gone);
+    marks_free(b->marks);
     free(b->changes);
     free(b->gaps);
     for (size_t i = 0; i < b->n_lost; i++)
@@ -95,6 +97,22 @@ static int post(struct book *b, struct gs_err *err)
     int r = bundle_writer_ledger(b->w, gs_buf_str(&b->line), b->line.len, err);
     gs_buf_reset(&b->line);
     return r;
+}
+
+int book_watch(struct book *b, struct gs_err *err)
+{
+    return b->marks ? 0 : marks_new(&b->marks, err);
+}
+
+struct marks *book_marks(const struct book *b)
+{
+    return b->marks;
+}
+
+int book_watermark(struct book *b, int64_t group_id, const char *relation, uint64_t records, int64_t highest_id,
+                   int64_t newest_s, const char *seen, struct gs_err *err)
+{
+    return ledger_watermark_line(group_id, relation, records, highest_id, newest_s, seen, &b->line, err) ? -1 : post(b, err);
 }
 
 int book_capture(struct book *b, const struct ledger_capture *c, struct gs_err *err)

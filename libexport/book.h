@@ -11,6 +11,7 @@
 #include "formats/bundle.h"
 #include "formats/ledger.h"
 #include "libcommon/cleanup.h"
+#include "libexport/marks.h"
 
 struct book_rule_sum {
     char rule[64];
@@ -63,6 +64,11 @@ void book_free(struct book *b);
 GS_DEFINE_AUTO(book, book_free);
 struct bundle_writer *book_writer(const struct book *b);
 
+/* From here on marks are taken of all records that a look after the capture can be compared with. */
+int book_watch(struct book *b, struct gs_err *err) GS_MUST_USE;
+struct marks *book_marks(const struct book *b); /* NULL: none are taken */
+int book_watermark(struct book *b, int64_t group_id, const char *relation, uint64_t records, int64_t highest_id,
+                   int64_t newest_s, const char *seen, struct gs_err *err) GS_MUST_USE;
 int book_capture(struct book *b, const struct ledger_capture *c, struct gs_err *err) GS_MUST_USE;
 int book_fetch(struct book *b, const struct ledger_fetch *f, struct gs_err *err) GS_MUST_USE;
 /* The balance of one relation of one group; adds to the sums of the relation. announced -1: nobody said. One that does not add

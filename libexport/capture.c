@@ -1,5 +1,5 @@
 /* The course of a capture: root, discovery of the tree, groups open a few at a time, and the tree's order at the end. */
-#include "libexport/capture_priv.h"
+#include "libexport/watch.h"
 
 #include "libcommon/clock.h"
 
@@ -133,6 +133,8 @@ static int found_page(void *cookie, yyjson_val *array, const char *text, size_t 
         if (plan_add(&c->plan, id, parent, path, &is_new, err))
             return -1;
         d->twice += !is_new;
+        if (is_new && mark_value(v, &c->plan.v[c->plan.n - 1].mark, err))
+            return -1;
     }
     return 0;
 }
@@ -268,7 +270,7 @@ static void report(struct capture *c, bool last)
     struct book_summary s;
     book_summary(c->book, &s);
     struct capture_progress p = {.groups_found = c->plan.n, .groups_done = c->done, .records = s.records,
-                                 .discovering = c->discovering > 0};
+                                 .discovering = c->discovering > 0, .looking = c->looking, .groups_looked = c->looked};
     gl_client_stats(c->client, &p.http);
     if (note)
         note_progress(c, &s, &p.http);
@@ -276,21 +278,32 @@ static void report(struct capture *c, bool last)
         c->o.progress(c->o.cookie, &p);
 }
 
+void cap_report(struct capture *c)
+{
+    report(c, false);
+}
+
 static bool more(const struct capture *c)
 {
     return c->open > 0 || c->discovering > 0 || c->next < c->plan.n || (c->recursive && c->next_recursion < c->plan.n);
+}
+
+bool cap_stopped(struct capture *c)
+{
+    struct gs_err err = {0};
+    if (!c->o.stop || !*c->o.stop)
+        return false;
+    gs_fail(&err, GS_E_STOPPED, "stopped");
+    cap_fail(c, &err);
+    return true;
 }
 
 static void loop(struct capture *c)
 {
     struct gs_err err = {0};
     while (!c->failed && more(c)) {
-        if (c->o.stop && *c->o.stop) {
-            gs_fail(&err, GS_E_STOPPED, "stopped");
+        if (!cap_stopped(c) && (fill(c, &err) || gl_poll(c->client, 200, &err)))
             cap_fail(c, &err);
-        } else if (fill(c, &err) || gl_poll(c->client, 200, &err)) {
-            cap_fail(c, &err);
-        }
         report(c, false);
     }
     /* what is still on its way ends with an error of its own, and cleans up in its callbacks */
@@ -482,10 +495,11 @@ int capture_new(const struct capture_opts *o, struct bundle_writer *w, struct ca
     for (size_t i = 0; i < GS_COUNT(c->users); i++)
         idset_init(&c->users[i]);
     gs_buf_init(&c->json, (size_t)50 << 20);
-    if (book_new(w, &c->book, err)) {
+    if (book_new(w, &c->book, err) || book_watch(c->book, err)) {
         capture_free(c);
         return -1;
     }
+    c->marks = book_marks(c->book);
     *out = c;
     return 0;
 }
@@ -502,7 +516,40 @@ void capture_free(struct capture *c)
     gs_buf_release(&c->json);
     book_free(c->book);
     free(c->root_path);
+    free(c->watermarks);
     free(c);
+}
+
+/* For the manifest: each relation over the whole tree. */
+static int sum_watermarks(struct capture *c, struct gs_err *err)
+{
+    struct gs_jw w;
+    gs_autobuf b;
+    char time[GS_TIME_LEN];
+    gs_buf_init(&b, 1 << 20);
+    gs_jw_init(&w, &b, 0, err);
+    gs_jw_obj(&w);
+    for (int k = 0; k < MARK_KINDS; k++) {
+        struct mark m;
+        marks_sum(c->marks, (enum mark_kind)k, &m);
+        gs_time_format(m.newest_s * 1000, time);
+        gs_jw_key(&w, mark_relation((enum mark_kind)k));
+        gs_jw_obj(&w);
+        gs_jw_ki64(&w, "records", (int64_t)m.n);
+        gs_jw_kstr(&w, "newest", m.newest_s ? time : NULL);
+        gs_jw_key(&w, "highest_id");
+        if (m.highest)
+            gs_jw_i64(&w, m.highest);
+        else
+            gs_jw_null(&w);
+        gs_jw_end(&w);
+    }
+    gs_jw_end(&w);
+    if (gs_jw_finish(&w))
+        return -1;
+    free(c->watermarks);
+    c->watermarks = strdup(gs_buf_str(&b));
+    return c->watermarks ? 0 : gs_fail(err, GS_E_NOMEM, "no memory for watermarks");
 }
 
 static int write_cost(struct capture *c, struct gs_err *err)
@@ -547,12 +594,15 @@ int capture_run(struct capture *c, struct gs_err *err)
     if (!c->o.no_subgroups && discover(c, 0, false, err))
         return -1;
     loop(c);
+    c->looking = true;
+    if (!c->failed)
+        watch_run(c);
     if (c->failed) {
         *err = c->err;
         return -1;
     }
     c->finished_ms = gs_unix_ms();
-    return cap_not_asked(c, err) || write_tree(c, err) || balance_tree(c, err) || write_cost(c, err) || book_close(c->book, err)
+    return cap_not_asked(c, err) || write_tree(c, err) || balance_tree(c, err) || write_cost(c, err) || sum_watermarks(c, err) || book_close(c->book, err)
                ? -1
                : 0;
 }
@@ -586,6 +636,7 @@ void capture_meta(const struct capture *c, struct bundle_meta *out)
     }
     out->token_role = c->role;
     out->via = "api";
+    out->watermarks_json = c->watermarks;
     out->started_at_ms = c->started_ms;
     out->finished_at_ms = c->finished_ms;
     out->root_path = c->root_path;

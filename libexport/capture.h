@@ -2,8 +2,10 @@
  * capture: reads a group tree over REST and GraphQL into a bundle that is being written.
  *
  * capture_new() -> capture_run() -> capture_summary(), capture_meta() -> the caller finishes the bundle -> capture_free().
+ * When everything was read, the source is looked at once more (watch.h): what moved meanwhile is in the books.
+ *
  * One thread; the client must be used by nobody else meanwhile. Pages are turned into records as they come. What is in memory
- * grows with the number of groups (about 100 bytes each) and, for each list that is open, with the number of its ids.
+ * grows with the number of groups (about 500 bytes each) and, for each list that is open, with the number of its ids.
  */
 #ifndef EXPORT_CAPTURE_H
 #define EXPORT_CAPTURE_H
@@ -16,6 +18,8 @@
 struct capture_progress {
     uint64_t groups_found, groups_done, records;
     bool discovering;
+    bool looking;         /* everything was read; the source is looked at once more */
+    uint64_t groups_looked;
     struct gl_stats http;
 };
 
@@ -24,6 +28,7 @@ struct capture_opts {
     const struct gl_instance *instance;
     const char *group;        /* full path or id */
     bool no_subgroups;
+    bool thorough;            /* the look at the end follows long lists to their end */
     bool reproducible;        /* the same records give the same bytes: what the capture cost is not in its ledger */
     unsigned jobs;            /* as the client's; bounds the groups that are open at a time. 0: 8 */
     const struct gs_log *log;

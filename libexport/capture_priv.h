@@ -43,6 +43,10 @@ struct capture {
     struct gl_pages tree; /* of all lists of groups together */
     uint64_t tree_twice;
     uint64_t done;
+    uint64_t looked;      /* groups that were looked at again */
+    bool looking;
+    struct marks *marks;  /* of the book */
+    char *watermarks;     /* JSON for the manifest */
     bool failed;
     struct gs_err err;
     int64_t root_id, started_ms, finished_ms;
@@ -78,6 +82,9 @@ int cap_group_rest(struct cap_group *g, struct gs_err *err) GS_MUST_USE;
 void cap_group_lost(struct cap_group *g);
 
 void cap_fail(struct capture *c, const struct gs_err *err);
+/* True, and the capture has failed, when the user asked for an end. */
+bool cap_stopped(struct capture *c);
+void cap_report(struct capture *c);
 void cap_begin(struct cap_group *g);
 /* `g` may be gone afterwards. */
 void cap_end(struct cap_group *g);

@@ -11,6 +11,8 @@ struct sink {
     int64_t group_id;
     char relation[64];
     uint64_t stored, raw;
+    enum mark_kind kind; /* MARK_KINDS: no mark is taken */
+    struct mark mark;
     struct gs_buf clean;
     struct {
         char path[96];
@@ -27,6 +29,7 @@ int sink_open(struct book *b, int64_t group_id, const char *relation, struct sin
     s->book = b;
     s->group_id = group_id;
     snprintf(s->relation, sizeof s->relation, "%s", relation);
+    s->kind = book_marks(b) ? mark_kind_of(relation) : MARK_KINDS;
     gs_buf_init(&s->clean, (size_t)64 << 20);
     *out = s;
     return 0;
@@ -74,7 +77,8 @@ int sink_add(struct sink *s, const char *json, size_t len, struct gs_err *err)
     }
     if (!s->part && bundle_part_open(book_writer(s->book), s->group_id, s->relation, &s->part, err))
         return -1;
-    if (bundle_part_add(s->part, json, len, err))
+    if (bundle_part_add(s->part, json, len, err) ||
+        (s->kind != MARK_KINDS && mark_record(&s->mark, s->kind, json, len, err)))
         return -1;
     s->stored++;
     s->raw += len + 1;
@@ -85,6 +89,8 @@ int sink_close(struct sink *s, int64_t announced, uint64_t left_out, struct gs_e
 {
     struct bundle_part *part = gs_steal(&s->part);
     int r = part ? bundle_part_close(part, err) : 0;
+    if (r == 0 && s->kind != MARK_KINDS)
+        r = marks_put(book_marks(s->book), s->group_id, s->kind, &s->mark, err);
     if (r == 0)
         r = book_relation(s->book, s->group_id, s->relation, announced, s->stored, left_out, s->raw, err);
     for (unsigned i = 0; i < s->n_withheld && r == 0; i++)

@@ -75,6 +75,11 @@ static void progress(void *cookie, const struct capture_progress *p)
     struct screen *s = cookie;
     if (cli_asked)
         answer_asking(s);
+    if (p->looking) {
+        cli_progress(s->cli, "everything was read; looking for changes: %s of %s groups", cli_count(p->groups_looked),
+                     cli_count(p->groups_found));
+        return;
+    }
     int64_t ms = gs_mono_ms() - s->begun_ms;
     uint64_t rate = ms > 0 ? p->records * 1000 / (uint64_t)ms : 0;
     char limit[64] = "", left[64];
@@ -178,7 +183,8 @@ const struct cli_verb snap_verb_create = {
             "\n"
             "What could not be read, and what is knowingly left out (secrets, kinds that are not carried), stands in the\n"
             "bundle's ledger and in the report. The exit code is 3 when a group or relation could not be read, and 4 when\n"
-            "the source changed meanwhile. On failure nothing is left at FILE.\n"
+            "the source changed meanwhile: when everything was read, the source is looked at once more, and what appeared,\n"
+            "vanished or was edited is named. On failure nothing is left at FILE.\n"
             "\n"
             "What was received is kept in FILE.work until the bundle is complete. When the capture was stopped or failed, the\n"
             "same command continues: it asks the server only for what is missing, and makes the bundle that an unbroken\n"

@@ -26,6 +26,8 @@ const struct cli_opt snap_output_opts_table[] = {
     {0},
 };
 
+#define MAX_NAMED 10 /* changes that the report names */
+
 static int parse_serial(const char *s, uint64_t *out, struct gs_err *err)
 {
     char *end;
@@ -182,6 +184,17 @@ static int report_json(struct cli *cli, const struct snap_output *out, const cha
         gs_jw_end(&w);
     }
     gs_jw_ki64(&w, "changed", (int64_t)s->changed);
+    gs_jw_key(&w, "changes");
+    gs_jw_arr(&w);
+    for (size_t i = 0; i < s->n_changes; i++) {
+        gs_jw_obj(&w);
+        gs_jw_ki64(&w, "group", s->changes[i].group_id);
+        gs_jw_kstr(&w, "relation", s->changes[i].relation);
+        gs_jw_kstr(&w, "before", s->changes[i].before);
+        gs_jw_kstr(&w, "after", s->changes[i].after);
+        gs_jw_end(&w);
+    }
+    gs_jw_end(&w);
     gs_jw_ki64(&w, "missing", (int64_t)s->missing);
     gs_jw_ki64(&w, "fallbacks", (int64_t)s->fallbacks);
     if (stats) {
@@ -212,6 +225,21 @@ static void report_rules(struct cli *cli, const struct book_summary *s, bool los
     }
 }
 
+/* What moved, the first few by name, and what to do. */
+static void warn_changed(struct cli *cli, const struct book_summary *s)
+{
+    size_t shown = s->n_changes < MAX_NAMED ? s->n_changes : MAX_NAMED;
+    cli_warn(cli, "the source changed while it was read, in %s relations of groups:", cli_count(s->changed));
+    for (size_t i = 0; i < shown; i++) {
+        const struct book_change *c = &s->changes[i];
+        cli_warn(cli, "  %s of group %lld: %s, then %s", cli_safe(c->relation), (long long)c->group_id, cli_safe(c->before),
+                 cli_safe(c->after));
+    }
+    if (s->changed > shown)
+        cli_warn(cli, "  and %s more: %s cat FILE ledger", cli_count(s->changed - shown), cli->tool);
+    cli_warn(cli, "capture again when it is quiet");
+}
+
 int snap_output_report(struct cli *cli, struct snap_output *out, const char *what, const struct bundle_meta *meta,
                        uint64_t groups, const struct book_summary *s, const struct gl_stats *stats,
                        const struct cli_key *key)
@@ -236,8 +264,7 @@ int snap_output_report(struct cli *cli, struct snap_output *out, const char *wha
         cli_warn(cli, "%s groups or relations could not be read; the ledger names each: %s cat %s ledger",
                  cli_count(s->missing), cli->tool, out->path);
     if (s->changed)
-        cli_warn(cli, "the source changed while it was read (%s entries of the ledger say where); capture again when it is quiet",
-                 cli_count(s->changed));
+        warn_changed(cli, s);
     cli_note(cli, "next: %s verify %s --trust %s.pub, then carry %s and %s.pub to the target", cli->tool, out->path, key->key,
              out->path, key->key);
     return exit_code(s);

@@ -385,6 +385,23 @@ static int store(struct boards *b, int64_t id, struct sink *s, struct gs_err *er
     return 0;
 }
 
+/* From what one API showed, not from the record, which holds what both know: the look at the end asks that API again. */
+static int put_mark(struct boards *b, struct gs_err *err)
+{
+    struct mark m = {.by_content = !b->graphql.ok};
+    const struct collected *c = b->graphql.ok ? &b->graphql : &b->rest;
+    for (size_t i = 0; i < c->n; i++) {
+        GS_AUTO(yyjson_doc) doc = NULL;
+        if (parse_piece(c, c->v[i].id, &doc, err))
+            return -1;
+        if (b->graphql.ok)
+            mark_node(&m, MARK_BOARDS, yyjson_doc_get_root(doc), &m);
+        else
+            mark_rest(&m, MARK_BOARDS, yyjson_doc_get_root(doc), &m);
+    }
+    return marks_put(b->group->cap->marks, b->group->id, MARK_BOARDS, &m, err);
+}
+
 static int finish(struct boards *b, struct gs_err *err)
 {
     struct cap_group *g = b->group;
@@ -428,7 +445,7 @@ static int finish(struct boards *b, struct gs_err *err)
             sink_abandon(s);
             return gs_wrap(err, "boards of group '%s'", g->full_path);
         }
-    return sink_close(s, b->announced, 0, err);
+    return sink_close(s, b->announced, 0, err) || put_mark(b, err) ? -1 : 0;
 }
 
 /* ---- requests ---- */

@@ -298,6 +298,8 @@ static int self_result(struct cap_group *g, struct gl_response *rsp, struct gs_e
     int64_t id;
     if (gs_json_need_i64(v, "id", &id, err))
         return gs_wrap(err, "answer about group '%s'", g->full_path);
+    if (id == c->root_id && mark_value(v, &c->plan.v[g->at].mark, err)) /* no list shows it */
+        return -1;
     if (id != g->id)
         return gs_fail(err, GS_E_REMOTE, "asked for group %" PRId64 " the server told about group %" PRId64, g->id, id);
     if (cap_fetch_one(g, "self", "rest:/groups/:id", rsp, 1, err) || store_self(g, v, err))

@@ -384,6 +384,9 @@ static void records(void)
     ",\"relation\":\"subgroups\",\"stored\":" #stored "}\n"
 #define L_MILESTONES                                                                                                   \
     "{\"announced\":1,\"entry\":\"relation\",\"group\":12,\"left_out\":0,\"relation\":\"milestones\",\"stored\":1}\n"
+#define L_MARK(records)                                                                                                \
+    "{\"entry\":\"watermark\",\"group\":7,\"highest_id\":9,\"newest\":null,\"records\":" #records                     \
+    ",\"relation\":\"labels\",\"seen\":\"all\"}\n"
 #define L_CAPTURE(requests, repeated)                                                                                  \
     "{\"entry\":\"capture\",\"group\":0,\"kept\":0,\"longest_pause_ms\":0,\"passes\":1,\"relation\":\"\",\"repeated\":"  \
     #repeated ",\"requests\":" #requests "}\n"
@@ -412,6 +415,8 @@ static void books(void)
     LEDGER("ledger-unbalanced--changed-elsewhere",
            "{\"after\":\"4\",\"before\":\"3\",\"entry\":\"changed\",\"group\":7,\"relation\":\"badges\"}\n"
            L_LABELS(9, 3, 0) L_MILESTONES, 3);
+    LEDGER("ledger-unbalanced--more-seen-than-stored",
+           L_LABELS(3, 3, 0) L_MARK(4) L_MILESTONES, 3);
     LEDGER("record-invalid--ledger-negative", L_LABELS(-1, 3, 0) L_MILESTONES, 2);
     LEDGER("record-invalid--ledger-rule-without-count",
            "{\"entry\":\"left_out\",\"group\":7,\"relation\":\"labels\",\"rule\":\"invalid-record\"}\n" L_LABELS(3, 3, 0)
@@ -429,9 +434,9 @@ static void valid_books(void)
         L_CAPTURE(2, 1) L_FETCH(4) L_RULE("duplicate-record", 1) L_RULE("secret-field", 7) L_RULE("truncated-by-server", 2)
         "{\"count\":3,\"entry\":\"lost\",\"group\":7,\"relation\":\"labels\",\"rule\":\"label-times-not-readable\"}\n"
         "{\"count\":8,\"entry\":\"left_out\",\"group\":7,\"relation\":\"labels\",\"rule\":\"rule-of-a-later-version\"}\n"
-        L_LABELS(6, 3, 3) L_TREE(1, 0) L_MILESTONES;
+        L_LABELS(6, 3, 3) L_MARK(3) L_TREE(1, 0) L_MILESTONES;
     forge_load(&f, base.data, base.len);
-    forge_set_text(&f, BUNDLE_LEDGER, full, sizeof full - 1, 10);
+    forge_set_text(&f, BUNDLE_LEDGER, full, sizeof full - 1, 11);
     forge_seal(&f, key);
     pack("valid", "books", &f);
 }

@@ -1,0 +1,259 @@
+#!/usr/bin/python3
+"""A source that moves while it is captured: what appeared, vanished or changed is found and named; a quiet source raises no alarm;
+books that were tampered with do not verify."""
+import json
+import os
+import sys
+
+sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+import gstest  # noqa: E402
+
+t = gstest.Tap()
+ROOT = "halden-instruments"
+FIRMWARE, QA, INGEST = ROOT + "/firmware", ROOT + "/quality-assurance", ROOT + "/cloud-platform/ingest"
+WHEN = "2025-01-01T00:00:00Z"
+number = 0
+
+
+def create(d, s, *more, group=ROOT, jobs=1, token="owner"):
+    global number
+    number += 1
+    out = f"c{number}.gsnap"
+    r = gstest.snap("create", "--url", s.url, "-o", out, "--key", "key", "--json", "--jobs", str(jobs), *more, group, token=s.tokens[token], cwd=d)
+    r.file = out
+    return r
+
+
+def records(d, bundle, what):
+    r = gstest.snap("cat", bundle, what, cwd=d)
+    if r.code:
+        raise RuntimeError(str(r))
+    return r.lines()
+
+
+def changed(d, bundle):
+    return {(x["group"], x["relation"]): x["before"] + " -> " + x["after"] for x in records(d, bundle, "ledger") if x["entry"] == "changed"}
+
+
+def verified(d, bundle):
+    return gstest.snap("verify", bundle, "--trust", "key.pub", "--deep", cwd=d).code
+
+
+def fresh(s):
+    s.call("/_sim/restore", {"name": "start"})
+    s.call("/_sim/reset_at", [])
+    s.reset_faults()
+    s.call("/_sim/reset_log", [])
+
+
+def at_the_look(*steps):
+    """When everything was read: the second request for the root by its id begins the look at the end."""
+    return {"match": {"method": "GET", "path": "/groups/40$", "nth": 2}, "do": list(steps)}
+
+
+def rename(group, **columns):
+    return {"update": "groups", "where": {"full_path": group}, "set": columns}
+
+
+def api(method, path, body=None):
+    return {"request": {"method": method, "path": path, "token": "admin", **({"body": body} if body else {})}}
+
+
+def test_moves(d, s):
+    ids = {g["full_path"]: g["id"] for g in s.dump()["groups"]}
+    dump = s.dump()
+    firmware, qa, ingest = ids[FIRMWARE], ids[QA], ids[INGEST]
+
+    def first(table, group, **more):
+        return [x for x in dump[table] if x["group_id"] == group and all(x.get(k) == v for k, v in more.items())][0]
+
+    board = first("boards", qa)
+    label = first("labels", qa)
+    free = [x for x in dump["labels"] if x["group_id"] == qa and x["id"] not in
+            [y["label_id"] for y in dump["lists"] if y["board_id"] == board["id"]]][0]
+    member = [x for x in dump["members"] if x["group_id"] == qa][0]
+    cases = (
+        ("a label is added", [{"create": {"group": FIRMWARE, "labels": [{"title": "new", "color": "#112233"}]}}], {(firmware, "labels"): "some are new"}),
+        ("a label is edited", [{"update": "labels", "where": {"group": QA, "title": label["title"]}, "set": {"description": "other"}}], {(qa, "labels"): "some were edited"}),
+        ("a label is deleted", [{"delete": "labels", "where": {"group": QA, "title": free["title"]}}], {(qa, "labels"): "some are gone"}),
+        ("a label is deleted and another one made", [{"delete": "labels", "where": {"group": QA, "title": free["title"]}},
+                                                     {"create": {"group": QA, "labels": [{"title": "new", "color": "#112233"}]}}],
+         {(qa, "labels"): "some are gone, and as many new"}),
+        ("a milestone is added", [{"create": {"group": INGEST, "milestones": [{"title": "new", "iid": 77}]}}], {(ingest, "milestones"): "some are new"}),
+        ("a milestone is edited", [{"update": "milestones", "where": {"group": INGEST, "title": "Ingest 1.0"}, "set": {"description": "x"}}],
+         {(ingest, "milestones"): "some were edited"}),
+        ("a milestone is deleted", [{"delete": "milestones", "where": {"group": INGEST, "title": "Ingest 1.0"}}], {(ingest, "milestones"): "some are gone"}),
+        ("a badge is added", [api("POST", f"/groups/{qa}/badges", {"name": "n", "link_url": "https://a.example", "image_url": "https://a.example/i.png"})],
+         {(qa, "badges"): "some are new"}),
+        ("a badge is edited", [{"update": "badges", "where": {"group": QA, "name": "pipeline"}, "set": {"link_url": "https://b.example"}}], {(qa, "badges"): "some were edited"}),
+        ("a badge is deleted", [{"delete": "badges", "where": {"group": QA, "name": "pipeline"}}], {(qa, "badges"): "some are gone"}),
+        ("a board is renamed", [{"update": "boards", "where": {"group": QA, "name": "Lab"}, "set": {"name": "Laboratory"}}], {(qa, "boards"): "some were edited"}),
+        ("a board gets a list", [api("POST", f"/groups/{qa}/boards/{board['id']}/lists", {"label_id": free["id"]})], {(qa, "boards"): "some were edited"}),
+        ("a member leaves", [api("DELETE", f"/groups/{qa}/members/{member['user_id']}?skip_subresources=true")], {(qa, "members"): "some are gone"}),
+        ("a member gets another role", [{"update": "members", "where": {"group": QA, "user_id": member["user_id"]},
+                                         "set": {"access_level": 10 if member["access_level"] != 10 else 20}}], {(qa, "members"): "some were edited"}),
+        ("a member is added", [{"create": {"group": QA, "members": [{"user": "freja.lund", "access_level": 20}]}}], {(qa, "members"): "some are new"}),
+        ("a subgroup is made", [{"create": {"group": QA, "subgroups": [{"path": "lab", "name": "Lab"}]}}], {(40, "subgroups"): "1 new (" + QA + "/lab), 0 gone"}),
+        ("a subgroup is deleted", [api("DELETE", f"/groups/{ingest}"), api("DELETE", f"/groups/{ingest}?permanently_remove=true&full_path=" + INGEST.replace("/", "%2F"))],
+         {(40, "subgroups"): "0 new, 1 gone (" + INGEST + ")", (ingest, "self"): "does not exist any more"}),
+        ("a subgroup is renamed", [api("PUT", f"/groups/{qa}", {"name": "Quality", "path": "quality"})], {(qa, "self"): "is now " + ROOT + "/quality"}),
+        ("settings of a subgroup are edited", [api("PUT", f"/groups/{qa}", {"lfs_enabled": not s.call(f"/api/v4/groups/{qa}", token=s.tokens["admin"])["lfs_enabled"]})],
+         {(qa, "self"): "its name or settings were edited"}),
+        ("the root is edited", [api("PUT", "/groups/40", {"description": "other"})], {(40, "self"): "its name or settings were edited"}),
+    )
+    s.call("/_sim/config", {"delete_delay_ms": 0})
+    s.call("/_sim/snapshot", {"name": "start"})
+    for name, steps, want in cases:
+        fresh(s)
+        s.call("/_sim/at", at_the_look(*steps))
+        r = create(d, s)
+        done = s.call("/_sim/at")
+        wrong = [x for e in done for x in e["results"] if isinstance(x, dict) and x.get("error")]
+        if done[0]["used"] != 1 or wrong:
+            t.ok(False, f"{name}: the simulator did it", done)
+            continue
+        got = changed(d, r.file)
+        t.ok(r.code == 4 and set(got) >= set(want) and all(want[k] in got[k] for k in want), f"{name}: exit 4, named", r.code, got, want, r.err)
+        extra = {k for k in got if k not in want and k[0] not in {g for g, rel in want if rel == "self" and "exist" in want[g, rel]}}
+        t.is_eq(extra, set(), f"{name}: nothing else is said to have changed", got)
+        t.is_eq(verified(d, r.file), 0, f"{name}: the books of such a bundle add up")
+        rows = {(x["group"], x["relation"]): x["before"] + " -> " + x["after"] for x in r.json()["changes"]}
+        t.is_eq(rows, got, f"{name}: the report names the same")
+
+
+def test_before_its_page(d, s):
+    fresh(s)
+    s.call("/_sim/at", {"match": {"path": "/groups/41$", "nth": 1}, "do": [{"create": {"group": FIRMWARE, "labels": [{"title": "early", "color": "#112233"}]}}]})
+    r = create(d, s)
+    t.is_eq((r.code, changed(d, r.file)), (0, {}), "a record that is made before its page is read is no change", r.err)
+    t.ok("early" in [x["title"] for x in records(d, r.file, FIRMWARE + "/labels")], "and is in the bundle")
+
+
+def test_group_gone_before_it_is_read(d, s):
+    ids = {g["full_path"]: g["id"] for g in s.dump()["groups"]}
+    fresh(s)
+    gone = ids[INGEST]
+    s.call("/_sim/at", {"match": {"path": f"/groups/{gone}$", "nth": 1}, "do": [
+        api("DELETE", f"/groups/{gone}"), api("DELETE", f"/groups/{gone}?permanently_remove=true&full_path=" + INGEST.replace("/", "%2F"))]})
+    r = create(d, s)
+    ledger = records(d, r.file, "ledger")
+    t.is_eq((r.code, (40, "subgroups") in changed(d, r.file)), (4, True), "a group that is deleted between the list and its turn is a change, not a loss", r.err, changed(d, r.file))
+    t.ok(any(x.get("rule") == "source-changed" and x["group"] == gone for x in ledger), "the ledger says why it is not there", [x for x in ledger if x["group"] == gone])
+    t.is_eq(verified(d, r.file), 0, "the books add up")
+
+
+def test_quiet(d, s):
+    codes, said = [], []
+    for i in range(20):
+        fresh(s)
+        r = create(d, s, "--time", WHEN, jobs=8)
+        codes.append(r.code)
+        said += changed(d, r.file).items()
+        if i in (0, 19):
+            t.is_eq(verified(d, r.file), 0, "a quiet source: the books add up")
+    t.is_eq((codes, said), ([0] * 20, []), "20 captures of a quiet source with 8 jobs: no false alarm")
+    lines = [x for x in records(d, r.file, "ledger") if x["entry"] == "watermark"]
+    t.is_eq(({x["seen"] for x in lines}, len(lines)), ({"all"}, 8 * 5), "every list of every group was looked at again, whole")
+    stored = {(x["group"], x["relation"]): x["stored"] for x in records(d, r.file, "ledger") if x["entry"] == "relation"}
+    t.is_eq([x for x in lines if x["records"] != stored.get((x["group"], x["relation"]))], [], "and held what is stored")
+    manifest = gstest.snap("inspect", r.file, "--json", cwd=d).json()
+    dump = s.dump()
+    marks = manifest["manifest"]["capture"]["watermarks"] if "manifest" in manifest else manifest["capture"]["watermarks"]
+    t.is_eq({k: (v["records"], v["highest_id"]) for k, v in marks.items() if k != "members"},
+            {k: (len(dump[k]), max(x["id"] for x in dump[k])) for k in ("labels", "milestones", "boards", "badges")}, "the manifest holds the watermarks of the tree")
+
+
+def test_without_graphql(d, s):
+    """Over REST labels show no time of change: numbers and ids are seen, and the ledger says that this is all."""
+    fresh(s)
+    graphql = {"match": {"path": "/graphql$"}, "times": 0, "do": {"status": 404, "body": {"error": "404 Not Found"}}}
+    s.faults(graphql)
+    r = create(d, s)
+    t.is_eq((r.code, changed(d, r.file)), (0, {}), "without GraphQL a quiet source raises no alarm", r.err)
+    for name, step, want in (
+            ("a label is edited", {"update": "labels", "where": {"group": QA, "title": "flaky"}, "set": {"description": "other"}}, "labels"),
+            ("a milestone is edited", {"update": "milestones", "where": {"group": QA, "title": "Certification 1.0"}, "set": {"description": "other"}}, "milestones"),
+            ("a member is added", {"create": {"group": QA, "members": [{"user": "freja.lund", "access_level": 20}]}}, "members"),
+            ("a board is renamed", {"update": "boards", "where": {"group": QA, "name": "Lab"}, "set": {"name": "Laboratory"}}, "boards")):
+        fresh(s)
+        s.faults(graphql)
+        s.call("/_sim/at", at_the_look(step))
+        r = create(d, s)
+        t.is_eq((r.code, [k[1] for k in changed(d, r.file)]), (4, [want]), f"without GraphQL: {name}", r.err, s.call("/_sim/at"))
+
+
+def test_long_lists(d):
+    """Beyond 500 records of a relation its number and newest time are compared; short of that every record."""
+    tree = os.path.join(d, "long.json")
+    with open(tree, "w") as f:
+        json.dump({"users": [], "groups": [{
+            "path": "long", "name": "Long", "id": 40,
+            "labels": [{"title": f"label {i:04}", "color": "#112233", "updated_at": "2024-01-01T00:00:00.000Z"} for i in range(730)],
+            "milestones": [{"title": f"m {i:04}", "iid": i + 1, "updated_at": "2024-01-01T00:00:00.000Z"} for i in range(640)]}]}, f)
+    with gstest.Sim(d, "long", "--seed", tree) as s:
+        s.call("/_sim/snapshot", {"name": "start"})
+        r = create(d, s, group="long", jobs=4)
+        marks = {x["relation"]: (x["records"], x["seen"]) for x in records(d, r.file, "ledger") if x["entry"] == "watermark"}
+        t.is_eq((r.code, marks["labels"], marks["milestones"]), (0, (730, "number"), (640, "number")), "long lists: their number is seen", r.err, marks)
+        for name, step, want in (
+                ("a label is deleted", {"delete": "labels", "where": {"group": "long", "title": "label 0700"}}, "labels"),
+                ("a milestone is edited", {"update": "milestones", "where": {"group": "long", "title": "m 0600"}, "set": {"description": "x"}}, "milestones"),
+                ("a label near the front is edited", {"update": "labels", "where": {"group": "long", "title": "label 0001"}, "set": {"description": "x"}}, "labels")):
+            fresh(s)
+            s.call("/_sim/at", at_the_look(step))
+            r = create(d, s, group="long", jobs=4)
+            t.is_eq((r.code, [k[1] for k in changed(d, r.file)]), (4, [want]), f"long lists: {name}", r.err, s.call("/_sim/at"))
+        # a page of milestones shifts under the reader
+        fresh(s)
+        s.call("/_sim/at", {"match": {"path": "/groups/40/milestones$", "nth": 3}, "do": [{"delete": "milestones", "where": {"group": "long", "title": "m 0000"}},
+                                                                                       {"delete": "milestones", "where": {"group": "long", "title": "m 0639"}}]})
+        r = create(d, s, group="long")
+        t.ok(r.code == 4 and "milestones" in [k[1] for k in changed(d, r.file)], "records deleted between two pages: exit 4", r.code, changed(d, r.file))
+        t.is_eq(verified(d, r.file), 0, "the books of it add up")
+
+
+def test_confirmed_gap(d, s):
+    """The server announces more than it gives, and goes on to do so: no change of the source, but a loss."""
+    fresh(s)
+    body = s.call("/api/v4/groups/47/milestones?state=all&per_page=100", token=s.tokens["owner"])
+    s.faults({"match": {"path": "/groups/47/milestones$"}, "times": 0, "do": {
+        "status": 200, "headers": {"X-Total": str(len(body) + 2), "Content-Type": "application/json"}, "body": body}})
+    r = create(d, s)
+    ledger = records(d, r.file, "ledger")
+    rule = [x for x in ledger if x.get("rule") == "truncated-by-server"]
+    t.is_eq((r.code, [(x["group"], x["relation"], x["count"]) for x in rule]), (3, [(47, "milestones", 2)]), "announced and never given: exit 3, counted", r.err)
+    t.is_eq((changed(d, r.file), verified(d, r.file)), ({}, 0), "and the books add up with it")
+
+
+def test_faults_are_counted(d, s):
+    """Retries and waits are in the ledger, and add up with the whole."""
+    fresh(s)
+    s.faults({"match": {"path": "/groups/42/badges$"}, "times": 2, "do": {"status": 503, "body": "later"}},
+             {"match": {"path": "/graphql$", "body": "lockOnMerge", "nth": 2}, "times": 1, "do": {"status": 429, "headers": {"Retry-After": "1"}, "body": "Retry later"}})
+    r = create(d, s)
+    ledger = records(d, r.file, "ledger")
+    badges = [x for x in ledger if x["entry"] == "fetch" and x["relation"] == "badges" and x["group"] == 42]
+    labels = [x for x in ledger if x["entry"] == "fetch" and x["relation"] == "labels" and x["retries"]]
+    cost = [x for x in ledger if x["entry"] == "capture"][0]
+    t.is_eq((r.code, [x["retries"] for x in badges], [x["retries"] for x in labels]), (0, [2], [1]), "retries are counted where they happened", r.err)
+    t.ok(badges[0]["waits_ms"] > 0 and labels[0]["waits_ms"] >= 1000 and cost["longest_pause_ms"] >= 1000, "waits too", badges, labels, cost)
+    sent = len(s.requests())
+    t.is_eq((cost["requests"], cost["repeated"], cost["kept"]), (sent, 3, 0), "the requests in all are those that the server saw")
+    t.is_eq(verified(d, r.file), 0, "the books add up")
+    shown = gstest.snap("inspect", r.file, "--json", cwd=d).json()["ledger"]["capture"]
+    t.is_eq((shown["requests"], shown["repeated"]), (sent, 3), "inspect shows them")
+
+
+with gstest.scratch() as d:
+    gstest.keygen(d)
+    with gstest.Sim(d, "source", "--seed", gstest.DEMO_TREE) as s:
+        s.call("/_sim/snapshot", {"name": "start"})
+        test_moves(d, s)
+        test_before_its_page(d, s)
+        test_group_gone_before_it_is_read(d, s)
+        test_quiet(d, s)
+        test_without_graphql(d, s)
+        test_confirmed_gap(d, s)
+        test_faults_are_counted(d, s)
+    test_long_lists(d)
+t.done()
