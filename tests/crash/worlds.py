@@ -145,6 +145,10 @@ class World:
             code = None
         return gstest.Result(code, out.decode("utf-8", "replace"), err.decode("utf-8", "replace"), 0)
 
+    def explain(self, r):
+        """Words for people about a run that ended badly."""
+        return ["stderr: " + r.err[-1500:]]
+
     def clear(self):
         for folder in self.cwd, self.attic:
             shutil.rmtree(folder)
@@ -179,6 +183,11 @@ class Apply(World):
     def step(self, **env):
         return self.run(REPLAY, "apply", self.shared["bundle"], "--trust", self.shared["key"] + ".pub", "--url", self.sim.url,
                         "--state", "s.state", "--jobs", self.jobs, "--yes", **env)
+
+    def explain(self, r):
+        if r.code != 3:
+            return super().explain(r)
+        return [self.run(REPLAY, "failures", "--state", "s.state").out[-2000:], *super().explain(r)]
 
     def picture(self):
         dump = self.sim.dump()
