@@ -199,7 +199,7 @@ class Apply(World):
             out.setdefault(place, {}).setdefault("counters", {})[c["kind"]] = c["value"]
         return {"dump": out, "creates": creates(self.sim.requests(), dump), "groups": len(dump["groups"])}
 
-    def judge(self, want, got):
+    def judge(self, want, got, kills):
         v = count_differences(want["dump"], got["dump"])
         if got["groups"] != want["groups"]:
             v.words.append(f"{want['groups']} groups unbroken, {got['groups']} resumed")
@@ -236,6 +236,8 @@ class Undo(Apply):
 
 class Create(World):
     """snap create: the sample tree, or a tree of that many records, into a bundle."""
+    # asked by every run: who are we, where are we, is it the same group
+    FIRST = re.compile(r"/api/v4/(metadata|version|user|personal_access_tokens/self|groups/[^/]+)")
 
     @staticmethod
     def prepare(d, options):
@@ -268,13 +270,18 @@ class Create(World):
                                     for x in self.sim.requests() if x["status"] and x["status"] < 300)
         return {"bundle": digest, "left": left, "asked": asked}
 
-    def judge(self, want, got):
+    def judge(self, want, got, kills):
+        """What was on the way when the run was killed may be asked for again, nothing else."""
         v = Verdict()
         if got["bundle"] != want["bundle"]:
             v.lost = got["bundle"] is None
             v.words.append("there is no bundle" if v.lost else "the bundle has other bytes")
         if got["left"]:
             v.words.append(f"left beside the bundle: {got['left']}")
+        more = {k: n for k, n in (got["asked"] - want["asked"]).items() if not self.FIRST.fullmatch(k.split(" ")[1])}
+        if kills is not None and sum(more.values()) > kills * self.jobs:
+            v.duplicates = sum(more.values())
+            v.words.append(f"{kills} kills, and these were asked for again: {more}")
         return v
 
 
