@@ -312,6 +312,37 @@ void gs_stage_release(struct gs_stage *st)
     *st = (struct gs_stage){.fd = -1};
 }
 
+/* Is `name` "FILE.tmp.NUMBER"? */
+static bool is_staged(const char *name, const char *file)
+{
+    size_t n = strlen(file);
+    if (strncmp(name, file, n) != 0 || strncmp(name + n, ".tmp.", 5) != 0)
+        return false;
+    const char *digits = name + n + 5;
+    return *digits && digits[strspn(digits, "0123456789")] == 0;
+}
+
+int gs_stage_sweep(const char *path, struct gs_err *err)
+{
+    gs_autofree char *folder = strdup(path);
+    if (!folder)
+        return gs_fail(err, GS_E_NOMEM, "no memory for a path");
+    char *slash = strrchr(folder, '/');
+    const char *file = slash ? path + (slash - folder) + 1 : path;
+    if (slash)
+        *(slash == folder ? slash + 1 : slash) = 0;
+    DIR *d = opendir(slash ? folder : ".");
+    if (!d)
+        return gs_fail_sys(err, GS_E_IO, errno, "opening folder '%s'", slash ? folder : ".");
+    int r = 0;
+    struct dirent *e;
+    while (r == 0 && (e = readdir(d)) != NULL)
+        if (is_staged(e->d_name, file) && unlinkat(dirfd(d), e->d_name, 0) && errno != ENOENT)
+            r = gs_fail_sys(err, GS_E_IO, errno, "removing '%s' beside '%s'", e->d_name, path);
+    closedir(d);
+    return r;
+}
+
 int gs_write_file(const char *path, const void *data, size_t len, unsigned mode, bool replace, struct gs_err *err)
 {
     struct gs_stage st;

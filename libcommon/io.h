@@ -63,6 +63,11 @@ struct gs_stage {
 int gs_stage_open(struct gs_stage *st, const char *path, unsigned mode, bool replace, struct gs_err *err) GS_MUST_USE;
 int gs_stage_commit(struct gs_stage *st, struct gs_err *err) GS_MUST_USE;
 void gs_stage_release(struct gs_stage *st);
+/*
+ * Removes temporary files that killed processes left beside `path`. Only for whoever knows (by a lock) that no other process is
+ * writing that file now. Nothing there is fine.
+ */
+int gs_stage_sweep(const char *path, struct gs_err *err) GS_MUST_USE;
 /* The three steps in one for content that is in memory. */
 int gs_write_file(const char *path, const void *data, size_t len, unsigned mode, bool replace,
                   struct gs_err *err) GS_MUST_USE;

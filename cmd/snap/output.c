@@ -87,7 +87,7 @@ int snap_output_open(struct cli *cli, const struct snap_output_opts *o, const st
     if (!out->work || !out->lock_path)
         return gs_fail(err, GS_E_NOMEM, "no memory for a path");
     /* again under the lock: another run may just have finished */
-    return take_lock(out, err) || check_absent(o->path, err) ? -1 : 0;
+    return take_lock(out, err) || check_absent(o->path, err) || gs_stage_sweep(o->path, err) ? -1 : 0;
 }
 
 /* What a capture has received is not thrown away by a command that has nothing to do with it. */
