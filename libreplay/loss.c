@@ -53,6 +53,8 @@ const struct loss_rule loss_rules[] = {
     {"badge-changed", "badges", false, "the target stored another name or URL than it was sent"},
     {"badge-source-url", "badges", false,
      "the badge still points to the source, since its URLs are carried as they are"},
+    {"badge-order", "badges", false,
+     "the badge stands behind others that came after it at the source, since it was loaded later than they"},
     /* boards */
     {"board-times", "boards", false,
      "creation and update times of boards and lists are those of the load, since the API cannot set them"},
@@ -69,6 +71,8 @@ const struct loss_rule loss_rules[] = {
     {"list-reference-missing", "lists", true, "the list is not loaded, since what it stands for is not on the target"},
     {"list-not-available", "lists", true, "the list is not loaded, since the target's tier has no lists of this kind"},
     {"list-iteration", "lists", true, "the list is not loaded, since iterations are not loaded"},
+    {"list-order", "lists", false,
+     "the list stands behind others that came after it at the source, since it was loaded later and the target did not move it"},
     {"board-list-limits", "lists", false,
      "the list has no limits of work in progress, which the target's edition or tier does not have"},
     /* members */

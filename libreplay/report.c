@@ -299,8 +299,6 @@ struct failures {
     bool skipped;
 };
 
-static bool filter_fits(const struct report_filter *f, const struct report_failure *x);
-
 static char *borrow(sqlite3_stmt *st, int col)
 {
     return (char *)(uintptr_t)sqlite3_column_text(st, col);
@@ -331,7 +329,7 @@ static int one_failure(void *cookie, sqlite3_stmt *st, struct gs_err *err)
     };
     const struct kind *k = f.op.kind ? kind_find(f.op.kind) : NULL;
     f.relation = k ? k->relation : f.op.kind;
-    if (!filter_fits(x->filter, &f))
+    if (!report_filter_fits(x->filter, &f))
         return 0;
     if (!x->skipped && f.op.state == OP_SKIPPED && !f.reason &&
         !(x->filter && x->filter->code && strcmp(x->filter->code, CODE_DEPENDENCY) == 0))
@@ -371,7 +369,7 @@ static bool below(const char *path, const char *top)
     return path && strncmp(path, top, n) == 0 && (path[n] == 0 || path[n] == '/');
 }
 
-static bool filter_fits(const struct report_filter *f, const struct report_failure *x)
+bool report_filter_fits(const struct report_filter *f, const struct report_failure *x)
 {
     if (!f)
         return true;

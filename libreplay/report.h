@@ -78,6 +78,8 @@ int report_losses(struct state *s, int (*row)(void *cookie, const struct report_
  * slip of the pen is not taken for "nothing failed".
  */
 int report_filter_check(struct state *s, const struct report_filter *f, struct gs_err *err) GS_MUST_USE;
+/* Does this one fit? Of the op, kind, key and code are looked at. */
+bool report_filter_fits(const struct report_filter *f, const struct report_failure *x);
 /*
  * Failed ops and those left out on purpose; with `skipped` also what was skipped because of failures. In order of groups. `f` may be
  * NULL; one that names the code "dependency-failed" shows those without `skipped` too.

@@ -96,7 +96,7 @@ static const char schema[] =
 
 enum query {
     Q_META_SET, Q_META_GET, Q_ADD_GRP, Q_GRP, Q_GRP_LOADED, Q_ADD_LANE, Q_LANE_NEED, Q_LANE_POS, Q_ADD_OP, Q_ADD_USER,
-    Q_USER, Q_ADD_LOSS, Q_NEXT, Q_OP, Q_SENT, Q_UNSENT, Q_END, Q_WATERMARK, Q_FIND, Q_TAKEN, Q_TALLY, Q_BEGIN, Q_COMMIT, Q_COUNT
+    Q_USER, Q_ADD_LOSS, Q_NEXT, Q_OP, Q_SENT, Q_UNSENT, Q_END, Q_WATERMARK, Q_FIND, Q_TAKEN, Q_LANE_DONE, Q_TALLY, Q_BEGIN, Q_COMMIT, Q_COUNT
 };
 
 #define OP_COLUMNS                                                                                                     \
@@ -130,6 +130,8 @@ static const char *const queries[Q_COUNT] = {
     [Q_FIND] = "SELECT " OP_COLUMNS " FROM op WHERE grp = ?1 AND kind = ?2 AND key = ?3 ORDER BY id LIMIT 1",
     [Q_TAKEN] = "SELECT 1 FROM op WHERE grp = ?1 AND kind = ?2 AND target_id = ?3 LIMIT 1",
     [Q_TALLY] = "SELECT state, n FROM tally",
+    [Q_LANE_DONE] = "SELECT total(pos < ?2), total(pos > ?2) FROM op WHERE grp = ?3 AND kind = ?4 AND lane = ?1"
+                    " AND state = 2",
     [Q_BEGIN] = "BEGIN IMMEDIATE",
     [Q_COMMIT] = "COMMIT",
 };
@@ -832,6 +834,23 @@ int state_target_taken(struct state *s, const char *kind, int64_t grp, int64_t t
     int rc = sqlite3_step(st);
     int r = rc == SQLITE_ROW || rc == SQLITE_DONE ? 0 : db_fail(s, "looking a target id up", err);
     *out = rc == SQLITE_ROW;
+    sqlite3_reset(st);
+    return r;
+}
+
+int state_lane_done(struct state *s, const struct op *op, int64_t *out_before, int64_t *out_behind, struct gs_err *err)
+{
+    sqlite3_stmt *st = stmt(s, Q_LANE_DONE, err);
+    if (!st)
+        return -1;
+    sqlite3_bind_int64(st, 1, op->lane);
+    sqlite3_bind_int64(st, 2, op->pos);
+    sqlite3_bind_int64(st, 3, op->grp);
+    bind_text(st, 4, op->kind);
+    int rc = sqlite3_step(st);
+    *out_before = rc == SQLITE_ROW ? sqlite3_column_int64(st, 0) : 0;
+    *out_behind = rc == SQLITE_ROW ? sqlite3_column_int64(st, 1) : 0;
+    int r = rc == SQLITE_ROW ? 0 : db_fail(s, "counting the steps of a lane", err);
     sqlite3_reset(st);
     return r;
 }

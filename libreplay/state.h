@@ -145,6 +145,9 @@ int state_find(struct state *s, const char *kind, int64_t grp, const char *key, 
 /* How many ops there are and have ended, without counting them. */
 struct state_tally { uint64_t ops, done, failed, skipped; };
 int state_tally(struct state *s, struct state_tally *out, struct gs_err *err) GS_MUST_USE;
+/* How many ops of this one's kind and lane are done that stand before it, and behind it: those are there when it is loaded later than
+ * its turn. */
+int state_lane_done(struct state *s, const struct op *op, int64_t *out_before, int64_t *out_behind, struct gs_err *err) GS_MUST_USE;
 /* Is this target id taken by a done op of this kind in this group (so that equal objects are adopted once each)? */
 int state_target_taken(struct state *s, const char *kind, int64_t grp, int64_t target_id, bool *out, struct gs_err *err) GS_MUST_USE;
 

@@ -56,6 +56,8 @@ static int report(struct cli *cli, struct session *s, const char *verb, bool jso
         cli_json_begin(&w, &buf, verb, err);
         if (show_json(&w, s->state, &so, err))
             return -1;
+        if (s->retried)
+            gs_jw_ki64(&w, "retried", (int64_t)s->retried);
         gs_jw_ki64(&w, "requests_sent", (int64_t)res->p.requests);
         gs_jw_ki64(&w, "elapsed_ms", res->p.elapsed_ms);
         gs_jw_ki64(&w, "commits", (int64_t)res->commits);

@@ -29,6 +29,7 @@ struct session {
     struct state *state;
     char *bundle_path, *state_path, *url; /* bundle_path: absolute */
     bool planned;                         /* the state held a plan when it was opened */
+    uint64_t retried;                     /* steps that were taken up again */
 };
 
 /*

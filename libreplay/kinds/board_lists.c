@@ -8,7 +8,7 @@
 #include <stdio.h>
 #include <string.h>
 
-enum { START, LIST, LIST_AGAIN, CREATE, LIMITS };
+enum { START, LIST, LIST_AGAIN, CREATE, MOVE, LIMITS };
 
 /* Target ids that the run found out, in n1 (board) and n2 (what the list stands for). */
 static const char *ref_key(yyjson_val *rec)
@@ -136,6 +136,36 @@ static int finish(struct run *r, yyjson_val *there, struct gl_request **out_req,
     return step_send(r, LIMITS, q, out_req, out, err);
 }
 
+/* The server appends: one that is loaded again later is moved to where it belongs. */
+static int place(struct run *r, yyjson_val *there, struct gl_request **out_req, enum step_result *out, struct gs_err *err)
+{
+    int64_t before = 0, behind = 0;
+    if (r->unsure && !r->op.adopted && state_lane_done(r->state, &r->op, &before, &behind, err))
+        return -1;
+    if (behind == 0 || number(there, "position") == before)
+        return finish(r, there, out_req, out, err);
+    gs_autobuf body;
+    gs_buf_init(&body, 64);
+    if (gs_buf_addf(&body, err, "{\"position\":%lld}", (long long)before))
+        return -1;
+    struct gl_request *q = run_request(GL_PUT, &body, "/groups/%lld/boards/%lld/lists/%lld", (long long)r->grp->target_id,
+                                       (long long)r->n1, (long long)r->op.target_id);
+    if (q)
+        q->idempotent = true;
+    return step_send(r, MOVE, q, out_req, out, err);
+}
+
+static int moved(struct run *r, const struct gl_response *rsp, bool refused, struct gl_request **out_req, enum step_result *out,
+                 struct gs_err *err)
+{
+    GS_AUTO(yyjson_doc) doc = NULL;
+    if (refused && run_loss(r, "list-order", rsp->err.text, err))
+        return -1;
+    if (!refused && step_doc(rsp, &doc, err))
+        return -1;
+    return finish(r, yyjson_doc_get_root(doc), out_req, out, err);
+}
+
 static int listed(struct run *r, const struct gl_response *rsp, struct gl_request **out_req, enum step_result *out,
                   struct gs_err *err)
 {
@@ -157,7 +187,7 @@ static int listed(struct run *r, const struct gl_response *rsp, struct gl_reques
         r->op.adopted = board.adopted;
         r->op.found = !board.adopted;
         op_release(&board);
-        return finish(r, it, out_req, out, err);
+        return place(r, it, out_req, out, err);
     }
     if (step_next_page(n, rsp))
         return list(r, out_req, out, err);
@@ -190,7 +220,7 @@ static int step(struct run *r, const struct gl_response *rsp, struct gl_request 
     if (!step_notes(r))
         return gs_fail(err, GS_E_NOMEM, "out of memory");
     enum step_answer a;
-    if (step_judge(r, rsp, r->phase == CREATE || r->phase == LIMITS, &a, err))
+    if (step_judge(r, rsp, r->phase == CREATE || r->phase == MOVE || r->phase == LIMITS, &a, err))
         return -1;
     if (a == ANS_LOST)
         return list(r, out_req, out, err);
@@ -216,7 +246,9 @@ static int step(struct run *r, const struct gl_response *rsp, struct gl_request 
             return -1;
         if (!stands_for(r, yyjson_doc_get_root(doc)))
             return step_fail(err, GS_E_REMOTE, "the server made a list that stands for something else");
-        return finish(r, yyjson_doc_get_root(doc), out_req, out, err);
+        return place(r, yyjson_doc_get_root(doc), out_req, out, err);
+    case MOVE:
+        return moved(r, rsp, a == ANS_REFUSED, out_req, out, err);
     case LIMITS: {
         yyjson_val *data = NULL;
         bool unknown = false;
