@@ -155,6 +155,23 @@ def protocol():
     eq(sim.log()[-1]["status"], 200)
 
 
+@test
+def newest():
+    """what tells cheaply whether a source moved: counts where the schema has them, milestones by their last change"""
+    q = "query($p: ID!) { group(fullPath: $p) { labels { count } milestones(sort: UPDATED_DESC, first: 1) { nodes { id title updatedAt } } } }"
+    before = ask(q, p=FW)["group"]
+    s, m = sim.get("/groups/41/milestones?per_page=100")
+    eq(before["milestones"]["nodes"][0]["updatedAt"], max(x["updated_at"] for x in m))
+    oldest = min(m, key=lambda x: x["updated_at"])
+    eq(sim.put("/groups/41/milestones/%d" % oldest["id"], {"description": "touched"})[0], 200)
+    eq(sim.post("/groups/41/labels", {"name": "one more", "color": "#123456"})[0], 201)
+    after = ask(q, p=FW)["group"]
+    eq(after["milestones"]["nodes"][0]["title"], oldest["title"])
+    eq(after["labels"]["count"], before["labels"]["count"] + 1)
+    for field in ("milestones", "boards", "groupMembers", "descendantGroups"):
+        eq(errors('{ group(fullPath: "%s") { %s { count } } }' % (FW, field))[0][:28], "Field 'count' doesn't exist ", field)
+
+
 code = test.run()
 code = 1 if sim.stop() else code
 sys.exit(code)
