@@ -8,6 +8,7 @@
 
 #include <string.h>
 
+#define MAX_NAMED 20 /* relations that moved */
 #define MAX_DRAWN_DEPTH 40 /* GitLab allows 20 */
 
 struct opts {
@@ -134,6 +135,26 @@ static const char *times(uint64_t n)
     return text;
 }
 
+/* The first of the lines that say what moved. */
+static void print_changes(struct cli *cli, const struct gs_buf *lines)
+{
+    struct gs_err err = {0};
+    gs_autobuf text;
+    gs_buf_init(&text, lines->len + 2);
+    GS_AUTO(yyjson_doc) doc = NULL;
+    if (lines->len == 0 || gs_buf_addc(&text, '[', &err) || gs_buf_add(&text, gs_buf_str(lines), lines->len - 1, &err) ||
+        gs_buf_addc(&text, ']', &err) || gs_json_parse(text.data, text.len, NULL, &doc, &err))
+        return;
+    yyjson_arr_iter it = yyjson_arr_iter_with(yyjson_doc_get_root(doc));
+    yyjson_val *v;
+    for (unsigned i = 0; (v = yyjson_arr_iter_next(&it)) && i < MAX_NAMED; i++) {
+        int64_t group = 0;
+        GS_IGNORE(gs_json_i64(v, "group", &group), "0: of the whole capture");
+        cli_out(cli, "            %s of group %lld: %s, then %s\n", safe_or(gs_json_str(v, "relation"), "?"), (long long)group,
+                safe_or(gs_json_str(v, "before"), "?"), safe_or(gs_json_str(v, "after"), "?"));
+    }
+}
+
 static void print_ledger(const struct inspect *in)
 {
     const struct inspect_ledger *l = &in->ledger;
@@ -154,8 +175,15 @@ static void print_ledger(const struct inspect *in)
                 times(l->passes));
     if (l->fallbacks)
         cli_out(cli, "            %s times another way to read was taken than the first\n", cli_count(l->fallbacks));
+    if (l->watched)
+        cli_out(cli, "            %s relations were looked at again at the end and had not moved (%s of them compared in part)\n",
+                cli_count(l->watched), cli_count(l->watched_partly));
     if (l->changed)
         cli_out(cli, "CHANGED     %s relations changed at the source during the capture\n", cli_count(l->changed));
+    print_changes(cli, &l->changed_lines);
+    if (l->settled)
+        cli_out(cli, "settled     %s relations had moved, and were read again\n", cli_count(l->settled));
+    print_changes(cli, &l->settled_lines);
     for (size_t i = 0; i < l->n_rules; i++) {
         const struct ledger_rule *rule = ledger_rule_find(l->rules[i].name);
         cli_out(cli, "%-11s %s x %s\n", strcmp(l->rules[i].entry, "lost") == 0 ? "lost" : "left out",

@@ -22,9 +22,11 @@ struct inspect_ledger {
     /* "left_out", "lost" */
     struct inspect_rule *rules;
     size_t n_rules;
-    uint64_t fallbacks, changed;
-    /* lines of these two as JSON array elements, each with a comma behind it */
-    struct gs_buf fallback_lines, changed_lines;
+    uint64_t fallbacks, changed, settled;
+    /* "watermark": relations that had not moved at the end; of these, those of which not every record was compared */
+    uint64_t watched, watched_partly;
+    /* lines of these as JSON array elements, each with a comma behind it */
+    struct gs_buf fallback_lines, changed_lines, settled_lines;
 };
 
 int inspect_ledger_load(const struct bundle *b, struct inspect_ledger *out, struct gs_err *err) GS_MUST_USE;

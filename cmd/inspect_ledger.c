@@ -75,6 +75,13 @@ static int add_line(struct inspect_ledger *l, yyjson_val *line, struct gs_err *e
     } else if (strcmp(entry, "fallback") == 0) {
         l->fallbacks++;
         return keep(&l->fallback_lines, line, err);
+    } else if (strcmp(entry, "watermark") == 0) {
+        const char *seen = gs_json_str(line, "seen");
+        l->watched++;
+        l->watched_partly += !seen || strcmp(seen, "all") != 0;
+    } else if (strcmp(entry, "settled") == 0) {
+        l->settled++;
+        return keep(&l->settled_lines, line, err);
     } else if (strcmp(entry, "changed") == 0) {
         l->changed++;
         return keep(&l->changed_lines, line, err);
@@ -95,6 +102,7 @@ int inspect_ledger_load(const struct bundle *b, struct inspect_ledger *out, stru
     *out = (struct inspect_ledger){0};
     gs_buf_init(&out->fallback_lines, LIST_MAX);
     gs_buf_init(&out->changed_lines, LIST_MAX);
+    gs_buf_init(&out->settled_lines, LIST_MAX);
     if (bundle_cursor_open(b, 0, "ledger", &cur, err))
         return -1;
     for (;;) {
@@ -122,6 +130,7 @@ void inspect_ledger_release(struct inspect_ledger *l)
     free(l->rules);
     gs_buf_release(&l->fallback_lines);
     gs_buf_release(&l->changed_lines);
+    gs_buf_release(&l->settled_lines);
 }
 
 static int array_of(struct gs_jw *w, const char *key, const struct gs_buf *list, struct gs_err *err)
@@ -182,7 +191,13 @@ int inspect_ledger_json(const struct inspect_ledger *l, struct gs_jw *w, struct 
         gs_jw_end(w);
     }
     gs_jw_end(w);
-    if (array_of(w, "fallbacks", &l->fallback_lines, err) || array_of(w, "changed", &l->changed_lines, err))
+    gs_jw_key(w, "watermarks");
+    gs_jw_obj(w);
+    gs_jw_ki64(w, "relations", (int64_t)l->watched);
+    gs_jw_ki64(w, "compared_in_part", (int64_t)l->watched_partly);
+    gs_jw_end(w);
+    if (array_of(w, "fallbacks", &l->fallback_lines, err) || array_of(w, "changed", &l->changed_lines, err) ||
+        array_of(w, "settled", &l->settled_lines, err))
         return -1;
     gs_jw_end(w);
     return 0;

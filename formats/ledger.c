@@ -205,6 +205,22 @@ int ledger_watermark_line(int64_t group_id, const char *relation, uint64_t recor
     return gs_jw_finish(&w);
 }
 
+int ledger_settled_line(int64_t group_id, const char *relation, unsigned pass, const char *before, const char *after,
+                        struct gs_buf *out, struct gs_err *err)
+{
+    struct gs_jw w;
+    gs_jw_init(&w, out, 0, err);
+    gs_jw_obj(&w);
+    gs_jw_kstr(&w, "after", after);
+    gs_jw_kstr(&w, "before", before);
+    gs_jw_kstr(&w, "entry", "settled");
+    gs_jw_ki64(&w, "group", group_id);
+    gs_jw_ki64(&w, "pass", pass);
+    gs_jw_kstr(&w, "relation", relation);
+    gs_jw_end(&w);
+    return gs_jw_finish(&w);
+}
+
 int ledger_capture_line(const struct ledger_capture *c, struct gs_buf *out, struct gs_err *err)
 {
     struct gs_jw w;

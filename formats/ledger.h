@@ -9,6 +9,7 @@
  * {"entry":"fallback","group":7,"relation":"labels","from":"graphql","to":"rest","why":"..."}
  * {"entry":"changed","group":7,"relation":"labels","before":"...","after":"..."}
  * {"entry":"watermark","group":7,"relation":"labels","records":12,"highest_id":44,"newest":"...","seen":"all"}   looked at again
+ * {"entry":"settled","group":7,"relation":"labels","pass":1,"before":"...","after":"..."}      moved, and was read again
  * {"entry":"capture","group":0,"requests":120,"repeated":2,"kept":0,"longest_pause_ms":1000,"passes":1}      once, the whole capture
  */
 #ifndef GS_LEDGER_H
@@ -55,11 +56,15 @@ int ledger_changed_line(int64_t group_id, const char *relation, const char *befo
 int ledger_watermark_line(int64_t group_id, const char *relation, uint64_t records, int64_t highest_id, int64_t newest_s,
                           const char *seen, struct gs_buf *out, struct gs_err *err) GS_MUST_USE;
 
+/* The relation had moved at the look after pass `pass`, and was read again since. */
+int ledger_settled_line(int64_t group_id, const char *relation, unsigned pass, const char *before, const char *after,
+                        struct gs_buf *out, struct gs_err *err) GS_MUST_USE;
+
 /* What the whole capture cost. */
 struct ledger_capture {
     uint64_t requests; /* sent, further tries included */
     uint64_t repeated; /* of these, further tries */
-    uint64_t kept;     /* answers of an earlier run that were used instead of a request */
+    uint64_t kept;     /* answers of an earlier run or pass that were used instead of a request */
     int64_t longest_pause_ms;
     unsigned passes;   /* how often the source was read */
 };

@@ -28,6 +28,9 @@ struct book {
     struct idset changed_at, gone; /* place() of a relation in a group; ids of groups */
     struct book_change *changes;
     size_t n_changes, cap_changes;
+    unsigned pass;
+    const struct book_change *settled;
+    size_t n_settled;
     struct book_gap *gaps;
     size_t n_gaps, cap_gaps;
     struct missing *lost; /* what could not be read */
@@ -254,6 +257,19 @@ int book_changed(struct book *b, int64_t group_id, const char *relation, const c
     return ledger_changed_line(group_id, relation, before, after, &b->line, err) ? -1 : post(b, err);
 }
 
+int book_pass(struct book *b, unsigned pass, const struct book_change *settled, size_t n, struct gs_err *err)
+{
+    b->pass = pass;
+    b->settled = settled;
+    b->n_settled = n;
+    for (size_t i = 0; i < n; i++)
+        if (ledger_settled_line(settled[i].group_id, settled[i].relation, settled[i].pass, settled[i].before,
+                                settled[i].after, &b->line, err) ||
+            post(b, err))
+            return -1;
+    return 0;
+}
+
 bool book_has_changed(const struct book *b, int64_t group_id, const char *relation)
 {
     return idset_has(&b->changed_at, place(group_id, relation));
@@ -342,6 +358,9 @@ void book_summary(struct book *b, struct book_summary *out)
         .changed = b->changed,
         .changes = b->changes,
         .n_changes = b->n_changes,
+        .passes = b->pass,
+        .settled = b->settled,
+        .n_settled = b->n_settled,
         .missing = b->missing,
         .fallbacks = b->fallbacks,
     };

@@ -32,6 +32,7 @@ struct book_change {
     int64_t group_id;
     char relation[64];
     char before[96], after[160];
+    unsigned pass; /* after which it was found, from 1; 0 while that is not told */
 };
 
 /* A balance that does not add up so far. */
@@ -53,6 +54,9 @@ struct book_summary {
     uint64_t changed;   /* relations of groups that changed at the source meanwhile */
     const struct book_change *changes; /* the first of them, in order of their discovery */
     size_t n_changes;
+    unsigned passes;    /* how often the source was read; 0: no source is read twice */
+    const struct book_change *settled; /* found after an earlier pass, and read again */
+    size_t n_settled;
     uint64_t missing;   /* groups and relations that could not be read at all */
     uint64_t fallbacks;
 };
@@ -89,6 +93,8 @@ int book_fallback(struct book *b, int64_t group_id, const char *relation, const 
 /* Once for each relation of each group: what is said first stands. */
 int book_changed(struct book *b, int64_t group_id, const char *relation, const char *before, const char *after,
                  struct gs_err *err) GS_MUST_USE;
+/* This is pass number `pass`, and these had moved after earlier ones: a line for each. The list lives as long as the book. */
+int book_pass(struct book *b, unsigned pass, const struct book_change *settled, size_t n, struct gs_err *err) GS_MUST_USE;
 bool book_has_changed(const struct book *b, int64_t group_id, const char *relation);
 /* The group does not exist any more: that it could not be read is no loss. */
 int book_gone(struct book *b, int64_t group_id, struct gs_err *err) GS_MUST_USE;

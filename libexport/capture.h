@@ -28,6 +28,9 @@ struct capture_opts {
     const struct gl_instance *instance;
     const char *group;        /* full path or id */
     bool no_subgroups;
+    unsigned pass;            /* number of this pass over the source, 0: the first */
+    const struct book_change *settled; /* what had moved after earlier passes; lives as long as the capture */
+    size_t n_settled;
     bool thorough;            /* the look at the end follows long lists to their end */
     bool reproducible;        /* the same records give the same bytes: what the capture cost is not in its ledger */
     unsigned jobs;            /* as the client's; bounds the groups that are open at a time. 0: 8 */
@@ -49,6 +52,8 @@ int capture_new(const struct capture_opts *o, struct bundle_writer *w, struct ca
  * What a single group or relation refuses is no failure: it is in the books.
  */
 int capture_run(struct capture *c, struct gs_err *err) GS_MUST_USE;
+/* Forgets the kept answers of all that moved, so that the next pass reads it again, and everything else from what is kept. */
+int capture_forget(struct capture *c, struct gs_err *err) GS_MUST_USE;
 void capture_summary(struct capture *c, struct book_summary *out);
 /* Fills what the capture knows of the manifest; strings live as long as the capture, its client and instance. */
 void capture_meta(const struct capture *c, struct bundle_meta *out);

@@ -17,6 +17,7 @@ struct opts {
     struct snap_output_opts out;
     int via;
     bool no_subgroups, fresh;
+    unsigned until_stable;
 };
 
 static const struct cli_opt opts[] = {
@@ -26,6 +27,8 @@ static const struct cli_opt opts[] = {
      .help = "only the group itself"},
     {.name = "fresh", .type = CLI_FLAG, .offset = offsetof(struct opts, fresh),
      .help = "throw away what a stopped capture to FILE has received, and begin anew"},
+    {.name = "until-stable", .type = CLI_UINT, .offset = offsetof(struct opts, until_stable), .arg = "N", .min = 1, .max = 1000,
+     .help = "when the source moved meanwhile, read what moved once more, up to N times, until nothing moves"},
     {0},
 };
 
@@ -108,12 +111,52 @@ static void say_kept(struct gs_err *err, const char *work)
              work);
 }
 
-static int capture(struct cli *cli, struct capture *c, struct snap_output *out, struct bundle_meta *meta, struct gs_err *err)
+/* What moved after earlier passes. */
+struct moves {
+    struct book_change *v;
+    size_t n;
+};
+
+static int add_moves(struct moves *m, const struct book_summary *s, unsigned pass, struct gs_err *err)
 {
-    if (capture_run(c, err))
-        return -1;
-    capture_meta(c, meta);
-    return snap_output_finish(cli, out, meta, err);
+    struct book_change *v = realloc(m->v, (m->n + s->n_changes) * sizeof *v);
+    if (!v)
+        return gs_fail(err, GS_E_NOMEM, "no memory for what moved");
+    m->v = v;
+    for (size_t i = 0; i < s->n_changes; i++) {
+        m->v[m->n] = s->changes[i];
+        m->v[m->n++].pass = pass;
+    }
+    return 0;
+}
+
+/*
+ * Passes over the source until nothing moved, or as many as are allowed. Each is a whole capture, with a writer of its own; but only
+ * what moved is asked for again, the other answers are kept. The last one is left in *out_c.
+ */
+static int capture(struct cli *cli, const struct opts *o, struct capture_opts *co, struct snap_output *out, struct moves *moves,
+                   struct capture **out_c, struct gs_err *err)
+{
+    for (co->pass = 1;; co->pass++) {
+        GS_AUTO(capture) c = NULL;
+        struct book_summary s;
+        co->settled = moves->v;
+        co->n_settled = moves->n;
+        if (snap_output_begin(out, &o->out, staging_pack_dir(co->staging), err) || capture_new(co, out->writer, &c, err) ||
+            capture_run(c, err))
+            return -1;
+        capture_summary(c, &s);
+        if (s.changed == 0 || co->pass > o->until_stable) {
+            *out_c = gs_steal(&c);
+            return 0;
+        }
+        cli_note(cli, "%s relations of groups moved meanwhile: reading them again (pass %u of at most %u)", cli_count(s.changed),
+                 co->pass + 1, o->until_stable + 1);
+        if (add_moves(moves, &s, co->pass, err) || capture_forget(c, err))
+            return -1;
+        capture_free(gs_steal(&c));
+        bundle_writer_free(gs_steal(&out->writer));
+    }
 }
 
 /* The bundle stands: whatever happens to the folder now is no failure of the capture. */
@@ -137,26 +180,34 @@ static int create(struct cli *cli, const struct opts *o, const char *group, stru
         return cli_error(cli, err);
     struct screen screen = {.cli = cli, .staging = staging, .file = o->out.path, .begun_ms = gs_mono_ms()};
     struct capture_opts co = {.client = client, .instance = &instance, .group = group, .no_subgroups = o->no_subgroups,
-                              .reproducible = o->out.time != NULL,
+                              .reproducible = o->out.time != NULL, .thorough = o->until_stable > 0,
                               .jobs = o->r.jobs, .log = &cli->log, .stop = &cli_stop, .progress = progress,
                               .cookie = &screen, .staging = staging};
     struct bundle_meta meta = {0};
     struct book_summary sums;
     struct gl_stats stats;
+    struct moves moves = {0};
     cli_catch_asking();
-    if (snap_output_begin(out, &o->out, staging_pack_dir(staging), err) || capture_new(&co, out->writer, &c, err) ||
-        capture(cli, c, out, &meta, err)) {
+    int r = capture(cli, o, &co, out, &moves, &c, err);
+    if (r == 0) {
+        capture_meta(c, &meta);
+        r = snap_output_finish(cli, out, &meta, err);
+    }
+    if (r) {
         bool kept = false;
         bundle_writer_free(gs_steal(&out->writer));
         staging_close(staging, err, &kept);
         if (kept)
             say_kept(err, out->work);
+        free(moves.v);
         return cli_error(cli, err);
     }
     capture_summary(c, &sums);
     gl_client_stats(client, &stats);
     remove_staging(cli, out, staging);
-    return snap_output_report(cli, out, "create", &meta, capture_groups(c), &sums, &stats, &o->key);
+    int rc = snap_output_report(cli, out, "create", &meta, capture_groups(c), &sums, &stats, &o->key);
+    free(moves.v);
+    return rc;
 }
 
 static int run(struct cli *cli, void *optv, int argc, char **argv)
@@ -184,7 +235,8 @@ const struct cli_verb snap_verb_create = {
             "What could not be read, and what is knowingly left out (secrets, kinds that are not carried), stands in the\n"
             "bundle's ledger and in the report. The exit code is 3 when a group or relation could not be read, and 4 when\n"
             "the source changed meanwhile: when everything was read, the source is looked at once more, and what appeared,\n"
-            "vanished or was edited is named. On failure nothing is left at FILE.\n"
+            "vanished or was edited is named. With --until-stable only what moved is read once more, and looked at again,\n"
+            "until nothing moves (exit code 0) or it was done N times (4). On failure nothing is left at FILE.\n"
             "\n"
             "What was received is kept in FILE.work until the bundle is complete. When the capture was stopped or failed, the\n"
             "same command continues: it asks the server only for what is missing, and makes the bundle that an unbroken\n"

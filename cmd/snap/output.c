@@ -148,6 +148,22 @@ static int exit_code(const struct book_summary *s)
     return s->missing ? 3 : s->changed ? 4 : 0;
 }
 
+static void json_changes(struct gs_jw *w, const struct book_change *v, size_t n)
+{
+    gs_jw_arr(w);
+    for (size_t i = 0; i < n; i++) {
+        gs_jw_obj(w);
+        gs_jw_ki64(w, "group", v[i].group_id);
+        gs_jw_kstr(w, "relation", v[i].relation);
+        gs_jw_kstr(w, "before", v[i].before);
+        gs_jw_kstr(w, "after", v[i].after);
+        if (v[i].pass)
+            gs_jw_ki64(w, "pass", v[i].pass);
+        gs_jw_end(w);
+    }
+    gs_jw_end(w);
+}
+
 static int report_json(struct cli *cli, const struct snap_output *out, const char *what, const struct bundle_meta *meta,
                        uint64_t groups, const struct book_summary *s, const struct gl_stats *stats, struct gs_err *err)
 {
@@ -185,16 +201,11 @@ static int report_json(struct cli *cli, const struct snap_output *out, const cha
     }
     gs_jw_ki64(&w, "changed", (int64_t)s->changed);
     gs_jw_key(&w, "changes");
-    gs_jw_arr(&w);
-    for (size_t i = 0; i < s->n_changes; i++) {
-        gs_jw_obj(&w);
-        gs_jw_ki64(&w, "group", s->changes[i].group_id);
-        gs_jw_kstr(&w, "relation", s->changes[i].relation);
-        gs_jw_kstr(&w, "before", s->changes[i].before);
-        gs_jw_kstr(&w, "after", s->changes[i].after);
-        gs_jw_end(&w);
-    }
-    gs_jw_end(&w);
+    json_changes(&w, s->changes, s->n_changes);
+    if (s->passes)
+        gs_jw_ki64(&w, "passes", s->passes);
+    gs_jw_key(&w, "settled");
+    json_changes(&w, s->settled, s->n_settled);
     gs_jw_ki64(&w, "missing", (int64_t)s->missing);
     gs_jw_ki64(&w, "fallbacks", (int64_t)s->fallbacks);
     if (stats) {
@@ -237,7 +248,8 @@ static void warn_changed(struct cli *cli, const struct book_summary *s)
     }
     if (s->changed > shown)
         cli_warn(cli, "  and %s more: %s cat FILE ledger", cli_count(s->changed - shown), cli->tool);
-    cli_warn(cli, "capture again when it is quiet");
+    cli_warn(cli, s->n_settled ? "the source does not come to rest: capture again when it is quiet, or allow more with --until-stable"
+                               : "capture again with --until-stable 3, which reads what moved once more, or when it is quiet");
 }
 
 int snap_output_report(struct cli *cli, struct snap_output *out, const char *what, const struct bundle_meta *meta,
@@ -263,6 +275,9 @@ int snap_output_report(struct cli *cli, struct snap_output *out, const char *wha
     if (s->missing)
         cli_warn(cli, "%s groups or relations could not be read; the ledger names each: %s cat %s ledger",
                  cli_count(s->missing), cli->tool, out->path);
+    if (s->n_settled && !s->changed)
+        cli_note(cli, "the source was read %u times: %s relations of groups had moved, and were read again until nothing moved", s->passes,
+                 cli_count(s->n_settled));
     if (s->changed)
         warn_changed(cli, s);
     cli_note(cli, "next: %s verify %s --trust %s.pub, then carry %s and %s.pub to the target", cli->tool, out->path, key->key,

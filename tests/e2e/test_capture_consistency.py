@@ -244,6 +244,72 @@ def test_faults_are_counted(d, s):
     t.is_eq((shown["requests"], shown["repeated"]), (sent, 3), "inspect shows them")
 
 
+def reads(s):
+    """Requests of the capture itself, by group and relation; those of the look at the end apart."""
+    out = []
+    for x in s.requests():
+        body = json.dumps(x.get("body") or "")
+        if x["path"].endswith("/graphql"):
+            if "$labels: String" in body:
+                continue
+            out.append([k for k in ("groupMembers(", "boards(first: 20", "epics(", "labels(") if k in body][0] + x["body"]["variables"]["fullPath"])
+        else:
+            out.append(x["path"].split("/api/v4")[1])
+    return out
+
+
+def test_until_stable(d, s):
+    ids = {g["full_path"]: g["id"] for g in s.dump()["groups"]}
+    qa, ingest = ids[QA], ids[INGEST]
+    # one pass more is enough: only what moved is read again
+    fresh(s)
+    s.call("/_sim/at", at_the_look({"create": {"group": QA, "members": [{"user": "freja.lund", "access_level": 20}]}},
+                                   {"update": "badges", "where": {"group": INGEST, "name": "pipeline"}, "set": {"link_url": "https://b.example"}}))
+    r = create(d, s, "--until-stable", "3")
+    again = reads(s)
+    t.is_eq((r.code, r.json()["passes"], r.json()["changes"]), (0, 2, []), "--until-stable: exit 0 when the second pass sees nothing move", r.err)
+    t.is_eq({(x["group"], x["relation"], x["pass"]) for x in r.json()["settled"]}, {(qa, "members", 1), (ingest, "badges", 1)}, "the report says what moved")
+    ledger = records(d, r.file, "ledger")
+    t.is_eq({(x["group"], x["relation"]) for x in ledger if x["entry"] == "settled"}, {(qa, "members"), (ingest, "badges")}, "so does the ledger")
+    cost = [x for x in ledger if x["entry"] == "capture"][0]
+    t.ok(cost["passes"] == 2 and cost["kept"] > 30 and cost["requests"] == len(s.requests()), "the ledger tells passes, requests and kept answers", cost, len(s.requests()))
+    counts = {p: again.count(p) for p in again}
+    live = {f"/groups/{ROOT}", "/groups/40", "/groups/40/descendant_groups"}    # what the capture is of, and the look
+    twice = {p for p, n in counts.items() if n > 1 and "/badges" not in p and p not in live}
+    t.is_eq(twice, {f"/groups/{qa}/members", "groupMembers(" + QA}, "only what moved was asked for again", counts)
+    # badges are also read by each look: once per pass, twice where they moved
+    t.is_eq({p: n for p, n in counts.items() if p.endswith("/badges")},
+            {f"/groups/{g}/badges": 4 if g == ingest else 3 for g in ids.values()}, "badges: once, once per look, and once more where they moved")
+    t.is_eq(verified(d, r.file), 0, "its books add up")
+    t.ok("freja.lund" in [x["user"]["username"] for x in records(d, r.file, QA + "/members")], "the bundle holds what was there at the end")
+    t.has(gstest.snap("inspect", r.file, cwd=d).out, "2 relations had moved, and were read again", "inspect tells it")
+    # a subgroup that comes, and labels whose boards hold copies
+    fresh(s)
+    lists = {x["label_id"] for x in s.dump()["lists"]}
+    title = [x["title"] for x in s.dump()["labels"] if x["group_id"] == qa and x["id"] in lists][0]
+    s.call("/_sim/at", at_the_look({"create": {"group": QA, "subgroups": [{"path": "lab", "name": "Lab", "labels": [{"title": "x", "color": "#112233"}]}]}},
+                                   {"update": "labels", "where": {"group": QA, "title": title}, "set": {"description": "other"}}))
+    r = create(d, s, "--until-stable", "2", jobs=8)
+    t.is_eq((r.code, [x["title"] for x in records(d, r.file, QA + "/lab/labels")]), (0, ["x"]), "a group that came meanwhile is in the bundle", r.err)
+    copies = [y["label"]["description"] for x in records(d, r.file, QA + "/boards") for y in x["lists"] if y.get("label") and y["label"]["title"] == title]
+    t.is_eq(set(copies), {"other"}, "copies of an edited label in boards are read again too")
+    # a group that goes
+    fresh(s)
+    s.call("/_sim/at", at_the_look(api("DELETE", f"/groups/{ingest}"), api("DELETE", f"/groups/{ingest}?permanently_remove=true&full_path=" + INGEST.replace("/", "%2F"))))
+    r = create(d, s, "--until-stable", "2", jobs=8)
+    t.is_eq((r.code, r.json()["groups"], verified(d, r.file)), (0, 7, 0), "a group that went is not in the bundle", r.err)
+    # no rest
+    fresh(s)
+    s.call("/_sim/at", {"match": {"method": "GET", "path": "/groups/40/descendant_groups$"}, "times": 0, "do": [
+        {"create": {"group": QA, "badges": [{"name": "n", "link_url": "https://a.example", "image_url": "https://a.example/i.png"}]}}]})
+    r = create(d, s, "--until-stable", "2")
+    t.is_eq((r.code, r.json()["passes"]), (4, 3), "a source that does not come to rest: exit 4 after N passes more", r.err)
+    t.ok({x["relation"] for x in r.json()["changes"]} == {"badges"} and len(r.json()["settled"]) == 2, "with what moved in each pass", r.json()["changes"], r.json()["settled"])
+    t.is_eq(verified(d, r.file), 0, "its books add up")
+    plain = gstest.snap("create", "--url", s.url, "-o", "plain.gsnap", "--key", "key", ROOT, token=s.tokens["owner"], cwd=d)
+    t.ok(plain.code == 4 and "--until-stable" in plain.err and f"badges of group {qa}" in plain.err, "the message of exit 4 says what moved and what to do", plain.err)
+
+
 with gstest.scratch() as d:
     gstest.keygen(d)
     with gstest.Sim(d, "source", "--seed", gstest.DEMO_TREE) as s:
@@ -255,5 +321,6 @@ with gstest.scratch() as d:
         test_without_graphql(d, s)
         test_confirmed_gap(d, s)
         test_faults_are_counted(d, s)
+        test_until_stable(d, s)
     test_long_lists(d)
 t.done()
