@@ -36,7 +36,7 @@ void cap_end(struct cap_group *g)
         return;
     struct capture *c = g->cap;
     struct plan_group *pg = &c->plan.v[g->at];
-    if (pg->state == PLAN_FOUND)
+    if (pg->state == PLAN_FOUND && !c->failed)
         pg->state = PLAN_KEPT;
     c->open--;
     c->done += !c->failed; /* else it only ended */
@@ -182,8 +182,10 @@ static void found_done(void *cookie, const struct gl_pages *p, const struct gs_e
     struct capture *c = d->cap;
     struct gs_err err = {0};
     c->discovering--;
-    if (found_result(d, p, result, &err))
+    if (found_result(d, p, result, &err)) {
+        c->broken_discovery = c->plan.v[d->at].id;
         cap_fail(c, &err);
+    }
     free(d);
 }
 
@@ -553,6 +555,45 @@ static int sum_watermarks(struct capture *c, struct gs_err *err)
     return c->watermarks ? 0 : gs_fail(err, GS_E_NOMEM, "no memory for watermarks");
 }
 
+/* Does the failure come from what some answer says, so that the same answer would bring it again? */
+static bool of_an_answer(const struct gs_err *err)
+{
+    switch (err->code) {
+    case GS_E_TOKEN:
+    case GS_E_NO_TOKEN:
+    case GS_E_SCOPE:
+    case GS_E_STOPPED:
+    case GS_E_NOMEM:
+    case GS_E_DISK_FULL:
+    case GS_E_IO:
+    case GS_E_RATE:
+    case GS_E_SERVER:
+    case GS_E_TIMEOUT:
+    case GS_E_UNREACHABLE:
+    case GS_E_TLS:
+    case GS_E_STAGING_OTHER:
+    case GS_E_STAGING_DAMAGED:
+        return false;
+    default:
+        return true;
+    }
+}
+
+/* An answer that cannot be used must not be found again: of each group that was being read, everything is asked for anew. */
+static void forget_doubtful(struct capture *c, const struct gs_err *why)
+{
+    struct staging *st = c->o.staging;
+    struct gs_err e = {0};
+    if (!st || !of_an_answer(why))
+        return;
+    GS_IGNORE(staging_forget(st, 0, NULL, NULL, &e), "the first error is told");
+    if (c->broken_discovery)
+        GS_IGNORE(staging_forget(st, c->broken_discovery, "subgroups", NULL, &e), "the first error is told");
+    for (size_t i = 0; i < c->next; i++)
+        if (c->plan.v[i].state == PLAN_FOUND)
+            GS_IGNORE(staging_forget(st, c->plan.v[i].id, NULL, NULL, &e), "the first error is told");
+}
+
 static int write_cost(struct capture *c, struct gs_err *err)
 {
     struct gl_stats s;
@@ -590,8 +631,12 @@ int capture_run(struct capture *c, struct gs_err *err)
 {
     c->started_ms = gs_unix_ms();
     gl_client_keep(c->client, NULL); /* of an earlier pass */
-    if (find_root(c, err) || begin_staging(c, err) || find_role(c, err))
+    if (find_root(c, err) || begin_staging(c, err))
         return -1;
+    if (find_role(c, err)) {
+        forget_doubtful(c, err);
+        return -1;
+    }
     if (!c->o.no_subgroups && discover(c, 0, false, err))
         return -1;
     loop(c);
@@ -600,6 +645,7 @@ int capture_run(struct capture *c, struct gs_err *err)
         watch_run(c);
     if (c->failed) {
         *err = c->err;
+        forget_doubtful(c, err);
         return -1;
     }
     c->finished_ms = gs_unix_ms();

@@ -38,6 +38,7 @@ struct capture {
     struct plan plan;
     size_t next;          /* first group of the plan that was not opened */
     unsigned open, discovering;
+    int64_t broken_discovery; /* group whose list of subgroups failed the capture; 0: none */
     size_t next_recursion; /* first group whose subgroups were not asked for */
     bool recursive;
     struct gl_pages tree; /* of all lists of groups together */

@@ -8,6 +8,7 @@
 #include <sodium.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <zstd.h>
 
 #define APPLICATION_ID 0x67737330 /* "gss0" */
@@ -61,11 +62,18 @@ static const char *const queries[STG_Q_COUNT] = {
     [STG_Q_ROLLBACK] = "ROLLBACK",
 };
 
+/* SQLite tells of a full disk, but not that a file reached the limit of the process (ulimit -f). */
+static bool files_are_limited(void)
+{
+    struct rlimit l;
+    return getrlimit(RLIMIT_FSIZE, &l) == 0 && l.rlim_cur != RLIM_INFINITY;
+}
+
 int stg_db_fail(const struct stg_db *d, const char *what, struct gs_err *err)
 {
     enum gs_code code = GS_E_IO;
-    int e = sqlite3_system_errno(d->db);
-    switch (sqlite3_extended_errcode(d->db) & 0xff) {
+    int rc = sqlite3_extended_errcode(d->db), e = sqlite3_system_errno(d->db);
+    switch (rc & 0xff) {
     case SQLITE_FULL: code = GS_E_DISK_FULL; break;
     case SQLITE_ERROR: /* tables that are not ours */
     case SQLITE_CORRUPT:
@@ -76,7 +84,7 @@ int stg_db_fail(const struct stg_db *d, const char *what, struct gs_err *err)
     case SQLITE_LOCKED: code = GS_E_LOCKED; break;
     case SQLITE_NOMEM: code = GS_E_NOMEM; break;
     case SQLITE_IOERR:
-        if (e == ENOSPC || e == EDQUOT || e == EFBIG)
+        if (e == ENOSPC || e == EDQUOT || e == EFBIG || (rc == SQLITE_IOERR_WRITE && files_are_limited()))
             code = GS_E_DISK_FULL;
         break;
     default: break;
