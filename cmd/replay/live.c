@@ -2,7 +2,6 @@
 
 #include "libcommon/clock.h"
 
-#include <signal.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -267,19 +266,9 @@ void live_json(struct gs_jw *w, const struct live *l)
 
 /* ---- SIGUSR1 ---- */
 
-static volatile sig_atomic_t asked;
-
-static void on_usr1(int sig)
-{
-    (void)sig;
-    asked = 1;
-}
-
 void live_listen(void)
 {
-    struct sigaction sa = {.sa_handler = on_usr1, .sa_flags = SA_RESTART};
-    sigemptyset(&sa.sa_mask);
-    sigaction(SIGUSR1, &sa, NULL);
+    cli_catch_asking();
 }
 
 static int answer(struct cli *cli, struct state *s, struct gs_err *err)
@@ -293,9 +282,9 @@ static int answer(struct cli *cli, struct state *s, struct gs_err *err)
 void live_answer(struct cli *cli, struct state *s)
 {
     struct gs_err err = {0};
-    if (!asked)
+    if (!cli_asked)
         return;
-    asked = 0;
+    cli_asked = 0;
     gs_autobuf text;
     gs_buf_init(&text, (size_t)16 << 20);
     cli_out_into(cli, &text);

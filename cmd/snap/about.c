@@ -12,8 +12,10 @@ const char snap_description[] =
 
 const char snap_files[] =
     "NAME.gsnap is a bundle. It appears whole, or not at all.\n\n"
-    "NAME.gsnap.work is the folder in which a capture is collected. It is removed when the bundle is complete, and\n"
-    "when the capture fails or is stopped; one that a killed run left behind is cleared away by the next.\n\n"
+    "NAME.gsnap.work is the folder in which a capture is collected. It keeps what the server answered until the bundle is\n"
+    "complete, so that the same command goes on after a stop, a failure or a crash; status shows what is in it, and\n"
+    "--fresh throws it away. It holds answers as they came, also what the bundle withholds, and only its owner may read\n"
+    "it.\n\n"
     "KEY and KEY.pub are a key pair in minisign's format.";
 
 const char snap_environment[] =
@@ -28,6 +30,8 @@ const char snap_examples[] =
     "  export GITLAB_TOKEN=...\n"
     "  %s preflight --url https://gitlab.example.com team\n"
     "  %s create --url https://gitlab.example.com -o team.gsnap --key key team\n\n"
+    "See how far a capture is, or why it stopped; the same create command goes on:\n\n"
+    "  %s status team.gsnap\n\n"
     "Show what the bundle holds:\n\n"
     "  %s inspect team.gsnap --tree --trust key.pub\n\n"
     "Make a bundle of GitLab's own group export:\n\n"

@@ -54,9 +54,10 @@ static const char *time_left(const struct capture_progress *p, int64_t ms, char 
     return out;
 }
 
-static void note_line(void *cookie, const char *text)
+static void add_line(void *cookie, const char *text)
 {
-    cli_note(cookie, "%s", text);
+    struct gs_err err = {0};
+    GS_IGNORE(gs_buf_addf(cookie, &err, "%s\n", text), "it is only talk");
 }
 
 /* SIGUSR1: what `snap status` would say. */
@@ -69,7 +70,10 @@ static void answer_asking(struct screen *s)
         cli_warn(s->cli, "%s", err.text);
         return;
     }
-    capture_status_lines(&st, s->file, note_line, s->cli);
+    gs_autobuf text;
+    gs_buf_init(&text, 1 << 20);
+    capture_status_lines(&st, s->file, add_line, &text);
+    cli_err_text(s->cli, gs_buf_str(&text));
     staging_status_release(&st);
 }
 
