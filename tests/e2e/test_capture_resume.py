@@ -38,6 +38,7 @@ class Case:
 
     def __init__(self, d, s, root="bench"):
         self.d, self.s, self.root = d, s, root
+        self.reading = self.looking = None  # requests of an unbroken run: to read the tree, and to look at it once more
 
     def args(self, out, *more):
         return ["create", "--url", self.s.url, "-o", out, "--key", "key", "--via", "api", *more, self.root]
@@ -68,10 +69,19 @@ class Case:
             raise RuntimeError(err.decode())
         return arrived
 
-    def asked(self):
-        """What was asked for so far, without what is asked anew by every run: the instance, the user, and which group it is."""
+    def log(self):
+        """The requests in order of arrival, without those that every run makes first: the instance, the user, and which group it is."""
         live = ("/personal_access_tokens/self", "/metadata", "/version", "/user", "/groups/" + self.root)
-        return [x for x in map(self.key, self.s.requests()) if not x[1].endswith(live)]
+        return [x for x in sorted(self.s.requests(), key=lambda x: x["n"]) if not x["path"].endswith(live)]
+
+    def asked(self, left=None):
+        """What a run asked for while it read the tree, of which `left` was not received before. The second look at the source comes
+        after that, and is never answered out of what is kept. None: the run came to its end."""
+        log = self.log()
+        return {self.key(x) for x in (log[:len(log) - self.looking] if left is None else log[:left])}
+
+    def answered(self, left):
+        return {self.key(x) for x in self.log()[:left] if not x.get("fault")}
 
     @staticmethod
     def key(x):
@@ -99,6 +109,10 @@ def unbroken(c):
     r = c.create("whole.gsnap", "--jobs", "1")
     t.is_eq(r.code, 0, "an unbroken capture", str(r))
     t.is_eq(c.left("whole.gsnap"), ["whole.gsnap"], "leaves nothing beside the bundle")
+    keys = list(map(c.key, c.log()))
+    # the second look begins where something is asked for the second time
+    c.reading = next(i for i in range(len(keys)) if keys[i] in keys[:i])
+    c.looking = len(keys) - c.reading
     return len(c.s.requests()), c.bytes("whole.gsnap")
 
 
@@ -111,8 +125,7 @@ def every_request(c):
             t.ok(False, f"request {k} did not come")
             continue
         cut += 1
-        received = set(c.asked()[:-1]) if c.asked() else set()  # the last one hangs, if it is in the log at all
-        received = {x for x in received if x in set(map(c.key, (y for y in c.s.requests() if not y.get("fault"))))}
+        received = c.answered(c.reading)
         c.restart_log()
         r = c.create("k.gsnap", "--jobs", "1")
         same = r.code == 0 and c.bytes("k.gsnap") == want
@@ -136,16 +149,15 @@ def seeded(d):
             answered, repeated = set(), 0
             for _ in range(4):
                 # what is left gets less with each run, so aim at the first half of it
-                left = max(6, (n - len(answered)) // 2)
-                if not c.killed_at(rnd.randrange(5, left + 5), "l.gsnap", "--jobs", jobs):
+                left = c.reading - len(answered)
+                if not c.killed_at(rnd.randrange(5, max(6, left // 2) + 5), "l.gsnap", "--jobs", jobs):
                     break
                 kills += 1
-                log = [x for x in c.asked()]
-                repeated += len(answered & set(log))
-                answered |= {c.key(x) for x in c.s.requests() if not x.get("fault")} & set(log)
+                repeated += len(answered & c.asked(left))
+                answered |= c.answered(left)
             c.restart_log()
             r = c.create("l.gsnap", "--jobs", jobs) if not os.path.exists(os.path.join(d, "l.gsnap")) else None
-            repeated += len(answered & set(c.asked())) if r else 0
+            repeated += len(answered & c.asked()) if r else 0
             # with several on the wire, answers that left the server need not have reached us
             t.ok(c.bytes("l.gsnap") == want and repeated <= (0 if jobs == 1 else 4 * jobs),
                  f"capture {captures}: 4 kills with {jobs} jobs, {repeated} answers asked for again", str(r))
@@ -173,10 +185,10 @@ def stops(c, want, n):
         t.is_eq(c.left("s.gsnap"), ["s.gsnap.work"], f"{name}: what was received is kept, and no half bundle")
         st = c.status("s.gsnap")
         t.is_eq((st.code, st.json().get("state"), st.json().get("code")), (0, "stopped", word), f"{name}: status says why", str(st))
-        got = {c.key(x) for x in c.s.requests() if not x.get("fault")}
+        got = c.answered(c.reading)
         c.restart_log()
         r = c.create("s.gsnap", "--jobs", "1")
-        again = got & set(c.asked())
+        again = got & c.asked()
         # an answer that cannot be used takes those about the same group with it
         t.is_eq((r.code, len(again) < (len(got) if code == 1 else 1)), (0, True), f"{name}: the same command finishes and asks only for the rest", sorted(again), str(r))
         t.has(r.err, "continuing: ", f"{name}: says that it goes on")
