@@ -339,7 +339,7 @@ static void test_stage(void **state)
     static const char *const names[] = {"io/f.tmp.17", "io/f.tmp.", "io/f.tmp.x1", "io/ff.tmp.18", "io/f.tmp.19.old"};
     for (size_t i = 0; i < GS_COUNT(names); i++)
         OK(gs_write_file(unit_path(names[i]), "x", 1, 0600, true, &err));
-    OK(gs_stage_sweep(path, &err));
+    OK(gs_stage_sweep(unit_path("io/f"), &err));
     assert_int_equal(count_files(unit_path("io")), 2 + 4);
     assert_int_not_equal(access(unit_path("io/f.tmp.17"), F_OK), 0);
     FAILS(GS_E_IO, gs_stage_sweep(unit_path("none/f"), &err));
