@@ -78,10 +78,11 @@ libs_replay := $(B)/libcmd.a $(B)/libreplay.a $(B)/libgitlab.a $(B)/libformats.a
 
 all: snap replay ## build both tools
 
+# the names in this folder are of a build that a person would use
 snap: $(B)/snap
-	@ln -sf $< $@
+	$(if $(FAULTS),,@ln -sf $< $@)
 replay: $(B)/replay
-	@ln -sf $< $@
+	$(if $(FAULTS),,@ln -sf $< $@)
 
 $(B)/snap: $(call obj,$(snap_src)) $(libs_snap)
 	$(if $(V),,@echo '  LINK    $@')
@@ -173,7 +174,8 @@ check: export UBSAN_OPTIONS ?= print_stacktrace=1:halt_on_error=1
 
 check: ready ## run every test; ends with one line `N passed, N failed, N skipped`
 	@$(MAKE) --no-print-directory $(par) all tests
-	@$(suites) layers headers unit fuzz cli e2e
+	@$(MAKE) --no-print-directory $(par) FAULTS=1 all
+	@$(suites) layers headers unit fuzz cli e2e crash
 
 check-unit: ## unit tests
 	@$(MAKE) --no-print-directory $(par) tests
@@ -184,6 +186,9 @@ check-cli: ## command line tests
 check-e2e: ## tests of the tools against the simulator
 	@$(MAKE) --no-print-directory $(par) all tests
 	@$(suites) e2e
+check-crash: ## kills, power failures, lost answers and full disks at every moment: about 30 minutes on 2 cores
+	@$(MAKE) --no-print-directory $(par) FAULTS=1 all
+	@GS_BUILD=$(CURDIR)/$(B) tests/crash/campaign --plan long
 check-layers: ## includes point from the top layer down only
 	@$(suites) layers
 check-headers: ## every header compiles alone
@@ -243,6 +248,6 @@ help: ## list the targets
 
 -include $(shell find $(B) -name '*.d' 2>/dev/null)
 
-.PHONY: all ready deps demo check check-unit check-cli check-e2e check-layers check-headers check-fuzz bench lint format \
+.PHONY: all ready deps demo check check-unit check-cli check-e2e check-crash check-layers check-headers check-fuzz bench lint format \
   install uninstall dist clean help tests fuzzers FORCE
 .SECONDARY:
