@@ -63,6 +63,10 @@ int bundle_part_open(struct bundle_writer *w, int64_t group_id, const char *rela
                      struct gs_err *err) GS_MUST_USE;
 /* One record as JSON text; kept byte for byte in ndjson. A new part file is begun when one is full. */
 int bundle_part_add(struct bundle_part *p, const char *json, size_t len, struct gs_err *err) GS_MUST_USE;
+/* The same for a record that is known to be one valid object on one line within the part's limits: not looked at again. */
+int bundle_part_add_sound(struct bundle_part *p, const char *json, size_t len, struct gs_err *err) GS_MUST_USE;
+/* The limits of a record in this part, defaults filled in. */
+void bundle_part_limits(const struct bundle_part *p, struct record_limits *out);
 /* Ends it: members with no records are not written. Frees `p` in any case. */
 int bundle_part_close(struct bundle_part *p, struct gs_err *err) GS_MUST_USE;
 /* Frees `p` and forgets what it wrote (a relation that failed). NULL is fine. */

@@ -19,10 +19,8 @@ struct frame_job {
     struct bundle_part *part;
     struct frame_job *next;
     size_t file; /* position in part->files */
-    char *raw;
-    size_t raw_len;
-    char *out;
-    size_t out_len;
+    char *raw, *out;
+    size_t raw_len, raw_cap, out_len, out_cap;
     uint8_t digest[BUNDLE_DIGEST_LEN];
     bool done, token, failed;
     struct gs_err err;
@@ -138,6 +136,33 @@ static void give_cctx(struct bundle_writer *w, ZSTD_CCtx *c)
     ZSTD_freeCCtx(c);
 }
 
+/*
+ * Memory of full frames goes round: fresh memory from the kernel costs more than all checks of the records in it. The two
+ * pools are apart, since of a block for compressed bytes only the beginning is ever touched.
+ */
+static char *take_block(struct bundle_writer *w, struct block_pool *pool)
+{
+    pthread_mutex_lock(&w->lock);
+    char *p = pool->n ? pool->block[--pool->n] : NULL;
+    pthread_mutex_unlock(&w->lock);
+    return p ? p : malloc(w->block);
+}
+
+static void give_block(struct bundle_writer *w, struct block_pool *pool, char *p, size_t cap)
+{
+    if (!p || cap != w->block) {
+        free(p);
+        return;
+    }
+    pthread_mutex_lock(&w->lock);
+    if (pool->n < GS_COUNT(pool->block) && pool->n < gs_work_threads(w->work) + 1) {
+        pool->block[pool->n++] = p;
+        p = NULL;
+    }
+    pthread_mutex_unlock(&w->lock);
+    free(p);
+}
+
 static void take_token(struct bundle_writer *w)
 {
     pthread_mutex_lock(&w->lock);
@@ -151,8 +176,8 @@ static void free_job(struct frame_job *j)
 {
     struct bundle_writer *w = j->part->w;
     bool token = j->token;
-    free(j->raw);
-    free(j->out);
+    give_block(w, &w->raw_blocks, j->raw, j->raw_cap);
+    give_block(w, &w->out_blocks, j->out, j->out_cap);
     free(j);
     if (!token)
         return;
@@ -166,8 +191,10 @@ static int compress_job(struct frame_job *j, struct gs_err *err)
 {
     struct bundle_writer *w = j->part->w;
     size_t bound = ZSTD_compressBound(j->raw_len);
+    bool large = bound > w->block / 2 && bound <= w->block;
     ZSTD_CCtx *c = take_cctx(w);
-    j->out = malloc(bound);
+    j->out_cap = large ? w->block : bound;
+    j->out = large ? take_block(w, &w->out_blocks) : malloc(bound);
     if (!c || !j->out) {
         ZSTD_freeCCtx(c);
         return gs_fail(err, GS_E_NOMEM, "no memory to compress %zu bytes", j->raw_len);
@@ -178,7 +205,7 @@ static int compress_job(struct frame_job *j, struct gs_err *err)
         return gs_fail(err, GS_E_INTERNAL, "compressing: %s", ZSTD_getErrorName(n));
     j->out_len = n;
     bundle_hash(j->out, n, j->digest);
-    free(j->raw);
+    give_block(w, &w->raw_blocks, j->raw, j->raw_cap);
     j->raw = NULL;
     return 0;
 }
@@ -265,11 +292,17 @@ static int flush_frame(struct bundle_part *p, struct gs_err *err)
     struct frame_job *j = calloc(1, sizeof *j);
     if (!j)
         return gs_fail(err, GS_E_NOMEM, "no memory for a frame");
-    *j = (struct frame_job){.part = p, .file = p->n_files - 1, .raw_len = p->raw.len};
+    *j = (struct frame_job){
+        .part = p, .file = p->n_files - 1, .raw = p->raw.data, .raw_len = p->raw.len, .raw_cap = p->raw.cap};
     j->token = p->raw.len > INLINE_MAX;
     if (j->token)
         take_token(p->w);
-    j->raw = gs_buf_steal(&p->raw, NULL);
+    gs_buf_init(&p->raw, p->w->o.frame_raw_max);
+    if (j->raw_len > p->w->o.frame_raw_max / 2 && p->w->o.frame_raw_max == BUNDLE_FRAME_RAW_MAX &&
+        (p->raw.data = take_block(p->w, &p->w->raw_blocks))) { /* more of the same is to be expected */
+        p->raw.cap = p->w->block;
+        p->raw.data[0] = 0;
+    }
     pthread_mutex_lock(&p->lock);
     if (p->tail)
         p->tail->next = j;
@@ -302,7 +335,7 @@ static void part_free(struct bundle_part *p)
     free(p->relation);
     free(p->book);
     gs_buf_release(&p->rec);
-    gs_buf_release(&p->raw);
+    give_block(p->w, &p->w->raw_blocks, p->raw.data, p->raw.cap);
     pthread_mutex_destroy(&p->lock);
     pthread_cond_destroy(&p->moved);
     free(p);
@@ -382,6 +415,24 @@ static int add_bytes(struct bundle_part *p, const char *data, size_t len, struct
     return 0;
 }
 
+/* A new file of the part when the record does not fit into the one that is open. */
+static int make_room(struct bundle_part *p, size_t len, struct gs_err *err)
+{
+    if (p->book || p->file_raw == 0 || p->file_raw + len <= p->w->o.part_raw_max)
+        return 0;
+    return (p->raw.len > 0 && flush_frame(p, err)) || begin_file(p, err) ? -1 : 0;
+}
+
+static void count_record(struct bundle_part *p, size_t len)
+{
+    p->file_raw += len;
+    pthread_mutex_lock(&p->lock);
+    struct staged *f = &p->files[p->n_files - 1];
+    f->records++;
+    f->raw = p->file_raw;
+    pthread_mutex_unlock(&p->lock);
+}
+
 int bundle_part_add(struct bundle_part *p, const char *json, size_t len, struct gs_err *err)
 {
     if (part_error(p, err))
@@ -389,20 +440,34 @@ int bundle_part_add(struct bundle_part *p, const char *json, size_t len, struct 
     gs_buf_reset(&p->rec);
     if (record_encode(p->encoding, json, len, &p->w->o.record, &p->rec, err))
         return gs_wrap(err, "relation '%s' of group %lld", p->relation, (long long)p->group_id);
-    if (!p->book && p->file_raw > 0 && p->file_raw + p->rec.len > p->w->o.part_raw_max)
-        if ((p->raw.len > 0 && flush_frame(p, err)) || begin_file(p, err))
-            return -1;
-    if (add_bytes(p, p->rec.data, p->rec.len, err))
+    if (make_room(p, p->rec.len, err) || add_bytes(p, p->rec.data, p->rec.len, err))
         return -1;
+    count_record(p, p->rec.len);
     if (p->rec.cap > (size_t)1 << 20)
         gs_buf_release(&p->rec);
-    p->file_raw += p->rec.len;
-    pthread_mutex_lock(&p->lock);
-    struct staged *f = &p->files[p->n_files - 1];
-    f->records++;
-    f->raw = p->file_raw;
-    pthread_mutex_unlock(&p->lock);
     return 0;
+}
+
+int bundle_part_add_sound(struct bundle_part *p, const char *json, size_t len, struct gs_err *err)
+{
+    size_t max = p->w->o.frame_raw_max;
+    if (p->encoding != RECORD_NDJSON || len >= max)
+        return bundle_part_add(p, json, len, err);
+    if (part_error(p, err) || make_room(p, len + 1, err) || (p->raw.len + len + 1 > max && flush_frame(p, err)) ||
+        gs_buf_reserve(&p->raw, len + 1, err))
+        return -1;
+    GS_IGNORE(gs_buf_add(&p->raw, json, len, err) || gs_buf_addc(&p->raw, '\n', err), "there is room");
+    count_record(p, len + 1);
+    return 0;
+}
+
+void bundle_part_limits(const struct bundle_part *p, struct record_limits *out)
+{
+    *out = p->w->o.record;
+    if (out->max_bytes == 0)
+        out->max_bytes = RECORD_MAX_BYTES;
+    if (out->max_depth == 0)
+        out->max_depth = RECORD_MAX_DEPTH;
 }
 
 static int name_files(struct bundle_part *p, struct gs_err *err)

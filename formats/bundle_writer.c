@@ -36,6 +36,7 @@ int bundle_writer_new(const char *dir, const struct bundle_writer_opts *o, struc
         w->o.part_raw_max = BUNDLE_PART_RAW_MAX;
     if (w->o.frame_raw_max == 0 || w->o.frame_raw_max > BUNDLE_FRAME_RAW_MAX)
         w->o.frame_raw_max = BUNDLE_FRAME_RAW_MAX;
+    w->block = ZSTD_compressBound(BUNDLE_FRAME_RAW_MAX) + 1;
     pthread_mutex_init(&w->lock, NULL);
     pthread_mutex_init(&w->ledger_lock, NULL);
     sorter_init(&w->ledger, w, LEDGER_MEMORY);
@@ -70,6 +71,10 @@ void bundle_writer_free(struct bundle_writer *w)
     }
     for (size_t i = 0; i < w->n_cctx; i++)
         ZSTD_freeCCtx(w->cctx[i]);
+    while (w->raw_blocks.n > 0)
+        free(w->raw_blocks.block[--w->raw_blocks.n]);
+    while (w->out_blocks.n > 0)
+        free(w->out_blocks.block[--w->out_blocks.n]);
     for (size_t i = 0; i < w->n_members; i++)
         staged_release(&w->members[i]);
     for (size_t i = 0; i < w->n_groups; i++)

@@ -38,11 +38,17 @@ struct writer_group {
     char *full_path;
 };
 
+struct block_pool {
+    char *block[16];
+    unsigned n;
+};
+
 struct bundle_writer {
     char *dir;
     int spool;
     struct bundle_writer_opts o;
     struct gs_work *work;
+    size_t block; /* bytes of a block: holds a full frame, compressed or not */
 
     pthread_mutex_t lock; /* everything below */
     pthread_cond_t freed; /* a token came back */
@@ -50,6 +56,7 @@ struct bundle_writer {
     uint64_t spool_len;
     ZSTD_CCtx **cctx;
     size_t n_cctx, cap_cctx;
+    struct block_pool raw_blocks, out_blocks;
     struct staged *members;
     size_t n_members, cap_members;
     struct writer_group *groups;

@@ -2,6 +2,7 @@
 
 #include "libcommon/clock.h"
 #include "libcommon/json.h"
+#include "libcommon/json_scan.h"
 
 #include <string.h>
 #include <strings.h>
@@ -455,6 +456,22 @@ static int copy_without(struct withhold *w, yyjson_val *v, struct gs_jw *out)
     yyjson_arr_foreach(v, i, max, e) if (copy_without(w, e, out)) return -1;
     gs_jw_end(out);
     return 0;
+}
+
+static uint8_t classify(const char *key, size_t len)
+{
+    return ledger_secret_key(key, len);
+}
+
+static bool may_be_secret(void *cookie, const char *key, size_t len, const char *value, size_t left)
+{
+    return gs_key_class(cookie, key, len, classify) != 0;
+}
+
+bool ledger_quick(const char *json, size_t len, size_t max_bytes, unsigned max_depth)
+{
+    static _Thread_local struct gs_key_cache cache;
+    return len > 0 && len <= max_bytes && gs_json_scan(json, len, max_depth, may_be_secret, &cache) == len;
 }
 
 int ledger_withhold(const char *json, size_t len, void (*seen)(void *cookie, const char *key_path), void *cookie,

@@ -83,5 +83,10 @@ bool ledger_secret_key(const char *key, size_t len);
  */
 int ledger_withhold(const char *json, size_t len, void (*seen)(void *cookie, const char *key_path), void *cookie,
                     bool *out_changed, struct gs_buf *out_json, struct gs_err *err) GS_MUST_USE;
+/*
+ * Does a quick look show one valid object within these limits, on one line, in which no key is that of a secret? false: it
+ * cannot be said; ask ledger_withhold() and record_check().
+ */
+bool ledger_quick(const char *json, size_t len, size_t max_bytes, unsigned max_depth);
 
 #endif

@@ -10,12 +10,12 @@
 
 static size_t max_bytes(const struct record_limits *lim)
 {
-    return lim && lim->max_bytes ? lim->max_bytes : (size_t)50 << 20;
+    return lim && lim->max_bytes ? lim->max_bytes : RECORD_MAX_BYTES;
 }
 
 static unsigned max_depth(const struct record_limits *lim)
 {
-    return lim && lim->max_depth ? lim->max_depth : 32;
+    return lim && lim->max_depth ? lim->max_depth : RECORD_MAX_DEPTH;
 }
 
 const char *record_encoding_name(enum record_encoding e)

@@ -19,9 +19,12 @@
 
 enum record_encoding { RECORD_NDJSON = 0, RECORD_MSGPACK = 1 };
 
-struct record_limits {
-    size_t max_bytes;   /* of one record, default 50 MiB (what GitLab's own reader accepts) */
-    unsigned max_depth; /* default 32 */
+#define RECORD_MAX_BYTES ((size_t)50 << 20) /* what GitLab's own reader accepts */
+#define RECORD_MAX_DEPTH 32
+
+struct record_limits { /* 0: the default */
+    size_t max_bytes; /* of one record */
+    unsigned max_depth;
 };
 
 const char *record_encoding_name(enum record_encoding e);      /* "ndjson", "msgpack" */

@@ -252,15 +252,15 @@ static bool key_and_colon(struct scan *s, unsigned from)
     const unsigned char *key = s->p + 1, *to = string_end(key, s->end, &escaped);
     if (!to || escaped || !note_key(s, from, key, (size_t)(to - key)))
         return false;
-    if (s->on_key && s->on_key(s->cookie, (const char *)key, (size_t)(to - key)))
-        return false;
     s->p = to + 1;
     blanks(s);
     if (s->p == s->end || *s->p != ':')
         return false;
     s->p++;
     blanks(s);
-    return s->p < s->end;
+    if (s->p == s->end)
+        return false;
+    return !s->on_key || !s->on_key(s->cookie, (const char *)key, (size_t)(to - key), (const char *)s->p, (size_t)(s->end - s->p));
 }
 
 struct level {
@@ -338,4 +338,18 @@ size_t gs_json_scan(const char *text, size_t len, unsigned max_depth, gs_json_ke
             return 0;
     } while (depth > 0);
     return (size_t)(s.p - (const unsigned char *)text);
+}
+
+uint8_t gs_key_class(struct gs_key_cache *c, const char *key, size_t len, uint8_t (*classify)(const char *key, size_t len))
+{
+    if (len == 0 || len > sizeof c->slot[0].key)
+        return classify(key, len);
+    uint64_t h = print_of((const unsigned char *)key, len);
+    size_t i = (h >> 32 ^ h) % GS_KEY_SLOTS;
+    if (c->slot[i].len != len || memcmp(c->slot[i].key, key, len) != 0) {
+        c->slot[i].class = classify(key, len);
+        c->slot[i].len = (uint8_t)len;
+        memcpy(c->slot[i].key, key, len);
+    }
+    return c->slot[i].class;
 }

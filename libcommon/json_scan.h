@@ -11,14 +11,31 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 
-/* Asked for each key of each object (without quotes; no key that it gets holds an escape). true: give up. */
-typedef bool gs_json_key_fn(void *cookie, const char *key, size_t len);
+/*
+ * Asked for each key of each object, without quotes; no key that it gets holds an escape. `value` is where its value begins,
+ * with `left` bytes of text from there on, none of which was looked at. true: give up.
+ */
+typedef bool gs_json_key_fn(void *cookie, const char *key, size_t len, const char *value, size_t left);
 
 /*
  * The length of the object that begins at text[0], which nests at most `max_depth` deep; nothing behind it is looked at.
  * 0: it cannot be said. A line feed between the parts of the object makes it give up, too. `key` may be NULL.
  */
 size_t gs_json_scan(const char *text, size_t len, unsigned max_depth, gs_json_key_fn *key, void *cookie);
+
+/*
+ * What a key means, remembered: records have the same few keys again and again. Zeroed at first; `classify` gives the same
+ * answer for the same key always.
+ */
+#define GS_KEY_SLOTS 512
+struct gs_key_cache {
+    struct {
+        uint8_t len, class; /* len 0: empty */
+        char key[30];
+    } slot[GS_KEY_SLOTS];
+};
+uint8_t gs_key_class(struct gs_key_cache *c, const char *key, size_t len, uint8_t (*classify)(const char *key, size_t len));
 
 #endif

@@ -362,8 +362,16 @@ static int add_line(struct archive_reader *a, struct sink *s, const char *relati
                     struct gs_err *err)
 {
     GS_AUTO(yyjson_doc) doc = NULL;
-    struct gs_json_opts o = {.max_bytes = a->o.record.max_bytes ? a->o.record.max_bytes : (size_t)50 << 20,
-                             .max_depth = a->o.record.max_depth ? a->o.record.max_depth : 32, .raw_numbers = true};
+    struct record_limits lim = {.max_bytes = a->o.record.max_bytes ? a->o.record.max_bytes : RECORD_MAX_BYTES,
+                                .max_depth = a->o.record.max_depth ? a->o.record.max_depth : RECORD_MAX_DEPTH};
+    struct gs_json_opts o = {.max_bytes = lim.max_bytes, .max_depth = lim.max_depth, .raw_numbers = true};
+    bool done;
+    if (archive_users_quick(a->users, relation, line, len, &lim, &done, err))
+        return -1;
+    if (done) {
+        a->records++;
+        return sink_add_sound(s, line, len, err);
+    }
     if (gs_json_parse(line, len, &o, &doc, err))
         return -1;
     yyjson_val *v = yyjson_doc_get_root(doc);

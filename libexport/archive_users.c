@@ -1,5 +1,7 @@
 #include "libexport/archive_users.h"
 
+#include "formats/ledger.h"
+#include "libcommon/json_scan.h"
 #include "libexport/idset.h"
 
 #include <stdlib.h>
@@ -11,7 +13,11 @@ static const char *const references[] = {
     "closed_by_id", "last_edited_by_id", "latest_closed_by_id", "merged_by_id", "resolved_by_id",
 };
 
+enum { KEY_PLAIN = 0, KEY_SECRET, KEY_REFERENCE, KEY_BESIDE };
+#define MAX_NEW 16 /* users that one record mentions for the first time */
+
 struct archive_users {
+    struct gs_key_cache keys;
     struct bundle_writer *w;
     struct idset seen;  /* known by id only, or better */
     struct idset named; /* told in full by a membership */
@@ -115,4 +121,72 @@ int archive_users_walk(struct archive_users *u, const char *relation, yyjson_val
     if (strcmp(relation, "user_contributions") == 0)
         return gs_json_i64(record, "id", &id) ? mention(u, id, record, err) : 0;
     return walk(u, record, err);
+}
+
+/* ---- without a tree ---- */
+
+static uint8_t classify(const char *key, size_t len)
+{
+    if (ledger_secret_key(key, len))
+        return KEY_SECRET;
+    for (size_t i = 0; i < GS_COUNT(references); i++) {
+        size_t n = strlen(references[i]);
+        if (len == n && memcmp(key, references[i], n) == 0)
+            return KEY_REFERENCE;
+        if (len == n - 3 && memcmp(key, references[i], n - 3) == 0)
+            return KEY_BESIDE;
+    }
+    return KEY_PLAIN;
+}
+
+struct quick {
+    struct archive_users *u;
+    int64_t ids[MAX_NEW];
+    unsigned n;
+};
+
+/* A whole number that is the value of a key; what it is not, is no id. */
+static bool whole_number(const char *s, size_t left, int64_t *out)
+{
+    int64_t v = 0;
+    size_t i = 0;
+    for (; i < left && i < 18 && s[i] >= '0' && s[i] <= '9'; i++)
+        v = v * 10 + (s[i] - '0');
+    *out = v;
+    return i > 0 && i < left && strchr(",}] \t\r", s[i]) && s[i];
+}
+
+static bool quick_key(void *cookie, const char *key, size_t len, const char *value, size_t left)
+{
+    struct quick *q = cookie;
+    int64_t id;
+    switch (gs_key_class(&q->u->keys, key, len, classify)) {
+    case KEY_PLAIN:
+        return false;
+    case KEY_REFERENCE:
+        if (!whole_number(value, left, &id) || idset_has(&q->u->seen, id))
+            return false;
+        if (q->n < MAX_NEW)
+            q->ids[q->n] = id;
+        return ++q->n > MAX_NEW;
+    case KEY_BESIDE: /* more is known of a user than the id */
+        return *value == '{';
+    default:
+        return true;
+    }
+}
+
+int archive_users_quick(struct archive_users *u, const char *relation, const char *json, size_t len,
+                        const struct record_limits *lim, bool *out_done, struct gs_err *err)
+{
+    struct quick q = {.u = u};
+    *out_done = false;
+    if (len == 0 || len > lim->max_bytes || strcmp(relation, "user_contributions") == 0 ||
+        gs_json_scan(json, len, lim->max_depth, quick_key, &q) != len)
+        return 0;
+    for (unsigned i = 0; i < q.n; i++)
+        if (mention(u, q.ids[i], NULL, err))
+            return -1;
+    *out_done = true;
+    return 0;
 }

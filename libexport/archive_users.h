@@ -14,5 +14,11 @@ int archive_users_new(struct bundle_writer *w, struct archive_users **out, struc
 void archive_users_free(struct archive_users *u);
 /* Every user that one record mentions, at any depth. */
 int archive_users_walk(struct archive_users *u, const char *relation, yyjson_val *record, struct gs_err *err) GS_MUST_USE;
+/*
+ * The same for a record that a quick look can deal with: one valid object within the limits, without secrets, which mentions
+ * users by id only. *out_done false: nothing was done.
+ */
+int archive_users_quick(struct archive_users *u, const char *relation, const char *json, size_t len,
+                        const struct record_limits *lim, bool *out_done, struct gs_err *err) GS_MUST_USE;
 
 #endif

@@ -8,6 +8,7 @@
 struct sink {
     struct book *book;
     struct bundle_part *part;
+    struct record_limits limits; /* of `part` */
     int64_t group_id;
     char relation[64];
     uint64_t stored, raw;
@@ -65,9 +66,36 @@ static void seen_secret(void *cookie, const char *path)
     s->withheld[i].n++;
 }
 
+static int open_part(struct sink *s, struct gs_err *err)
+{
+    if (s->part)
+        return 0;
+    if (bundle_part_open(book_writer(s->book), s->group_id, s->relation, &s->part, err))
+        return -1;
+    bundle_part_limits(s->part, &s->limits);
+    return 0;
+}
+
+/* What the look back at the source will be compared with. */
+static int mark(struct sink *s, const char *json, size_t len, struct gs_err *err)
+{
+    return s->kind == MARK_KINDS ? 0 : mark_record(&s->mark, s->kind, json, len, err);
+}
+
+int sink_add_sound(struct sink *s, const char *json, size_t len, struct gs_err *err)
+{
+    if (open_part(s, err) || bundle_part_add_sound(s->part, json, len, err) || mark(s, json, len, err))
+        return -1;
+    s->stored++;
+    s->raw += len + 1;
+    return 0;
+}
+
 int sink_add(struct sink *s, const char *json, size_t len, struct gs_err *err)
 {
     bool changed = false;
+    if (s->part && ledger_quick(json, len, s->limits.max_bytes, s->limits.max_depth))
+        return sink_add_sound(s, json, len, err);
     gs_buf_reset(&s->clean);
     if (ledger_withhold(json, len, seen_secret, s, &changed, &s->clean, err))
         return -1;
@@ -75,10 +103,7 @@ int sink_add(struct sink *s, const char *json, size_t len, struct gs_err *err)
         json = gs_buf_str(&s->clean);
         len = s->clean.len;
     }
-    if (!s->part && bundle_part_open(book_writer(s->book), s->group_id, s->relation, &s->part, err))
-        return -1;
-    if (bundle_part_add(s->part, json, len, err) ||
-        (s->kind != MARK_KINDS && mark_record(&s->mark, s->kind, json, len, err)))
+    if (open_part(s, err) || bundle_part_add(s->part, json, len, err) || mark(s, json, len, err))
         return -1;
     s->stored++;
     s->raw += len + 1;

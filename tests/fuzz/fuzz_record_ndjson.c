@@ -79,6 +79,12 @@ static void quick_is_strict(const char *data, size_t size)
     MUST(n <= size && data[n - 1] == '\n' && !memchr(data, '\n', n - 1));
     MUST(gs_json_parse(data, n - 1, &o, &doc, &err) == 0 && yyjson_is_obj(yyjson_doc_get_root(doc)));
     yyjson_doc_free(doc);
+    bool changed = false;
+    struct gs_buf clean;
+    gs_buf_init(&clean, 1 << 20);
+    if (ledger_quick(data, n - 1, lim.max_bytes, lim.max_depth))
+        MUST(ledger_withhold(data, n - 1, NULL, NULL, &changed, &clean, &err) == 0 && !changed);
+    gs_buf_release(&clean);
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)

@@ -65,7 +65,7 @@ static void round_trip(enum record_encoding e, size_t frame, uint64_t part, unsi
     for (int i = 0; i < 700; i++) {
         int n =
             snprintf(rec, sizeof rec, "{\"id\":%d,\"title\":\"%0*d\",\"x\":0.10}", i, i == 350 ? 15000 : i % 90 + 1, i);
-        OK(bundle_part_add(p, rec, (size_t)n, &err));
+        OK((i % 2 ? bundle_part_add_sound : bundle_part_add)(p, rec, (size_t)n, &err));
     }
     OK(bundle_part_close(p, &err));
     OK(bundle_writer_finish(w, &m, &k, 1, unit_path("rt.gsnap"), true, &err));

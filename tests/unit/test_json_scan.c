@@ -164,9 +164,10 @@ static void test_many_keys(void **state)
     }
 }
 
-static bool no_token(void *cookie, const char *key, size_t len)
+static bool no_token(void *cookie, const char *key, size_t len, const char *value, size_t left)
 {
     ++*(unsigned *)cookie;
+    assert_true(left > 0 && (*value == '{' || *value == '[' || *value == '"' || *value == '1'));
     return len == 5 && memcmp(key, "token", 5) == 0;
 }
 
@@ -179,11 +180,30 @@ static void test_keys_asked(void **state)
     assert_int_equal(gs_json_scan(bad, sizeof bad - 1, DEPTH, no_token, &asked), 0);
 }
 
+static uint8_t first_and_length(const char *key, size_t len)
+{
+    return (uint8_t)((len ? (unsigned char)key[0] : 0) * 7 + len);
+}
+
+/* More keys than there are slots, long and short ones, in changing order: always the right class. */
+static void test_key_cache(void **state)
+{
+    static struct gs_key_cache c;
+    char key[64];
+    for (unsigned turn = 0; turn < 5; turn++)
+        for (unsigned i = 0; i < 3000; i++) {
+            unsigned k = i * (turn + 1) % 3000;
+            int n = snprintf(key, sizeof key, "%c%0*u", 'a' + k % 26, (int)(k % 40), k);
+            assert_int_equal(gs_key_class(&c, key, (size_t)n, first_and_length), first_and_length(key, (size_t)n));
+        }
+    assert_int_equal(gs_key_class(&c, "", 0, first_and_length), 0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_accepted), cmocka_unit_test(test_given_up),   cmocka_unit_test(test_changed),
-        cmocka_unit_test(test_many_keys), cmocka_unit_test(test_keys_asked),
+        cmocka_unit_test(test_many_keys), cmocka_unit_test(test_keys_asked), cmocka_unit_test(test_key_cache),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
