@@ -10,6 +10,8 @@
 #include <string.h>
 
 #define SKIPS_PER_TURN 2000
+#define MAX_WAITING 256
+#define NEWEST_EVERY_MS 1000
 
 static int flight_step(struct engine *e, struct flight *f, struct gs_err *err);
 
@@ -73,7 +75,8 @@ static int load_lane(struct engine *e, sqlite3_stmt *st, struct gs_err *err)
     *l = (struct elane){.l = {.id = sqlite3_column_int64(st, 0), .grp = sqlite3_column_int64(st, 1),
                               .phase = sqlite3_column_int(st, 2), .ordered = sqlite3_column_int(st, 3),
                               .watermark = sqlite3_column_int64(st, 5)},
-                         .open = (uint64_t)sqlite3_column_int64(st, 6), .counter = sqlite3_column_int64(st, 7)};
+                         .open = (uint64_t)sqlite3_column_int64(st, 6), .counter = sqlite3_column_int64(st, 7),
+                         .stored_counter = sqlite3_column_int64(st, 7)};
     l->l.name = strdup((const char *)sqlite3_column_text(st, 4));
     if (!l->l.name)
         return gs_fail(err, GS_E_NOMEM, "no memory for lanes");
@@ -103,6 +106,12 @@ static int load_counts(struct engine *e, sqlite3_stmt *st, struct gs_err *err)
     e->lanes = calloc((size_t)sqlite3_column_int64(st, 1) + 1, sizeof *e->lanes);
     e->queue = calloc((size_t)sqlite3_column_int64(st, 1) + 1, sizeof *e->queue);
     return e->groups && e->lanes && e->queue ? 0 : gs_fail(err, GS_E_NOMEM, "no memory for lanes");
+}
+
+/* Now, by the clock of the server. */
+static int64_t server_now(const struct engine *e)
+{
+    return e->server_ms + (gs_mono_ms() - e->server_at_ms);
 }
 
 static void enqueue(struct engine *e, struct elane *l)
@@ -213,9 +222,12 @@ static void flight_free(struct engine *e, struct flight *f)
             break;
         }
     e->n_flights--;
+    e->n_waiting -= f->state == FLIGHT_WAIT;
     f->lane->in_flight--;
     if (f->has_rsp)
         gl_response_release(&f->rsp);
+    if (f->checking)
+        gl_response_release(&f->kept);
     gl_request_free(f->next);
     for (size_t i = 0; i < f->n_losses; i++) {
         free(f->losses[i].code);
@@ -242,6 +254,63 @@ static bool stopped(const struct engine *e)
     return e->cut || (e->opts->stop && *e->opts->stop);
 }
 
+static void turn_to(struct flight *f, enum flight_state s)
+{
+    struct engine *e = f->run.engine;
+    e->n_waiting += (s == FLIGHT_WAIT) - (f->state == FLIGHT_WAIT);
+    f->state = s;
+}
+
+/* A group has ended: what the others know of it. */
+static int refresh_group(struct engine *e, const struct flight *f, struct gs_err *err)
+{
+    struct grp fresh, *g = engine_grp(e, f->run.op.grp);
+    if (!g)
+        return gs_fail(err, GS_E_STATE_DAMAGED, "group %lld is not in the state file", (long long)f->run.op.grp);
+    if (state_grp(e->state, f->run.op.grp, &fresh, err))
+        return -1;
+    char *path = fresh.src_path; /* progress shows the one that is here */
+    fresh.src_path = g->src_path;
+    fresh.owner_ms = g->owner_ms;
+    fresh.made_ms = f->acted && f->run.op.state == OP_DONE ? gs_mono_ms() : 0;
+    g->src_path = path;
+    grp_release(g);
+    *g = fresh;
+    return 0;
+}
+
+static int store_losses(struct engine *e, const struct flight *f, struct gs_err *err)
+{
+    const struct op *op = &f->run.op;
+    for (size_t i = 0; i < f->n_losses; i++) {
+        struct loss_row row = {.op = op->id, .grp = op->grp, .relation = f->kind->relation, .key = op->key,
+                               .code = f->losses[i].code, .count = 1, .detail = f->losses[i].detail};
+        if (state_add_loss(e->state, &row, err))
+            return -1;
+    }
+    return 0;
+}
+
+/* What the newest object of a kind is. Written down at times only: it is a sample, and an older one is as good. */
+static void note_newest(struct engine *e, const struct flight *f)
+{
+    if (!f->kind->at || f->run.op.adopted || f->run.op.target_id == 0)
+        return;
+    for (size_t i = 0; kinds[i] && i < MAX_KINDS; i++)
+        if (kinds[i] == f->kind)
+            e->newest[i] = f->run.op.id;
+}
+
+static int store_newest(struct engine *e, struct gs_err *err)
+{
+    for (size_t i = 0; kinds[i] && i < MAX_KINDS; i++)
+        if (e->newest[i] && state_newest(e->state, kinds[i]->name, e->newest[i], err))
+            return -1;
+    memset(e->newest, 0, sizeof e->newest);
+    e->last_newest_ms = gs_mono_ms();
+    return 0;
+}
+
 /* Ends the op for good, with its losses, in the transaction of this turn. */
 static int flight_end(struct engine *e, struct flight *f, enum op_state state, struct gs_err *err)
 {
@@ -249,26 +318,22 @@ static int flight_end(struct engine *e, struct flight *f, enum op_state state, s
     struct elane *l = f->lane;
     op->state = state;
     op->tries = f->writes;
-    for (size_t i = 0; i < f->n_losses; i++) {
-        struct loss_row row = {.op = op->id, .grp = op->grp, .relation = f->kind->relation, .key = op->key,
-                               .code = f->losses[i].code, .count = 1, .detail = f->losses[i].detail};
-        if (state_add_loss(e->state, &row, err))
-            return -1;
+    if (f->run.was_id && state == OP_DONE && op->target_id == f->run.was_id && !f->acted) {
+        /* as it was before: so are its losses */
+        op->adopted = f->old_adopted;
+        op->found = f->old_found;
+    } else if ((f->run.was_id && state_forget_losses(e->state, op->id, err)) || store_losses(e, f, err)) {
+        return -1;
     }
     if (state_op_end(e->state, op, err))
         return -1;
-    if (strcmp(op->kind, "groups") == 0) {
-        struct grp fresh, *g = engine_grp(e, op->grp);
-        if (!g || state_grp(e->state, op->grp, &fresh, err))
-            return g ? -1 : gs_fail(err, GS_E_STATE_DAMAGED, "group %lld is not in the state file", (long long)op->grp);
-        char *path = fresh.src_path; /* progress shows the one that is here */
-        fresh.src_path = g->src_path;
-        g->src_path = path;
-        grp_release(g);
-        *g = fresh;
-    }
+    if (strcmp(op->kind, "groups") == 0 && refresh_group(e, f, err))
+        return -1;
     switch (state) {
-    case OP_DONE: e->p.done++; break;
+    case OP_DONE:
+        e->p.done++;
+        note_newest(e, f);
+        break;
     case OP_FAILED: e->p.failed++; break;
     default: e->p.skipped++; break;
     }
@@ -318,7 +383,11 @@ static void on_answer(void *cookie, struct gl_request *req, struct gl_response *
     rsp->body = (struct gs_buf){.max = rsp->body.max};
     rsp->link = NULL;
     f->has_rsp = true;
-    f->state = FLIGHT_ANSWERED;
+    if (f->rsp.date_ms > 0) {
+        f->run.engine->server_ms = f->rsp.date_ms;
+        f->run.engine->server_at_ms = gs_mono_ms();
+    }
+    turn_to(f, FLIGHT_ANSWERED);
 }
 
 /* What must not reach a kind: answers that say something about the run as a whole. True: the op was dropped or the run cut. */
@@ -332,8 +401,95 @@ static bool concerns_run(const struct flight *f)
     return r->err.code == GS_E_TOKEN || r->err.code == GS_E_SCOPE;
 }
 
+/*
+ * A 404 may mean that a replica does not know the group yet, that the group is gone, or just what it says. The group that
+ * the request stands on; NULL when a 404 is an ordinary answer.
+ */
+static const struct grp *group_in_doubt(struct engine *e, const struct flight *f, int64_t *out_id)
+{
+    if (f->rsp.outcome != GL_ANSWERED || f->rsp.status != 404 || f->checked || f->kind->ends_access)
+        return NULL;
+    const struct grp *g = f->run.grp;
+    *out_id = g->target_id;
+    if (strcmp(f->kind->name, "groups") == 0) { /* looked for by its path, or made below its parent */
+        if (!f->is_write)
+            return NULL;
+        *out_id = g->dst_parent;
+        if (g->parent && (g = engine_grp(e, g->parent)))
+            *out_id = g->target_id;
+    }
+    return g && *out_id ? g : NULL;
+}
+
+/* The same once more, after a while: what was refused with 404 has not acted, other writes of this op may have. */
+static void begin_again(struct flight *f)
+{
+    gl_response_release(&f->rsp);
+    f->has_rsp = false;
+    f->run.phase = 0;
+    f->run.n1 = f->run.n2 = f->run.op.target_id = 0;
+    free(f->run.text);
+    f->run.text = NULL;
+    gs_buf_reset(&f->run.buf);
+    if (f->acted) {
+        f->run.unsure = true;
+        f->run.since_ms = gs_mono_ms();
+    }
+    f->wake_ms = gs_mono_ms() + 400;
+    turn_to(f, FLIGHT_WAIT);
+}
+
+/* True: the answer is being looked into, the kind does not get it now. */
+static bool look_into_404(struct engine *e, struct flight *f)
+{
+    int64_t id = 0;
+    const struct grp *g = group_in_doubt(e, f, &id);
+    if (!g)
+        return false;
+    if (f->is_write)
+        f->writes--; /* it found nothing to act on */
+    if (g->made_ms && gs_mono_ms() - g->made_ms < e->lag_ms) {
+        begin_again(f);
+        return true;
+    }
+    f->next = run_request(GL_GET, NULL, "/groups/%lld?with_projects=false", (long long)id);
+    if (!f->next)
+        return false;
+    f->kept = f->rsp;
+    f->has_rsp = false;
+    f->kept_write = f->is_write;
+    f->checking = true;
+    turn_to(f, FLIGHT_STEP);
+    return true;
+}
+
+/* The answer about the group: it is gone, and the run ends, or the 404 was meant. */
+static bool looked_into(struct engine *e, struct flight *f)
+{
+    bool gone = f->rsp.outcome == GL_ANSWERED && f->rsp.status == 404;
+    if (gone) {
+        struct gs_err why = {0};
+        GS_IGNORE(gs_fail(&why, GS_E_TARGET_MOVED, "group '%s' (id %lld on the target) is not there any more",
+                          f->run.grp->dst_path, (long long)f->run.grp->target_id), "it is the reason now");
+        cut(e, &why);
+        return false;
+    }
+    gl_response_release(&f->rsp);
+    f->rsp = f->kept;
+    f->is_write = f->kept_write;
+    f->checking = false;
+    f->checked = true;
+    return true;
+}
+
 static int flight_answered(struct engine *e, struct flight *f, struct gs_err *err)
 {
+    if (f->checking && !(f->rsp.outcome == GL_NOT_SENT || f->rsp.outcome == GL_UNKNOWN) && !looked_into(e, f))
+        return flight_drop(e, f, err);
+    if (!f->checking && look_into_404(e, f))
+        return 0;
+    f->checked = false;
+    f->acted = f->acted || (f->is_write && f->rsp.outcome == GL_ANSWERED && f->rsp.err.code == GS_OK);
     if (f->is_write && f->rsp.outcome == GL_NOT_SENT)
         f->writes--;
     if (f->is_write && f->rsp.outcome == GL_ANSWERED && (f->rsp.err.code == GS_E_TOKEN || f->rsp.err.code == GS_E_SCOPE))
@@ -344,6 +500,7 @@ static int flight_answered(struct engine *e, struct flight *f, struct gs_err *er
     }
     if (f->is_write && f->rsp.outcome == GL_UNKNOWN) {
         f->run.unsure = true;
+        f->run.since_ms = gs_mono_ms();
         gs_logf(e->opts->log, GS_LOG_INFO, "%s '%s': no answer (%s); looking whether it is there", f->kind->relation,
                 f->run.op.key, f->rsp.err.text);
     }
@@ -381,7 +538,7 @@ static int flight_step(struct engine *e, struct flight *f, struct gs_err *err)
             GS_IGNORE(gs_fail(&why, GS_E_INTERNAL, "refused without a reason"), "it is the reason now");
         return flight_fail(e, f, &why, err);
     case STEP_AGAIN:
-        f->state = FLIGHT_WAIT;
+        turn_to(f, FLIGHT_WAIT);
         f->wake_ms = gs_mono_ms() + f->run.wait_ms;
         return 0;
     case STEP_SEND: break;
@@ -392,7 +549,11 @@ static int flight_step(struct engine *e, struct flight *f, struct gs_err *err)
         return flight_drop(e, f, err);
     }
     f->next = req;
-    f->state = FLIGHT_STEP;
+    turn_to(f, FLIGHT_STEP);
+    if (f->lane->counter != f->lane->stored_counter) {
+        f->lane->stored_counter = f->lane->counter;
+        return state_lane_counter(e->state, f->lane->l.id, f->lane->counter, err);
+    }
     return 0;
 }
 
@@ -478,8 +639,14 @@ static struct flight *flight_new(struct engine *e, struct elane *l, struct op *o
     f->kind = kind_find(op->kind);
     f->was_sent = op->state == OP_SENT;
     f->run = (struct run){.engine = e, .state = e->state, .target = e->target, .op = *op, .lane = &l->l,
-                          .unsure = f->was_sent, .lane_next = &l->counter};
+                          .unsure = f->was_sent, .lane_next = &l->counter, .since_ms = e->started_ms,
+                          .was_id = op->target_id};
+    f->run.op.target_id = 0;
+    f->old_adopted = op->adopted;
+    f->old_found = op->found;
+    f->run.op.adopted = f->run.op.found = false;
     f->run.grp = engine_grp(e, op->grp);
+    f->run.maybe = !f->was_sent && !l->sure && f->run.grp && f->run.grp->made_ms == 0;
     gs_buf_init(&f->run.buf, (size_t)64 << 20);
     f->link = e->flights;
     e->flights = f;
@@ -509,17 +676,28 @@ static int begin_op(struct engine *e, struct elane *l, struct op *op, bool *out_
     }
     if (load_record(e, f, err))
         return -1;
-    if (state_op_sent(e->state, f->run.op.id, err))
-        return -1;
+    if (!f->was_sent) {
+        int64_t now = server_now(e);
+        if (state_op_sent(e->state, f->run.op.id, now, err))
+            return -1;
+        if (f->run.op.sent_at == 0)
+            f->run.op.sent_at = now;
+    }
     e->p.group = f->run.grp->src_path;
     e->p.relation = f->kind->relation;
     return flight_step(e, f, err);
 }
 
+/* Is there a place on the wire for one more? Those that wait for a replica need none, but are not without number. */
+static bool has_room(const struct engine *e)
+{
+    return e->n_flights - e->n_waiting < e->jobs && e->n_waiting < MAX_WAITING;
+}
+
 static int dispatch(struct engine *e, struct gs_err *err)
 {
     unsigned skips = 0;
-    while (e->queue_n > 0 && e->n_flights < e->jobs && !stopped(e) && skips < SKIPS_PER_TURN) {
+    while (e->queue_n > 0 && has_room(e) && !stopped(e) && skips < SKIPS_PER_TURN) {
         if (e->opts->stop_after && e->p.done + e->p.failed + e->n_flights >= e->opts->stop_after) {
             struct gs_err why = {0};
             GS_IGNORE(gs_fail(&why, GS_E_STOPPED, "stopped after %llu ops as asked", (unsigned long long)e->opts->stop_after),
@@ -552,7 +730,7 @@ static int dispatch(struct engine *e, struct gs_err *err)
 
 static bool turn_has_work(struct engine *e, int64_t now)
 {
-    if (e->queue_n > 0 && e->n_flights < e->jobs && !stopped(e))
+    if (e->queue_n > 0 && has_room(e) && !stopped(e))
         return true;
     for (struct flight *f = e->flights; f; f = f->link)
         if (f->state == FLIGHT_ANSWERED || (f->state == FLIGHT_WAIT && (f->wake_ms <= now || stopped(e))) ||
@@ -587,7 +765,7 @@ static int turn(struct engine *e, struct gs_err *err)
         if (f->state == FLIGHT_STEP && stopped(e) && flight_drop(e, f, err))
             return -1;
     }
-    return 0;
+    return gs_mono_ms() - e->last_newest_ms >= NEWEST_EVERY_MS ? store_newest(e, err) : 0;
 }
 
 static int submit(struct engine *e, struct gs_err *err)
@@ -601,11 +779,11 @@ static int submit(struct engine *e, struct gs_err *err)
         snprintf(f->asked, sizeof f->asked, "%s %s", gl_method_name(req->method), req->path);
         req->done = on_answer;
         req->cookie = f;
-        f->state = FLIGHT_WIRE;
+        turn_to(f, FLIGHT_WIRE);
         e->p.requests++;
         if (gl_submit(e->client, req, err)) {
             f->writes -= f->is_write;
-            f->state = FLIGHT_STEP;
+            turn_to(f, FLIGHT_STEP);
             return -1;
         }
     }
@@ -696,7 +874,7 @@ static void say_end(struct engine *e, int r, const struct gs_err *why)
     i->requests = e->p.requests;
     if (state_begin(e->state, &ignored))
         return;
-    if (run_info_write(e->state, i, &ignored) || state_commit(e->state, &ignored))
+    if (run_info_write(e->state, i, &ignored) || store_newest(e, &ignored) || state_commit(e->state, &ignored))
         state_rollback(e->state);
 }
 
@@ -723,7 +901,7 @@ static int loop(struct engine *e, struct gs_err *err)
             if (f->state == FLIGHT_WAIT && f->wake_ms - now < timeout)
                 timeout = f->wake_ms > now ? f->wake_ms - now : 0;
         }
-        if (e->queue_n > 0 && e->n_flights < e->jobs && !stopped(e))
+        if (e->queue_n > 0 && has_room(e) && !stopped(e))
             timeout = 0;
         if (gl_pending(e->client) == 0) {
             if (timeout > 0)
@@ -754,7 +932,10 @@ int engine_run(struct state *s, struct bundle *b, struct gl_client *c, const str
     e.jobs = gl_free_slots(c);
     if (e.jobs == 0)
         e.jobs = 1;
-    int r = load(&e, err);
+    e.lag_ms = LAG_MS;
+    e.server_at_ms = e.last_newest_ms = e.started_ms;
+    e.server_ms = gs_unix_ms() + target->clock_offset_ms;
+    int r = load(&e, err) || moved_check(&e, err) ? -1 : 0;
     if (r == 0)
         r = loop(&e, err);
     drain(&e);

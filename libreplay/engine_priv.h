@@ -6,6 +6,9 @@
 #include "libreplay/runinfo.h"
 
 #define LANE_PREFETCH 16
+#define LAG_MS 3000
+#define LAG_MAX_MS 60000
+#define MAX_KINDS 32
 
 struct elane {
     struct lane l;
@@ -16,6 +19,8 @@ struct elane {
     uint32_t in_flight;
     int64_t last_pos;     /* of the op that was taken last */
     int64_t counter;      /* run->lane_next */
+    int64_t stored_counter;
+    bool sure;            /* one of its ops was proven absent: nothing behind it can be on the target unknown to us */
     struct op *q;         /* prefetched ops; NULL between uses */
     uint8_t q_n, q_i;
     bool queued;          /* stands in the queue of runnable lanes */
@@ -37,6 +42,12 @@ struct flight {
     bool has_rsp;
     bool is_write;           /* the request on the wire */
     bool was_sent;           /* found `sent` when the run began */
+    bool acted;              /* a write was answered with success */
+    bool checking;           /* the answer `kept` said 404: it is asked whether the group itself is there */
+    bool checked;
+    bool kept_write;
+    struct gl_response kept;
+    bool old_adopted, old_found; /* of an op that was done before the rebase */
     unsigned writes;         /* that left, or may have left */
     char asked[256];         /* the last request: "POST /groups/7/labels" */
     int64_t wake_ms;
@@ -62,6 +73,11 @@ struct engine {
 
     struct flight *flights; /* all of them */
     unsigned n_flights, jobs;
+    unsigned n_waiting;     /* flights that need no place on the wire now */
+    int64_t lag_ms;         /* see run_lag() */
+    int64_t server_ms, server_at_ms; /* the clock of the server, read at this monotonic time */
+    int64_t newest[MAX_KINDS]; /* op of each kind (place in kinds[]) that was done last; 0: as stored */
+    int64_t last_newest_ms;
 
     bool cut;              /* nothing new is begun */
     struct gs_err cut_err; /* why */
@@ -73,5 +89,11 @@ struct engine {
 };
 
 struct grp *engine_grp(struct engine *e, int64_t id);
+
+/*
+ * moved.c: is the target still the one that the state file knows? Asks for the root of the tree and for what was made last,
+ * all at once. GS_E_TARGET_MOVED when one of them is gone or stands elsewhere; what the way to the server can give.
+ */
+int moved_check(struct engine *e, struct gs_err *err) GS_MUST_USE;
 
 #endif

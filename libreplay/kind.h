@@ -43,6 +43,10 @@ struct run {
     yyjson_val *rec;
     int phase;                 /* the kind's own */
     bool unsure;               /* see above */
+    bool maybe;                /* never sent by this state file, but by a newer copy of it perhaps: looked for where the
+                                  server does not refuse a second one by itself */
+    int64_t since_ms;          /* monotonic: what was written before may be hidden by a lagging replica until then + lag */
+    int64_t was_id;            /* target id that it had before everything was to be looked up again; 0: none */
     int64_t wait_ms;
     int64_t n1, n2;            /* scratch of the kind */
     char *text;                /* scratch, freed by the engine */
@@ -63,6 +67,9 @@ struct kind {
     /* Attributes of the object as the target shows it, by which a later change by somebody else is noticed (print.h). The first
      * one is always shown. NULL: the kind makes no object. */
     const char *const *seen;
+    /* Where one object is asked for by its id: "labels" for /groups/G/labels/ID, "" for the group itself; NULL: nowhere. */
+    const char *at;
+    bool ends_access;          /* after this op the token's user may not see the group any more: a 404 says nothing */
 };
 extern const struct kind *const kinds[]; /* ended by NULL */
 const struct kind *kind_find(const char *name);
@@ -76,6 +83,20 @@ int run_loss(struct run *r, const char *code, const char *detail, struct gs_err 
 int run_ref(struct run *r, const char *kind, int64_t grp, const char *key, bool ancestors, int64_t *out_id, struct gs_err *err) GS_MUST_USE;
 /* Target id of a source user; 0: nobody. */
 int run_user(struct run *r, int64_t src_user, int64_t *out_id, struct gs_err *err) GS_MUST_USE;
+/* How long a read may show what was before a write, as far as is known (milliseconds; 3 s at least). */
+int64_t run_lag(const struct run *r);
+/* An object that a read did not show at first was there: lags of this length happen here. */
+void run_lagged(struct run *r);
+/* It is proven that no object of this op is on the target, so nor of those behind it in an ordered lane. */
+void run_proven_absent(struct run *r);
+/* Did this run make the group of the op? */
+bool run_made_group(const struct run *r);
+/* The group has got an Owner. */
+void run_gave_owner(struct run *r);
+/* Has another group of the load a record of this kind and key that is, or may be, on the target? */
+int run_elsewhere(struct run *r, const char *kind, const char *key, bool *out, struct gs_err *err) GS_MUST_USE;
+/* The group of this run's op or one above it, by source id; NULL when it is not in the bundle. */
+const struct grp *run_grp(const struct run *r, int64_t id);
 /* JSON request with path below /api/v4. The body is moved out of `body` (may be NULL). */
 struct gl_request *run_request(enum gl_method m, struct gs_buf *body, const char *path_fmt, ...) GS_PRINTF(3, 4);
 /* The bundle, to read plain files. */

@@ -1,4 +1,5 @@
 /* Helpers that the kinds use while an op is in flight (declared in kind.h). */
+#include "libcommon/clock.h"
 #include "libreplay/engine_priv.h"
 #include "libreplay/loss.h"
 
@@ -50,6 +51,59 @@ int run_ref(struct run *r, const char *kind, int64_t grp, const char *key, bool 
         grp = g ? g->parent : 0;
     }
     return 0;
+}
+
+int64_t run_lag(const struct run *r)
+{
+    return r->engine->lag_ms;
+}
+
+void run_lagged(struct run *r)
+{
+    int64_t lag = 2 * (gs_mono_ms() - r->since_ms);
+    if (lag > LAG_MAX_MS)
+        lag = LAG_MAX_MS;
+    if (lag > r->engine->lag_ms)
+        r->engine->lag_ms = lag;
+}
+
+void run_proven_absent(struct run *r)
+{
+    struct flight *f = (struct flight *)r;
+    f->lane->sure = true;
+}
+
+bool run_made_group(const struct run *r)
+{
+    return r->grp->made_ms != 0;
+}
+
+void run_gave_owner(struct run *r)
+{
+    struct grp *g = engine_grp(r->engine, r->op.grp);
+    if (g)
+        g->owner_ms = gs_mono_ms();
+}
+
+int run_elsewhere(struct run *r, const char *kind, const char *key, bool *out, struct gs_err *err)
+{
+    *out = false;
+    for (size_t i = 0; i < r->engine->n_groups && !*out; i++) {
+        struct op op = {0};
+        bool found;
+        if (r->engine->groups[i].id == r->op.grp)
+            continue;
+        if (state_find(r->state, kind, r->engine->groups[i].id, key, &op, &found, err))
+            return -1;
+        *out = found && (op.state == OP_DONE || op.state == OP_SENT);
+        op_release(&op);
+    }
+    return 0;
+}
+
+const struct grp *run_grp(const struct run *r, int64_t id)
+{
+    return engine_grp(r->engine, id);
 }
 
 int run_user(struct run *r, int64_t src_user, int64_t *out_id, struct gs_err *err)

@@ -14,7 +14,7 @@
 #include <unistd.h>
 
 #define APPLICATION_ID 0x67737230 /* "gsr0" */
-#define SCHEMA_VERSION 4
+#define SCHEMA_VERSION 5
 
 /* What was asked last before an op failed, and how its object looked when this load had made it (print.h). */
 #define OP_SINCE_3 "request TEXT, print INTEGER NOT NULL DEFAULT 0"
@@ -50,6 +50,8 @@
     " state INTEGER NOT NULL DEFAULT 0, code TEXT, text TEXT, http INTEGER NOT NULL DEFAULT 0, request TEXT,"          \
     " request_id TEXT, at_ms INTEGER NOT NULL DEFAULT 0);"
 
+#define LOSS_OF_OP "CREATE INDEX loss_op ON loss(op) WHERE op > 0;"
+
 /* upgrades[v]: from version v to v + 1, in one transaction with the new version number. */
 static const char *const upgrades[SCHEMA_VERSION] = {
     [1] = "ALTER TABLE lane ADD COLUMN open INTEGER NOT NULL DEFAULT 0;"
@@ -58,6 +60,8 @@ static const char *const upgrades[SCHEMA_VERSION] = {
           "UPDATE tally SET n = (SELECT count(*) FROM op WHERE tally.state = -1 OR op.state = tally.state)",
     [2] = "ALTER TABLE op ADD COLUMN request TEXT; ALTER TABLE op ADD COLUMN print INTEGER NOT NULL DEFAULT 0",
     [3] = "CREATE " DECISIONS "CREATE " UNDONE,
+    /* sent_at is the server's time from here on; what stands there is that of the machine which ran the load */
+    [4] = LOSS_OF_OP "UPDATE op SET sent_at = NULL",
 };
 /* A reader changes nothing in the file: what it misses in an older version it gets beside it. */
 static const char *const reader_upgrades[SCHEMA_VERSION] = {
@@ -66,6 +70,7 @@ static const char *const reader_upgrades[SCHEMA_VERSION] = {
           "INSERT INTO temp.tally SELECT -1, count(*) FROM op",
     [2] = "CREATE TEMP VIEW op AS SELECT *, NULL AS request, 0 AS print FROM main.op",
     [3] = "CREATE TEMP " DECISIONS "CREATE TEMP " UNDONE,
+    [4] = "",
 };
 
 static const char schema[] =
@@ -92,16 +97,17 @@ static const char schema[] =
     " key TEXT, code TEXT NOT NULL, count INTEGER NOT NULL, detail TEXT);"
     "CREATE TABLE user(src_id INTEGER PRIMARY KEY, username TEXT, public_email TEXT, target_id INTEGER NOT NULL,"
     " target_username TEXT, how TEXT NOT NULL);"
-    BOOKS "CREATE " DECISIONS "CREATE " UNDONE;
+    BOOKS LOSS_OF_OP "CREATE " DECISIONS "CREATE " UNDONE;
 
 enum query {
     Q_META_SET, Q_META_GET, Q_ADD_GRP, Q_GRP, Q_GRP_LOADED, Q_ADD_LANE, Q_LANE_NEED, Q_LANE_POS, Q_ADD_OP, Q_ADD_USER,
-    Q_USER, Q_ADD_LOSS, Q_NEXT, Q_OP, Q_SENT, Q_UNSENT, Q_END, Q_WATERMARK, Q_FIND, Q_TAKEN, Q_LANE_DONE, Q_TALLY, Q_BEGIN, Q_COMMIT, Q_COUNT
+    Q_USER, Q_ADD_LOSS, Q_NEXT, Q_OP, Q_SENT, Q_UNSENT, Q_END, Q_WATERMARK, Q_FIND, Q_TAKEN, Q_LANE_DONE, Q_TALLY, Q_GRP_PATH, Q_COUNTER, Q_FILLER_SET,
+    Q_FILLERS, Q_FILLER_DEL, Q_NEWEST_SET, Q_FORGET_LOSSES, Q_BEGIN, Q_COMMIT, Q_COUNT
 };
 
 #define OP_COLUMNS                                                                                                     \
     "id, lane, pos, grp, kind, key, src_id, needs, ref_member, ref_off, ref_len, arg, state, target_id, tries, http,"  \
-    " code, text, request_id, adopted, found, request, print"
+    " code, text, request_id, adopted, found, request, print, sent_at"
 
 static const char *const queries[Q_COUNT] = {
     [Q_META_SET] = "INSERT INTO meta(key, value) VALUES(?1, ?2) ON CONFLICT(key) DO UPDATE SET value = ?2",
@@ -122,16 +128,24 @@ static const char *const queries[Q_COUNT] = {
     [Q_ADD_LOSS] = "INSERT INTO loss(op, grp, relation, key, code, count, detail) VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7)",
     [Q_NEXT] = "SELECT " OP_COLUMNS " FROM op WHERE lane = ?1 AND pos > ?2 AND state < 2 ORDER BY pos LIMIT ?3",
     [Q_OP] = "SELECT " OP_COLUMNS " FROM op WHERE id = ?1",
-    [Q_SENT] = "UPDATE op SET state = 1, sent_at = ?2 WHERE id = ?1",
+    [Q_SENT] = "UPDATE op SET state = 1, sent_at = coalesce(sent_at, ?2) WHERE id = ?1",
     [Q_UNSENT] = "UPDATE op SET state = 0, sent_at = NULL WHERE id = ?1",
     [Q_END] = "UPDATE op SET state = ?2, target_id = ?3, tries = tries + ?4, http = ?5, code = ?6, text = ?7,"
               " request_id = ?8, adopted = ?9, found = ?10, ended_at = ?11, request = ?12, print = ?13 WHERE id = ?1",
     [Q_WATERMARK] = "UPDATE lane SET watermark = ?2 WHERE id = ?1",
     [Q_FIND] = "SELECT " OP_COLUMNS " FROM op WHERE grp = ?1 AND kind = ?2 AND key = ?3 ORDER BY id LIMIT 1",
-    [Q_TAKEN] = "SELECT 1 FROM op WHERE grp = ?1 AND kind = ?2 AND target_id = ?3 LIMIT 1",
+    [Q_TAKEN] = "SELECT 1 FROM op WHERE grp = ?1 AND kind = ?2 AND target_id = ?3 AND id <> ?4 AND state IN (1, 2) LIMIT 1",
     [Q_TALLY] = "SELECT state, n FROM tally",
     [Q_LANE_DONE] = "SELECT total(pos < ?2), total(pos > ?2) FROM op WHERE grp = ?3 AND kind = ?4 AND lane = ?1"
                     " AND state = 2",
+    [Q_GRP_PATH] = "UPDATE grp SET dst_path = ?2 WHERE id = ?1",
+    [Q_COUNTER] = "UPDATE lane SET counter = ?2 WHERE id = ?1",
+    [Q_FILLER_SET] = "INSERT INTO filler(lane, number, target_id) VALUES(?1, ?2, ?3) ON CONFLICT(lane, number)"
+                     " DO UPDATE SET target_id = max(target_id, ?3)",
+    [Q_FILLERS] = "SELECT number, target_id FROM filler WHERE lane = ?1 ORDER BY target_id = 0, number LIMIT 1",
+    [Q_FILLER_DEL] = "DELETE FROM filler WHERE lane = ?1 AND (number = ?2 OR ?2 < 0)",
+    [Q_NEWEST_SET] = "INSERT INTO newest(kind, op) VALUES(?1, ?2) ON CONFLICT(kind) DO UPDATE SET op = ?2",
+    [Q_FORGET_LOSSES] = "DELETE FROM loss WHERE op = ?1 AND op > 0",
     [Q_BEGIN] = "BEGIN IMMEDIATE",
     [Q_COMMIT] = "COMMIT",
 };
@@ -681,7 +695,7 @@ static int read_op(sqlite3_stmt *st, struct op *out, struct gs_err *err)
                    .ref_len = (uint32_t)sqlite3_column_int64(st, 10),
                    .state = (enum op_state)sqlite3_column_int(st, 12), .target_id = sqlite3_column_int64(st, 13),
                    .tries = (unsigned)sqlite3_column_int(st, 14), .http = sqlite3_column_int(st, 15),
-                   .adopted = sqlite3_column_int(st, 19), .found = sqlite3_column_int(st, 20), .print = sqlite3_column_int64(st, 22)};
+                   .adopted = sqlite3_column_int(st, 19), .found = sqlite3_column_int(st, 20), .sent_at = sqlite3_column_int64(st, 23), .print = sqlite3_column_int64(st, 22)};
     if (column_text(st, 4, &o.kind, err) || column_text(st, 5, &o.key, err) || column_text(st, 11, &o.arg, err) ||
         column_text(st, 16, &o.code, err) || column_text(st, 17, &o.text, err) || column_text(st, 18, &o.request_id, err) ||
         column_text(st, 21, &o.request, err)) {
@@ -730,13 +744,13 @@ int state_op(struct state *s, int64_t id, struct op *out, struct gs_err *err)
     return r;
 }
 
-int state_op_sent(struct state *s, int64_t id, struct gs_err *err)
+int state_op_sent(struct state *s, int64_t id, int64_t server_ms, struct gs_err *err)
 {
     sqlite3_stmt *st = stmt(s, Q_SENT, err);
     if (!st)
         return -1;
     sqlite3_bind_int64(st, 1, id);
-    sqlite3_bind_int64(st, 2, gs_unix_ms());
+    sqlite3_bind_int64(st, 2, server_ms);
     return run_stmt(s, st, "marking an op as sent", err);
 }
 
@@ -823,14 +837,99 @@ int state_tally(struct state *s, struct state_tally *out, struct gs_err *err)
     return r;
 }
 
-int state_target_taken(struct state *s, const char *kind, int64_t grp, int64_t target_id, bool *out, struct gs_err *err)
+/* A statement with two or three numbers behind the lane or group. */
+static int run_numbers(struct state *s, enum query q, const int64_t *v, int n, const char *what, struct gs_err *err)
+{
+    sqlite3_stmt *st = stmt(s, q, err);
+    if (!st)
+        return -1;
+    for (int i = 0; i < n; i++)
+        sqlite3_bind_int64(st, i + 1, v[i]);
+    return run_stmt(s, st, what, err);
+}
+
+int state_grp_path(struct state *s, int64_t id, const char *dst_path, struct gs_err *err)
+{
+    sqlite3_stmt *st = stmt(s, Q_GRP_PATH, err);
+    if (!st)
+        return -1;
+    sqlite3_bind_int64(st, 1, id);
+    bind_text(st, 2, dst_path);
+    return run_stmt(s, st, "storing a group's path", err);
+}
+
+int state_lane_counter(struct state *s, int64_t lane, int64_t counter, struct gs_err *err)
+{
+    return run_numbers(s, Q_COUNTER, (const int64_t[]){lane, counter}, 2, "storing a counter", err);
+}
+
+int state_filler(struct state *s, int64_t lane, int64_t number, int64_t target_id, struct gs_err *err)
+{
+    return run_numbers(s, Q_FILLER_SET, (const int64_t[]){lane, number, target_id}, 3, "storing a filler", err);
+}
+
+int state_filler_gone(struct state *s, int64_t lane, int64_t number, struct gs_err *err)
+{
+    return run_numbers(s, Q_FILLER_DEL, (const int64_t[]){lane, number}, 2, "forgetting a filler", err);
+}
+
+int state_filler_next(struct state *s, int64_t lane, int64_t *out_number, int64_t *out_id, struct gs_err *err)
+{
+    *out_number = *out_id = 0;
+    sqlite3_stmt *st = stmt(s, Q_FILLERS, err);
+    if (!st)
+        return -1;
+    sqlite3_bind_int64(st, 1, lane);
+    int rc = sqlite3_step(st);
+    if (rc == SQLITE_ROW) {
+        *out_number = sqlite3_column_int64(st, 0);
+        *out_id = sqlite3_column_int64(st, 1);
+    }
+    int r = rc == SQLITE_ROW || rc == SQLITE_DONE ? 0 : db_fail(s, "reading the fillers", err);
+    sqlite3_reset(st);
+    return r;
+}
+
+int state_newest(struct state *s, const char *kind, int64_t op, struct gs_err *err)
+{
+    sqlite3_stmt *st = stmt(s, Q_NEWEST_SET, err);
+    if (!st)
+        return -1;
+    bind_text(st, 1, kind);
+    sqlite3_bind_int64(st, 2, op);
+    return run_stmt(s, st, "noting the newest op", err);
+}
+
+int state_forget_losses(struct state *s, int64_t op, struct gs_err *err)
+{
+    return run_numbers(s, Q_FORGET_LOSSES, &op, 1, "forgetting losses", err);
+}
+
+/*
+ * Done becomes sent: may be there. Target ids are kept as what was there (and is taken by nobody else), except for fillers:
+ * an id that another object may have by now must never be deleted.
+ */
+int state_rebase(struct state *s, struct gs_err *err)
+{
+    if (state_begin(s, err))
+        return -1;
+    if (exec(s, "UPDATE op SET state = 1, ended_at = NULL WHERE state = 2; UPDATE grp SET target_id = 0 WHERE existed = 0;"
+                "UPDATE lane SET counter = 0; UPDATE filler SET target_id = 0; DELETE FROM newest", "rebasing", err)) {
+        state_rollback(s);
+        return -1;
+    }
+    return state_commit(s, err);
+}
+
+int state_target_taken(struct state *s, const struct op *op, int64_t target_id, bool *out, struct gs_err *err)
 {
     sqlite3_stmt *st = stmt(s, Q_TAKEN, err);
     if (!st)
         return -1;
-    sqlite3_bind_int64(st, 1, grp);
-    bind_text(st, 2, kind);
+    sqlite3_bind_int64(st, 1, op->grp);
+    bind_text(st, 2, op->kind);
     sqlite3_bind_int64(st, 3, target_id);
+    sqlite3_bind_int64(st, 4, op->id);
     int rc = sqlite3_step(st);
     int r = rc == SQLITE_ROW || rc == SQLITE_DONE ? 0 : db_fail(s, "looking a target id up", err);
     *out = rc == SQLITE_ROW;

@@ -60,6 +60,7 @@ struct op {
     int64_t print;            /* print.h: how the object looked when this load had made it; 0: not known */
     bool adopted;             /* was there already (merge, or found after a lost answer: `found`) */
     bool found;
+    int64_t sent_at;          /* when it was sent first, by the clock of the server; 0: never, or not known */
 };
 void op_release(struct op *op);
 
@@ -71,7 +72,7 @@ struct lane {
     int64_t watermark;        /* largest id in the collection before our first create; -1: not taken */
 };
 
-struct grp {                  /* a group of the bundle and where it goes */
+struct grp {                  /* a group of the bundle and where it goes; the last two are not stored */
     int64_t id, parent;       /* source ids; parent 0: the root */
     int depth;
     char *src_path;           /* full path on the source */
@@ -82,6 +83,8 @@ struct grp {                  /* a group of the bundle and where it goes */
     int64_t target_id;        /* 0: not there yet */
     char *web_url;
     bool existed;             /* merged into, not made by us */
+    int64_t made_ms;          /* when this run made it, monotonic; 0: it did not */
+    int64_t owner_ms;         /* when this run gave it an Owner last, monotonic; 0: it did not */
 };
 void grp_release(struct grp *g);
 
@@ -134,7 +137,8 @@ int state_add_loss(struct state *s, const struct loss_row *l, struct gs_err *err
 /* Up to `max` ops of this lane that are planned (or sent) and stand behind `after_pos`, in order. */
 int state_next_ops(struct state *s, int64_t lane, int64_t after_pos, struct op *out, size_t max, size_t *out_n, struct gs_err *err) GS_MUST_USE;
 int state_op(struct state *s, int64_t id, struct op *out, struct gs_err *err) GS_MUST_USE;
-int state_op_sent(struct state *s, int64_t id, struct gs_err *err) GS_MUST_USE;
+/* `server_ms`: now, by the clock of the server; the first one is kept. */
+int state_op_sent(struct state *s, int64_t id, int64_t server_ms, struct gs_err *err) GS_MUST_USE;
 /* Back to planned: certain that nothing left. */
 int state_op_unsent(struct state *s, int64_t id, struct gs_err *err) GS_MUST_USE;
 /* Ends an op with op->state, target_id, tries, http, code, text, request_id, adopted, found. */
@@ -148,7 +152,23 @@ int state_tally(struct state *s, struct state_tally *out, struct gs_err *err) GS
 /* How many ops of this one's kind and lane are done that stand before it, and behind it: those are there when it is loaded later than
  * its turn. */
 int state_lane_done(struct state *s, const struct op *op, int64_t *out_before, int64_t *out_behind, struct gs_err *err) GS_MUST_USE;
-/* Is this target id taken by a done op of this kind in this group (so that equal objects are adopted once each)? */
-int state_target_taken(struct state *s, const char *kind, int64_t grp, int64_t target_id, bool *out, struct gs_err *err) GS_MUST_USE;
+/* Is this target id that of another op of the same kind and group (so that equal objects are adopted once each)? */
+int state_target_taken(struct state *s, const struct op *op, int64_t target_id, bool *out, struct gs_err *err) GS_MUST_USE;
+/* The group stands at another path on the target than was planned. */
+int state_grp_path(struct state *s, int64_t id, const char *dst_path, struct gs_err *err) GS_MUST_USE;
+/* The number that the next object of an ordered lane will get; 0: not known. */
+int state_lane_counter(struct state *s, int64_t lane, int64_t counter, struct gs_err *err) GS_MUST_USE;
+/* An object that only uses up a number: written down before it is sent (target_id 0), and again with the id of the answer. */
+int state_filler(struct state *s, int64_t lane, int64_t number, int64_t target_id, struct gs_err *err) GS_MUST_USE;
+/* One that is to be deleted, those with an id first; number and id 0: there is none. */
+int state_filler_next(struct state *s, int64_t lane, int64_t *out_number, int64_t *out_id, struct gs_err *err) GS_MUST_USE;
+/* It is deleted; number -1: all of the lane. */
+int state_filler_gone(struct state *s, int64_t lane, int64_t number, struct gs_err *err) GS_MUST_USE;
+/* The op of its kind that was done last: a sample of what must be there when a load goes on (table newest). */
+int state_newest(struct state *s, const char *kind, int64_t op, struct gs_err *err) GS_MUST_USE;
+/* The losses that showed while this op was loaded. */
+int state_forget_losses(struct state *s, int64_t op, struct gs_err *err) GS_MUST_USE;
+/* Everything done is to be looked up again before the load goes on: the target is not what it was. One transaction. */
+int state_rebase(struct state *s, struct gs_err *err) GS_MUST_USE;
 
 #endif

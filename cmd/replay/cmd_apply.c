@@ -10,7 +10,8 @@ struct opts {
     struct cli_remote r;
     struct cli_trust trust;
     struct session_args args;
-    bool yes, dry_run;
+    bool yes, dry_run, rebase;
+    unsigned stop_after;
 };
 
 static const struct cli_opt opts[] = {
@@ -19,6 +20,17 @@ static const struct cli_opt opts[] = {
      .type = CLI_FLAG,
      .offset = offsetof(struct opts, dry_run),
      .help = "show the plan only: nothing is written to the target, and no state file is kept"},
+    {.name = "rebase",
+     .type = CLI_FLAG,
+     .offset = offsetof(struct opts, rebase),
+     .help = "the target is not what it was (a backup was restored): look up everything that was done, make what is missing"},
+    {.name = "stop-after",
+     .type = CLI_UINT,
+     .offset = offsetof(struct opts, stop_after),
+     .arg = "N",
+     .min = 1,
+     .max = 1000000000,
+     .help = "stop after N steps of the plan; the same command goes on"},
     {0},
 };
 static const struct cli_part parts[] = {{cli_opts_remote_known, 0},
@@ -66,8 +78,15 @@ static int apply(struct cli *cli, const struct opts *o, struct session *s, bool 
     struct state_tally tally;
     if (state_tally(s->state, &tally, err))
         return -1;
-    if (tally.ops > tally.done + tally.failed + tally.skipped && load_confirm(cli, o->yes, "load this into", s, err))
+    if ((o->rebase || tally.ops > tally.done + tally.failed + tally.skipped) &&
+        load_confirm(cli, o->yes, "load this into", s, err))
         return -1;
+    if (o->rebase && tally.done) {
+        if (state_rebase(s->state, err))
+            return -1;
+        cli_note(cli, "%s that were done are looked up again", cli_count(tally.done));
+    }
+    s->stop_after = o->stop_after;
     return load_run(cli, s, "apply", o->r.c.json, out_incomplete, err);
 }
 
@@ -100,6 +119,10 @@ const struct cli_verb replay_verb_apply = {
             "\n"
             "A target that does not answer is waited for, with longer and longer pauses, for about two minutes; then the\n"
             "run ends with 10 or 75 and goes on with the same command.\n"
+            "\n"
+            "When the load goes on, a sample of what was made is asked for first. If it is gone or has been moved, as after\n"
+            "a backup of the target was put back, the run ends with 30 (target-moved) before anything is written; with\n"
+            "--rebase it looks up every object that was done, keeps those that are there and makes the others again.\n"
             "\n"
             "A record that the target refuses stops nothing but what stands on it. The exit code is then 3, and\n"
             "'%s failures' says what to do. FILE may be left out when --state names a state file.",

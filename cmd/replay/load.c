@@ -72,7 +72,8 @@ static int report(struct cli *cli, struct session *s, const char *verb, bool jso
 int load_run(struct cli *cli, struct session *s, const char *verb, bool json, bool *out_incomplete, struct gs_err *err)
 {
     struct load l = {cli, s};
-    struct engine_opts eo = {.verb = verb, .log = &cli->log, .stop = &cli_stop, .progress = on_progress, .cookie = &l};
+    struct engine_opts eo = {.verb = verb, .log = &cli->log, .stop = &cli_stop, .progress = on_progress, .cookie = &l,
+                             .stop_after = s->stop_after};
     struct engine_result res = {0};
     struct report_total t;
     if (session_load_opts(s, &eo.load, err))

@@ -28,6 +28,7 @@ struct session {
     struct gl_instance target;
     struct state *state;
     char *bundle_path, *state_path, *url; /* bundle_path: absolute */
+    uint64_t stop_after;                  /* steps of the run; 0: all */
     bool planned;                         /* the state held a plan when it was opened */
     uint64_t retried;                     /* steps that were taken up again */
 };

@@ -67,7 +67,7 @@ static int listed(struct run *r, const struct gl_response *rsp, struct gl_reques
             n->max_id = id;
         if (n->id || !same(r, it))
             continue;
-        if (state_target_taken(r->state, "badges", r->op.grp, id, &taken, err))
+        if (state_target_taken(r->state, &r->op, id, &taken, err))
             return -1;
         if (!taken)
             n->id = id;
@@ -82,15 +82,17 @@ static int listed(struct run *r, const struct gl_response *rsp, struct gl_reques
             return -1;
     }
     if (n->id) {
+        step_seen(r);
         r->op.target_id = n->id;
-        r->op.found = n->id > r->lane->watermark;
+        r->op.found = n->id > r->lane->watermark || !r->grp->existed;
         r->op.adopted = !r->op.found;
         *out = STEP_DONE;
         return 0;
     }
-    if (r->unsure && ++n->looks < 2)
-        return step_wait(r, LIST_AGAIN, out, err);
-    return create(r, out_req, out, err);
+    bool proven = true;
+    if ((r->unsure || r->maybe) && step_absent(r, LIST_AGAIN, &proven, out, err))
+        return -1;
+    return proven ? create(r, out_req, out, err) : 0;
 }
 
 static int step(struct run *r, const struct gl_response *rsp, struct gl_request **out_req, enum step_result *out,
@@ -107,7 +109,7 @@ static int step(struct run *r, const struct gl_response *rsp, struct gl_request 
         return list(r, out_req, out, err);
     switch (r->phase) {
     case START:
-        return r->unsure || r->grp->existed ? list(r, out_req, out, err) : create(r, out_req, out, err);
+        return r->unsure || r->maybe || r->grp->existed ? list(r, out_req, out, err) : create(r, out_req, out, err);
     case LIST_AGAIN:
         return list(r, out_req, out, err);
     case LIST:
@@ -136,7 +138,7 @@ static int step(struct run *r, const struct gl_response *rsp, struct gl_request 
 }
 
 static const char *const seen[] = {"link_url", "image_url", "name", NULL};
-const struct kind kind_badges = {.name = "badges", .relation = "badges", .ordered = true, .step = step, .seen = seen};
+const struct kind kind_badges = {.name = "badges", .relation = "badges", .ordered = true, .step = step, .seen = seen, .at = "badges"};
 
 /* ---- planning ---- */
 

@@ -140,7 +140,7 @@ static int finish(struct run *r, yyjson_val *there, struct gl_request **out_req,
 static int place(struct run *r, yyjson_val *there, struct gl_request **out_req, enum step_result *out, struct gs_err *err)
 {
     int64_t before = 0, behind = 0;
-    if (r->unsure && !r->op.adopted && state_lane_done(r->state, &r->op, &before, &behind, err))
+    if (!r->op.adopted && state_lane_done(r->state, &r->op, &before, &behind, err))
         return -1;
     if (behind == 0 || number(there, "position") == before)
         return finish(r, there, out_req, out, err);
@@ -181,6 +181,7 @@ static int listed(struct run *r, const struct gl_response *rsp, struct gl_reques
             continue;
         if (step_take_id(r, it, err))
             return -1;
+        step_seen(r);
         struct op board;
         if (state_op(r->state, r->op.needs, &board, err))
             return -1;
@@ -192,10 +193,13 @@ static int listed(struct run *r, const struct gl_response *rsp, struct gl_reques
     if (step_next_page(n, rsp))
         return list(r, out_req, out, err);
     n->page = 0;
+    bool proven = true;
+    if ((r->unsure || n->why) && step_absent(r, LIST_AGAIN, &proven, out, err))
+        return -1;
+    if (!proven)
+        return 0;
     if (n->why)
         return step_fail(err, GS_E_REFUSED, "the server says that the list exists, and does not show it");
-    if (r->unsure && ++n->looks < 2)
-        return step_wait(r, LIST_AGAIN, out, err);
     return create(r, out_req, out, err);
 }
 
@@ -205,6 +209,7 @@ static int refused(struct run *r, const struct gl_response *rsp, struct gl_reque
     const char *body = gs_buf_str(&rsp->body);
     if (strstr(body, "already been taken")) {
         step_notes(r)->why = 1;
+        step_hidden(r);
         return list(r, out_req, out, err);
     }
     if (rsp->status == 403 || strstr(body, "license"))

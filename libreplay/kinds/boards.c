@@ -343,7 +343,7 @@ static int listed(struct run *r, const struct gl_response *rsp, struct gl_reques
         bool spare = r->op.pos == 1 && !r->grp->existed && strcmp(name, "Development") == 0;
         if ((n->id && !(n->flags & REUSE)) || !(same || (spare && !n->id)))
             continue;
-        if (state_target_taken(r->state, "boards", r->op.grp, id, &taken, err))
+        if (state_target_taken(r->state, &r->op, id, &taken, err))
             return -1;
         if (taken)
             continue;
@@ -359,15 +359,19 @@ static int listed(struct run *r, const struct gl_response *rsp, struct gl_reques
             return -1;
     }
     if (n->id) {
+        step_seen(r);
         r->op.target_id = n->id;
-        r->op.found = r->unsure && n->id > r->lane->watermark;
+        r->op.found = (r->unsure || r->maybe) && (n->id > r->lane->watermark || !r->grp->existed) && !(n->flags & REUSE);
         r->op.adopted = r->grp->existed && !r->op.found;
         if (n->flags & REUSE)
             n->flags |= SEND_NAME;
         return finish(r, out_req, out, err);
     }
-    if (r->unsure && ++n->looks < 2)
-        return step_wait(r, LIST_AGAIN, out, err);
+    bool proven = true;
+    if ((r->unsure || r->maybe) && step_absent(r, LIST_AGAIN, &proven, out, err))
+        return -1;
+    if (!proven)
+        return 0;
     if (n->flags & ONE_ONLY)
         return n->flags & SEEN_ANY ? step_lost(r, "boards-not-available", NULL, out, err)
                                    : create(r, true, out_req, out, err);
@@ -402,7 +406,7 @@ static int step(struct run *r, const struct gl_response *rsp, struct gl_request 
     switch (r->phase) {
     case START:
         /* a group of our own making shows a board of its own at most before the first of ours */
-        return r->unsure || r->grp->existed || r->op.pos == 1 ? list(r, out_req, out, err)
+        return r->unsure || r->maybe || r->grp->existed || r->op.pos == 1 ? list(r, out_req, out, err)
                                                               : create(r, false, out_req, out, err);
     case LIST_AGAIN:
         return list(r, out_req, out, err);
@@ -454,7 +458,7 @@ static int step(struct run *r, const struct gl_response *rsp, struct gl_request 
 }
 
 static const char *const seen[] = {"name", "hide_backlog_list", "hide_closed_list", "milestone.id", "assignee.id", "weight", "labels[].id", NULL};
-const struct kind kind_boards = {.name = "boards", .relation = "boards", .ordered = true, .step = step, .seen = seen};
+const struct kind kind_boards = {.name = "boards", .relation = "boards", .ordered = true, .step = step, .seen = seen, .at = "boards"};
 
 /* ---- planning ---- */
 

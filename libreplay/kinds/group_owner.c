@@ -6,6 +6,8 @@
 #include "libreplay/kinds/settings.h"
 #include "libreplay/kinds/step.h"
 
+#include "libcommon/clock.h"
+
 #include <stdio.h>
 #include <string.h>
 
@@ -113,7 +115,7 @@ const struct kind kind_groups_avatar = {
 
 /* ---- ownership ---- */
 
-enum { O_START, O_SELF, O_OTHERS, O_ABOVE, O_LOWER, O_LEAVE };
+enum { O_START, O_SELF, O_OTHERS, O_OTHERS_AGAIN, O_ABOVE, O_LOWER, O_LEAVE };
 
 static int keep(struct run *r, const char *why, enum step_result *out, struct gs_err *err)
 {
@@ -215,6 +217,14 @@ static int counted(struct run *r, const struct gl_response *rsp, struct gl_reque
     }
     if (step_next_page(n, rsp))
         return others(r, out_req, out, err);
+    int64_t hidden = r->grp->owner_ms ? r->grp->owner_ms + run_lag(r) - gs_mono_ms() : 0;
+    if (hidden > 0) { /* a replica may not show the one that this load has added */
+        n->page = 0;
+        r->phase = O_OTHERS_AGAIN;
+        r->wait_ms = hidden < 800 ? hidden : 800;
+        *out = STEP_AGAIN;
+        return 0;
+    }
     if (!r->grp->dst_parent)
         return keep(r, "nobody else owns the group", out, err);
     return step_send(r, O_ABOVE,
@@ -247,6 +257,8 @@ static int step_owner(struct run *r, const struct gl_response *rsp, struct gl_re
     GS_AUTO(yyjson_doc) doc = NULL;
     int64_t level = 0;
     switch (r->phase) {
+    case O_OTHERS_AGAIN:
+        return others(r, out_req, out, err);
     case O_SELF:
         if (a == ANS_REFUSED) /* no direct member, or no access any more: nothing is left to put right */
             return rsp->status == 404 || rsp->status == 403 ? done(r, out)
@@ -286,4 +298,4 @@ static int step_owner(struct run *r, const struct gl_response *rsp, struct gl_re
     }
 }
 
-const struct kind kind_groups_owner = {.name = "groups.owner", .relation = "self", .ordered = true, .step = step_owner};
+const struct kind kind_groups_owner = {.name = "groups.owner", .relation = "self", .ordered = true, .step = step_owner, .ends_access = true};

@@ -13,16 +13,30 @@
 #include <string.h>
 #include <strings.h>
 
-enum { START, LOOK, LOOK_AGAIN, OWNER, OWNER_AGAIN, CREATE };
+enum { START, LOOK_ID, LOOK, LOOK_AGAIN, OWNER, OWNER_AGAIN, CREATE };
 enum { CUT = 1, PRIVATE = 2, TAKEN = 4 };
 
 #define DESCRIPTION_CUT 255
 
 static const char *const seen[] = {"path", "name", "description", "visibility", "parent_id", NULL};
 
+static const char *slug(const struct run *r)
+{
+    const char *slash = strrchr(r->grp->dst_path, '/');
+    return slash ? slash + 1 : r->grp->dst_path;
+}
+
+/* The path of the group on the target: that of its parent may be another by now than was planned. NULL: no memory. */
+static char *own_path(const struct run *r)
+{
+    const struct grp *up = r->grp->parent ? run_grp(r, r->grp->parent) : NULL;
+    return up ? gs_asprintf("%s/%s", up->dst_path, slug(r)) : strdup(r->grp->dst_path);
+}
+
 static int look(struct run *r, struct gl_request **out_req, enum step_result *out, struct gs_err *err)
 {
-    gs_autofree char *enc = gl_encode(r->grp->dst_path);
+    gs_autofree char *path = own_path(r);
+    gs_autofree char *enc = path ? gl_encode(path) : NULL;
     if (!enc)
         return gs_fail(err, GS_E_NOMEM, "out of memory");
     return step_send(r, LOOK, run_request(GL_GET, NULL, "/groups/%s?with_projects=false", enc), out_req, out, err);
@@ -40,12 +54,6 @@ static int parent_id(struct run *r, int64_t *out, struct gs_err *err)
     *out = up.target_id;
     grp_release(&up);
     return *out ? 0 : step_fail(err, GS_E_INTERNAL, "the parent group has no id yet");
-}
-
-static const char *slug(const struct run *r)
-{
-    const char *slash = strrchr(r->grp->dst_path, '/');
-    return slash ? slash + 1 : r->grp->dst_path;
 }
 
 static int create(struct run *r, struct gl_request **out_req, enum step_result *out, struct gs_err *err)
@@ -79,11 +87,12 @@ static int create(struct run *r, struct gl_request **out_req, enum step_result *
 static int at_place(struct run *r, yyjson_val *g, bool *out, struct gs_err *err)
 {
     int64_t want, got = 0;
-    const char *path = gs_json_str(g, "full_path");
+    const char *path = gs_json_str(g, "full_path"), *last = path ? strrchr(path, '/') : NULL;
     if (parent_id(r, &want, err))
         return -1;
     gs_json_i64(g, "parent_id", &got);
-    *out = want == got && path && strcasecmp(path, r->grp->dst_path) == 0;
+    /* below its parent and under its name: where that parent stands by now does not matter */
+    *out = want == got && path && strcasecmp(last ? last + 1 : path, slug(r)) == 0;
     return 0;
 }
 
@@ -93,6 +102,9 @@ static int take(struct run *r, yyjson_val *g, bool existed, enum step_result *ou
         return -1;
     r->op.adopted = existed;
     *out = STEP_DONE;
+    const char *path = gs_json_str(g, "full_path");
+    if (path && strcasecmp(path, r->grp->dst_path) != 0 && state_grp_path(r->state, r->op.grp, path, err))
+        return -1;
     return state_grp_loaded(r->state, r->op.grp, r->op.target_id,
                             gs_json_str(g, "web_url") ? gs_json_str(g, "web_url") : "", existed, err);
 }
@@ -146,11 +158,13 @@ static int ask_owner(struct run *r, struct gl_request **out_req, enum step_resul
 /* Who owns the group that was found: it stands in r->buf. */
 static int owned(struct run *r, const struct gl_response *rsp, bool refused, enum step_result *out, struct gs_err *err)
 {
-    struct step_notes *n = step_notes(r);
     GS_AUTO(yyjson_doc) doc = NULL;
     int64_t level = 0;
-    if (refused && rsp->status == 404 && ++n->looks < 2)
-        return step_wait(r, OWNER_AGAIN, out, err);
+    bool proven = true;
+    if (refused && rsp->status == 404 && step_absent(r, OWNER_AGAIN, &proven, out, err))
+        return -1;
+    if (!proven)
+        return 0;
     if (refused)
         return rsp->status == 404 || rsp->status == 403 ? taken(r, err)
                                                         : step_refused(rsp, err, "reading the own membership");
@@ -174,7 +188,7 @@ static int looked(struct run *r, const struct gl_response *rsp, struct gl_reques
         return -1;
     yyjson_val *g = yyjson_doc_get_root(doc);
     bool placed, ours = false;
-    if (at_place(r, g, &placed, err) || (r->unsure && step_made_by_us(r, g, &ours, err)))
+    if (at_place(r, g, &placed, err) || step_made_by_us(r, g, &ours, err))
         return -1;
     if (!placed)
         return step_fail(err, GS_E_TARGET_MOVED, "the target shows group '%s' below another parent", r->grp->dst_path);
@@ -189,11 +203,37 @@ static int looked(struct run *r, const struct gl_response *rsp, struct gl_reques
     if (!ours)
         return taken(r, err);
     struct step_notes *n = step_notes(r);
+    step_seen(r);
     n->looks = 0;
+    n->began_ms = 0;
     gs_buf_reset(&r->buf);
     if (!gs_json_i64(g, "id", &n->id))
         return step_fail(err, GS_E_REMOTE, "the server's answer has no id");
     return gs_buf_add(&r->buf, rsp->body.data, rsp->body.len, err) ? -1 : ask_owner(r, out_req, out, err);
+}
+
+/*
+ * Everything is looked up again, and the id that the group had shows a group: it is ours when it is old enough, wherever
+ * somebody may have moved it. After a backup was put back the id may be anybody's.
+ */
+static int looked_by_id(struct run *r, const struct gl_response *rsp, struct gl_request **out_req, enum step_result *out,
+                        struct gs_err *err)
+{
+    GS_AUTO(yyjson_doc) doc = NULL;
+    if (step_doc(rsp, &doc, err))
+        return -1;
+    yyjson_val *g = yyjson_doc_get_root(doc);
+    const char *path = gs_json_str(g, "full_path"), *last = path ? strrchr(path, '/') : NULL;
+    int64_t want, up = 0;
+    bool ours;
+    if (step_made_by_us(r, g, &ours, err) || parent_id(r, &want, err))
+        return -1;
+    gs_json_i64(g, "parent_id", &up);
+    bool same = want == up || (path && strcasecmp(last ? last + 1 : path, slug(r)) == 0);
+    if (!ours || !same || gs_json_str(g, "marked_for_deletion_on"))
+        return look(r, out_req, out, err);
+    r->op.found = true;
+    return take(r, g, false, out, err);
 }
 
 static int made(struct run *r, const struct gl_response *rsp, enum step_result *out, struct gs_err *err)
@@ -233,8 +273,9 @@ static int refused(struct run *r, const struct gl_response *rsp, struct gl_reque
             return create(r, out_req, out, err);
         }
         if (gl_error_duplicate(rsp->status, body, rsp->body.len) == GL_DUP_YES &&
-            gl_error_names(body, rsp->body.len, "path") && r->unsure && !(n->flags & TAKEN)) {
-            n->flags |= TAKEN; /* a replica may have hidden ours so far */
+            gl_error_names(body, rsp->body.len, "path") && !(n->flags & TAKEN)) {
+            n->flags |= TAKEN; /* by ours, which a replica has hidden so far or a newer copy of the state file knows, or not */
+            step_hidden(r);
             return look(r, out_req, out, err);
         }
         if (gl_error_names(body, rsp->body.len, "path") || gl_error_names(body, rsp->body.len, "name"))
@@ -252,13 +293,20 @@ static int step(struct run *r, const struct gl_response *rsp, struct gl_request 
     if (!n)
         return gs_fail(err, GS_E_NOMEM, "out of memory");
     enum step_answer a;
+    bool proven;
     if (step_judge(r, rsp, r->phase == CREATE, &a, err))
         return -1;
     if (a == ANS_LOST)
         return look(r, out_req, out, err);
     switch (r->phase) {
     case START:
+        if (r->was_id && !r->grp->existed)
+            return step_send(r, LOOK_ID,
+                             run_request(GL_GET, NULL, "/groups/%lld?with_projects=false", (long long)r->was_id), out_req,
+                             out, err);
         return r->unsure || r->grp->existed ? look(r, out_req, out, err) : create(r, out_req, out, err);
+    case LOOK_ID:
+        return a == ANS_OK ? looked_by_id(r, rsp, out_req, out, err) : look(r, out_req, out, err);
     case LOOK_AGAIN:
         return look(r, out_req, out, err);
     case LOOK:
@@ -269,11 +317,17 @@ static int step(struct run *r, const struct gl_response *rsp, struct gl_request 
         if (r->grp->existed)
             return step_fail(err, GS_E_TARGET_MOVED, "group '%s' was there when the plan was made and is gone",
                              r->grp->dst_path);
-        if (++n->looks < 2)
-            return step_wait(r, LOOK_AGAIN, out, err);
+        if (step_absent(r, LOOK_AGAIN, &proven, out, err))
+            return -1;
+        if (!proven)
+            return 0;
+        if (n->flags & TAKEN && r->was_id) /* it was ours: no reason to give everything below it up */
+            return gs_fail(err, GS_E_FORBIDDEN, "group '%s' is there, and the token's user may not see it (any more)",
+                           r->grp->dst_path);
         if (n->flags & TAKEN)
-            return step_fail(err, GS_E_TARGET_TAKEN, "the server says that '%s' is taken, and does not show it",
-                             r->grp->dst_path);
+            return step_fail(err, GS_E_TARGET_TAKEN,
+                             "the server says that '%s' is taken, and does not show it: choose another path with --rename '%s=PATH'",
+                             r->grp->dst_path, r->grp->src_path);
         return create(r, out_req, out, err);
     case OWNER_AGAIN:
         return ask_owner(r, out_req, out, err);
@@ -286,7 +340,7 @@ static int step(struct run *r, const struct gl_response *rsp, struct gl_request 
     }
 }
 
-const struct kind kind_groups = {.name = "groups", .relation = "self", .ordered = false, .step = step, .seen = seen};
+const struct kind kind_groups = {.name = "groups", .relation = "self", .ordered = false, .step = step, .seen = seen, .at = ""};
 
 /* ---- planning ---- */
 

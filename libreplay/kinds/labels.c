@@ -11,7 +11,7 @@
 
 enum { START, LOOK, LOOK_AGAIN, CREATE, GRAPHQL, ARCHIVE };
 enum { WHY_LOST, WHY_MERGE, WHY_TAKEN, WHY_TAKEN_TWICE }; /* what a look-up is for */
-enum { BY_GRAPHQL = 1, UNFILTERED = 2 };
+enum { BY_GRAPHQL = 1, UNFILTERED = 2, SEEN_ABSENT = 4 };
 
 #define DEFAULT_COLOR "#6699cc"
 
@@ -97,6 +97,12 @@ static int differences(struct run *r, yyjson_val *there, struct gs_err *err)
     return list.len ? run_loss(r, "exists-differs", gs_buf_str(&list), err) : 0;
 }
 
+static bool same_values(struct run *r, yyjson_val *there)
+{
+    return step_same_color(gs_json_str(r->rec, "color"), gs_json_str(there, "color")) &&
+           step_same_text(gs_json_str(r->rec, "description"), gs_json_str(there, "description"));
+}
+
 static int looked(struct run *r, const struct gl_response *rsp, struct gl_request **out_req, enum step_result *out,
                   struct gs_err *err)
 {
@@ -114,22 +120,28 @@ static int looked(struct run *r, const struct gl_response *rsp, struct gl_reques
         const char *name = gs_json_str(it, "name");
         if (!name || strcmp(name, title) != 0)
             continue;
-        if (step_take_id(r, it, err))
+        bool ours;
+        if (step_take_id(r, it, err) || step_whose(r, it, same_values(r, it), &ours, err))
             return -1;
-        /* titles are unique in a group: in a group of our own making it can only be ours */
-        r->op.found = !r->grp->existed && r->unsure;
+        /* labels do not say when they were made: one that was not there before this run's own write is ours */
+        r->op.found = ours || (r->unsure && n->flags & SEEN_ABSENT);
         r->op.adopted = !r->op.found;
         return differences(r, it, err) || finish(r, gs_json_true(it, "archived"), out_req, out, err) ? -1 : 0;
     }
     if (step_next_page(n, rsp))
         return look(r, n->why, out_req, out, err);
+    bool proven = true;
+    if ((n->why == WHY_LOST || n->why == WHY_TAKEN_TWICE) && step_absent(r, LOOK_AGAIN, &proven, out, err))
+        return -1;
     n->page = 0;
+    if (!proven)
+        return 0;
     if (n->why == WHY_TAKEN_TWICE)
         return step_fail(err, GS_E_REFUSED, "the server says that the label exists, and does not show it in the group");
     if (n->why == WHY_TAKEN)
         n->flags |= BY_GRAPHQL;
-    else if (n->why == WHY_LOST && ++n->looks < 2)
-        return step_wait(r, LOOK_AGAIN, out, err);
+    else
+        n->flags |= SEEN_ABSENT;
     return create(r, out_req, out, err);
 }
 
@@ -196,6 +208,7 @@ static int step(struct run *r, const struct gl_response *rsp, struct gl_request 
         if (gl_graphql_answer(rsp, &doc, &data, &unknown, &why)) {
             if (strstr(why.text, "already been taken") && !(n->flags & UNFILTERED)) {
                 n->flags |= UNFILTERED;
+                step_hidden(r);
                 return look(r, WHY_TAKEN_TWICE, out_req, out, err);
             }
             *err = why;
@@ -220,7 +233,7 @@ static int step(struct run *r, const struct gl_response *rsp, struct gl_request 
 }
 
 static const char *const seen[] = {"name", "color", "description", NULL};
-const struct kind kind_labels = {.name = "labels", .relation = "labels", .ordered = false, .step = step, .seen = seen};
+const struct kind kind_labels = {.name = "labels", .relation = "labels", .ordered = false, .step = step, .seen = seen, .at = "labels"};
 
 static int plan_group(struct plan *p, const struct grp *g, bool first, uint64_t records, struct gs_err *err)
 {

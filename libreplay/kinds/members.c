@@ -60,6 +60,14 @@ static bool as_wanted(struct run *r, yyjson_val *there)
     return want == got && step_same_date(gs_json_str(r->rec, "expires_at"), gs_json_str(there, "expires_at"));
 }
 
+/* Whoever looks for other Owners must not overlook this one behind a replica. */
+static void note_owner(struct run *r)
+{
+    int64_t level = 0;
+    if (gs_json_i64(r->rec, "access_level", &level) && level == 50)
+        run_gave_owner(r);
+}
+
 static int found(struct run *r, const struct gl_response *rsp, struct gl_request **out_req, enum step_result *out,
                  struct gs_err *err)
 {
@@ -67,14 +75,16 @@ static int found(struct run *r, const struct gl_response *rsp, struct gl_request
     if (step_doc(rsp, &doc, err))
         return -1;
     yyjson_val *it = yyjson_doc_get_root(doc);
-    bool ours = !r->grp->existed;
-    if (step_take_id(r, it, err) || (!ours && r->unsure && step_made_by_us(r, it, &ours, err)))
+    bool ours;
+    if (step_take_id(r, it, err) || step_whose(r, it, as_wanted(r, it), &ours, err))
         return -1;
     r->op.found = ours;
     r->op.adopted = !ours;
     *out = STEP_DONE;
-    if (as_wanted(r, it))
+    if (as_wanted(r, it)) {
+        note_owner(r);
         return 0;
+    }
     if (!ours) {
         int64_t level = 0;
         gs_json_i64(it, "access_level", &level);
@@ -115,6 +125,7 @@ static int made(struct run *r, const struct gl_response *rsp, enum step_result *
                       gs_json_str(root, "expires_at") ? gs_json_str(root, "expires_at") : "never"))
             return -1;
     }
+    note_owner(r);
     *out = STEP_DONE;
     return 0;
 }
@@ -123,8 +134,12 @@ static int refused(struct run *r, const struct gl_response *rsp, struct gl_reque
                    struct gs_err *err)
 {
     const char *body = gs_buf_str(&rsp->body);
-    if (rsp->status == 409 && r->phase == CREATE)
+    struct step_notes *n = step_notes(r);
+    if (rsp->status == 409 && r->phase == CREATE) {
+        step_hidden(r);
+        n->why++;
         return look(r, out_req, out, err);
+    }
     if (rsp->status == 405)
         return step_lost(r, "member-locked", rsp->err.text, out, err);
     if (rsp->status == 400 && strstr(body, "inherited membership"))
@@ -141,6 +156,7 @@ static int step(struct run *r, const struct gl_response *rsp, struct gl_request 
     if (!n)
         return gs_fail(err, GS_E_NOMEM, "out of memory");
     enum step_answer a;
+    bool proven;
     if (step_judge(r, rsp, r->phase == CREATE || r->phase == CHANGE, &a, err))
         return -1;
     if (a == ANS_LOST)
@@ -163,9 +179,11 @@ static int step(struct run *r, const struct gl_response *rsp, struct gl_request 
             return found(r, rsp, out_req, out, err);
         if (rsp->status != 404)
             return step_refused(rsp, err, "looking for the member");
-        if (++n->looks < 2)
-            return step_wait(r, LOOK_AGAIN, out, err);
-        if (n->why++ >= STEP_MAX_LOST)
+        if (step_absent(r, LOOK_AGAIN, &proven, out, err))
+            return -1;
+        if (!proven)
+            return 0;
+        if (n->why)
             return step_fail(err, GS_E_REFUSED, "the server says that the member exists, and does not show it");
         return create(r, out_req, out, err);
     case CREATE:
@@ -178,7 +196,7 @@ static int step(struct run *r, const struct gl_response *rsp, struct gl_request 
 }
 
 static const char *const seen[] = {"access_level", "expires_at", NULL};
-const struct kind kind_members = {.name = "members", .relation = "members", .ordered = false, .step = step, .seen = seen};
+const struct kind kind_members = {.name = "members", .relation = "members", .ordered = false, .step = step, .seen = seen, .at = "members"};
 
 /* ---- planning ---- */
 

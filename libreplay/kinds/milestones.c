@@ -7,12 +7,18 @@
 #include "libreplay/kinds/pending.h"
 #include "libreplay/kinds/step.h"
 
+#include "libcommon/clock.h"
+
 #include <stdio.h>
 #include <string.h>
 
-enum { START, LIST, LIST_AGAIN, BY_TITLE, FILLER, CREATE, STATE };
+enum { START, LIST, LIST_AGAIN, BY_TITLE, BY_TITLE_AGAIN, FILLER, CREATE, STATE };
 enum { WHY_LOST, WHY_COUNTER, WHY_MERGE, WHY_TAKEN };
-enum { GAP_SAID = 1, PLAIN = 2 /* looking for the title without its tags */ };
+enum {
+    GAP_SAID = 1,
+    PLAIN = 2,    /* looking for the title without its tags */
+    HIDDEN = 4,   /* nothing that this load knows of explains why the title is taken: ours may be hidden by a replica */
+};
 
 #define MAX_NAMES 10 /* the title itself, and so many with something behind it */
 #define DEFAULT_MAX_FILLERS 1000
@@ -144,6 +150,9 @@ static int create(struct run *r, struct gl_request **out_req, enum step_result *
         int len = filler_prefix(r, title, sizeof(title));
         snprintf(title + len, sizeof(title) - (size_t)len, "%lld", (long long)next);
         n->number++;
+        /* written down before it is sent, so that none is forgotten */
+        if (state_filler(r->state, r->lane->id, next, 0, err))
+            return -1;
         return post(r, FILLER, title, false, out_req, out, err);
     }
     gs_autofree char *title = title_try(r, r->n1);
@@ -155,7 +164,7 @@ static int create(struct run *r, struct gl_request **out_req, enum step_result *
 /* Counter known or not, and looked up or not: the next thing to do for a record that is not there. */
 static int go_on(struct run *r, struct gl_request **out_req, enum step_result *out, struct gs_err *err)
 {
-    if (*r->lane_next == 0 && r->op.pos == 1 && !r->unsure && !r->grp->existed)
+    if (*r->lane_next == 0 && r->op.pos == 1 && !r->unsure && !r->grp->existed && run_made_group(r))
         *r->lane_next = 1; /* the first milestone of a group that this load has made */
     if (*r->lane_next == 0)
         return list(r, WHY_COUNTER, out_req, out, err);
@@ -240,17 +249,25 @@ static int fits(struct run *r, yyjson_val *it, int64_t nth, bool *out, struct gs
     if (!title_fits(r, nth, gs_json_str(it, "title")) || !gs_json_i64(it, "id", &id))
         return 0;
     bool taken;
-    if (state_target_taken(r->state, "milestones", r->op.grp, id, &taken, err))
+    if (state_target_taken(r->state, &r->op, id, &taken, err))
         return -1;
     *out = !taken;
     return 0;
 }
 
+/* Nothing that the server would not have changed by itself differs. */
+static bool same_values(struct run *r, yyjson_val *there)
+{
+    return step_same_text(gs_json_str(r->rec, "description"), gs_json_str(there, "description")) &&
+           step_same_date(gs_json_str(r->rec, "start_date"), gs_json_str(there, "start_date")) &&
+           step_same_date(gs_json_str(r->rec, "due_date"), gs_json_str(there, "due_date"));
+}
+
 static int adopt(struct run *r, yyjson_val *it, int64_t nth, struct gl_request **out_req, enum step_result *out,
                  struct gs_err *err)
 {
-    bool ours = !r->grp->existed;
-    if (step_take_id(r, it, err) || (r->grp->existed && r->unsure && step_made_by_us(r, it, &ours, err)))
+    bool ours;
+    if (step_take_id(r, it, err) || step_whose(r, it, same_values(r, it), &ours, err))
         return -1;
     r->op.found = ours;
     r->op.adopted = !ours;
@@ -290,9 +307,10 @@ static int listed(struct run *r, const struct gl_response *rsp, struct gl_reques
     n->page = 0;
     if (n->max_id + 1 > *r->lane_next)
         *r->lane_next = n->max_id + 1;
-    if (n->why == WHY_LOST && ++n->looks < 2)
-        return step_wait(r, LIST_AGAIN, out, err);
-    return create(r, out_req, out, err);
+    bool proven = true;
+    if ((n->why == WHY_LOST || r->unsure || r->maybe) && step_absent(r, LIST_AGAIN, &proven, out, err))
+        return -1;
+    return proven ? create(r, out_req, out, err) : 0;
 }
 
 static int titled(struct run *r, const struct gl_response *rsp, struct gl_request **out_req, enum step_result *out,
@@ -317,6 +335,11 @@ static int titled(struct run *r, const struct gl_response *rsp, struct gl_reques
         return by_title(r, n->why, out_req, out, err);
     }
     n->flags &= ~PLAIN;
+    bool proven = true;
+    if (n->flags & HIDDEN && step_absent(r, BY_TITLE_AGAIN, &proven, out, err))
+        return -1;
+    if (!proven)
+        return 0;
     if (n->why == WHY_MERGE) {
         /* an earlier load may have had to rename it */
         if (r->n1++ == 0)
@@ -330,6 +353,21 @@ static int titled(struct run *r, const struct gl_response *rsp, struct gl_reques
     return create(r, out_req, out, err);
 }
 
+/*
+ * The title is taken: by another group of the load, as such trees have it, or by ours that a replica hides, or by somebody
+ * else's. Only when the first is not so it is worth waiting for the replica.
+ */
+static int taken(struct run *r, struct gl_request **out_req, enum step_result *out, struct gs_err *err)
+{
+    struct step_notes *n = step_notes(r);
+    bool elsewhere;
+    if (run_elsewhere(r, "milestones", r->op.key, &elsewhere, err))
+        return -1;
+    n->flags = elsewhere ? n->flags & ~HIDDEN : n->flags | HIDDEN;
+    step_hidden(r);
+    return by_title(r, WHY_TAKEN, out_req, out, err);
+}
+
 static int step(struct run *r, const struct gl_response *rsp, struct gl_request **out_req, enum step_result *out,
                 struct gs_err *err)
 {
@@ -341,10 +379,8 @@ static int step(struct run *r, const struct gl_response *rsp, struct gl_request 
     enum step_answer a;
     if (step_judge(r, rsp, r->phase == CREATE || r->phase == FILLER || r->phase == STATE, &a, err))
         return -1;
-    if (a == ANS_LOST) {
-        *r->lane_next = 0;
+    if (a == ANS_LOST)
         return list(r, WHY_LOST, out_req, out, err);
-    }
     GS_AUTO(yyjson_doc) doc = NULL;
     yyjson_val *root;
     int64_t iid = 0;
@@ -355,6 +391,8 @@ static int step(struct run *r, const struct gl_response *rsp, struct gl_request 
         return r->grp->existed ? by_title(r, WHY_MERGE, out_req, out, err) : go_on(r, out_req, out, err);
     case LIST_AGAIN:
         return list(r, n->why, out_req, out, err);
+    case BY_TITLE_AGAIN:
+        return by_title(r, n->why, out_req, out, err);
     case LIST:
     case BY_TITLE:
         if (a == ANS_REFUSED)
@@ -363,11 +401,14 @@ static int step(struct run *r, const struct gl_response *rsp, struct gl_request 
     case FILLER:
         if (a == ANS_REFUSED) {
             /* the filler is there: a replica that lagged behind did not show it when the numbers were counted */
-            if (n->id++ < 3 && (gl_error_duplicate(rsp->status, gs_buf_str(&rsp->body), rsp->body.len) == GL_DUP_YES ||
+            if (n->id++ < 8 && (gl_error_duplicate(rsp->status, gs_buf_str(&rsp->body), rsp->body.len) == GL_DUP_YES ||
                                 strstr(gs_buf_str(&rsp->body), "already being used"))) {
-                *r->lane_next = 0;
+                step_hidden(r);
                 n->why = WHY_COUNTER;
-                return step_wait(r, LIST_AGAIN, out, err);
+                r->phase = LIST_AGAIN;
+                r->wait_ms = 400;
+                *out = STEP_AGAIN;
+                return 0;
             }
             return step_refused(rsp, err, "filling the gap before number %lld", (long long)want_iid(r));
         }
@@ -375,6 +416,9 @@ static int step(struct run *r, const struct gl_response *rsp, struct gl_request 
             return -1;
         if (!gs_json_i64(yyjson_doc_get_root(doc), "iid", &iid) || iid < *r->lane_next)
             return step_fail(err, GS_E_REMOTE, "the server gave a filler no usable number");
+        if (!gs_json_i64(yyjson_doc_get_root(doc), "id", &n->max_id) ||
+            state_filler(r->state, r->lane->id, *r->lane_next, n->max_id, err))
+            return -1;
         *r->lane_next = iid + 1;
         return create(r, out_req, out, err);
     case CREATE:
@@ -382,7 +426,7 @@ static int step(struct run *r, const struct gl_response *rsp, struct gl_request 
             const char *body = gs_buf_str(&rsp->body);
             if (gl_error_duplicate(rsp->status, body, rsp->body.len) == GL_DUP_YES ||
                 strstr(body, "already being used"))
-                return by_title(r, WHY_TAKEN, out_req, out, err);
+                return taken(r, out_req, out, err);
             return step_refused(rsp, err, "creating the milestone");
         }
         if (step_doc(rsp, &doc, err))
@@ -410,11 +454,15 @@ static int step(struct run *r, const struct gl_response *rsp, struct gl_request 
 }
 
 static const char *const seen[] = {"title", "description", "state", "start_date", "due_date", NULL};
-const struct kind kind_milestones = {.name = "milestones", .relation = "milestones", .ordered = true, .step = step, .seen = seen};
+const struct kind kind_milestones = {.name = "milestones", .relation = "milestones", .ordered = true, .step = step, .seen = seen, .at = "milestones"};
 
 /* ---- taking the fillers away ---- */
 
-enum { SWEEP_START, SWEEP_LIST, SWEEP_DELETE };
+/*
+ * Those whose answer came are known by their ids. For the others, and where an earlier run may have forgotten some, the
+ * target is asked; that a replica lags behind is waited for when one is missing.
+ */
+enum { SWEEP_START, SWEEP_KNOWN, SWEEP_LIST, SWEEP_LIST_AGAIN, SWEEP_DELETE };
 
 static int sweep_list(struct run *r, struct gl_request **out_req, enum step_result *out, struct gs_err *err)
 {
@@ -430,35 +478,45 @@ static int sweep_list(struct run *r, struct gl_request **out_req, enum step_resu
                      out_req, out, err);
 }
 
-static int sweep_next(struct run *r, struct gl_request **out_req, enum step_result *out, struct gs_err *err)
+static int sweep_delete(struct run *r, int phase, int64_t id, struct gl_request **out_req, enum step_result *out,
+                        struct gs_err *err)
 {
-    int64_t id;
-    if ((size_t)r->n1 >= r->buf.len / sizeof(id))
-        return sweep_list(r, out_req, out, err);
-    memcpy(&id, r->buf.data + (size_t)r->n1 * sizeof(id), sizeof(id));
-    r->n1++;
     struct gl_request *q =
         run_request(GL_DELETE, NULL, "/groups/%lld/milestones/%lld", (long long)r->grp->target_id, (long long)id);
     if (q)
         q->idempotent = true;
-    return step_send(r, SWEEP_DELETE, q, out_req, out, err);
+    return step_send(r, phase, q, out_req, out, err);
 }
 
-static int sweep(struct run *r, const struct gl_response *rsp, struct gl_request **out_req, enum step_result *out,
-                 struct gs_err *err)
+/* The next filler that is known; after the last one the unknown, if there can be any. */
+static int sweep_known(struct run *r, struct gl_request **out_req, enum step_result *out, struct gs_err *err)
 {
-    enum step_answer a;
-    if (step_judge(r, rsp, r->phase == SWEEP_DELETE, &a, err))
+    int64_t id;
+    if (state_filler_next(r->state, r->lane->id, &r->n1, &id, err))
         return -1;
-    if (r->phase == SWEEP_START)
+    if (id)
+        return sweep_delete(r, SWEEP_KNOWN, id, out_req, out, err);
+    *out = STEP_DONE;
+    step_notes(r)->number = r->n1; /* one whose answer never came */
+    return r->n1 || r->unsure || r->maybe || !run_made_group(r) ? sweep_list(r, out_req, out, err) : 0;
+}
+
+static int sweep_next(struct run *r, struct gl_request **out_req, enum step_result *out, struct gs_err *err)
+{
+    int64_t id;
+    if ((size_t)r->n1 >= r->buf.len / sizeof(id)) {
+        step_notes(r)->began_ms = 0;
         return sweep_list(r, out_req, out, err);
-    if (r->phase == SWEEP_DELETE) {
-        if (a == ANS_REFUSED && rsp->status != 404)
-            return step_refused(rsp, err, "deleting a filler milestone");
-        return sweep_next(r, out_req, out, err);
     }
-    if (a == ANS_REFUSED)
-        return step_refused(rsp, err, "looking for filler milestones");
+    memcpy(&id, r->buf.data + (size_t)r->n1 * sizeof(id), sizeof(id));
+    r->n1++;
+    return sweep_delete(r, SWEEP_DELETE, id, out_req, out, err);
+}
+
+static int sweep_listed(struct run *r, const struct gl_response *rsp, struct gl_request **out_req, enum step_result *out,
+                        struct gs_err *err)
+{
+    struct step_notes *n = step_notes(r);
     GS_AUTO(yyjson_doc) doc = NULL;
     if (step_array(rsp, &doc, err))
         return -1;
@@ -476,18 +534,46 @@ static int sweep(struct run *r, const struct gl_response *rsp, struct gl_request
             gs_buf_add(&r->buf, &id, sizeof(id), err))
             return -1;
     }
-    /* a replica that lags behind may not show the filler that was made last (none was made where every number that was
-     * given out is one of ours), */
-    if (r->buf.len == 0 && r->n2 == 0 && *r->lane_next != r->op.pos) {
-        r->n2 = 1;
-        return step_wait(r, SWEEP_START, out, err);
-    }
-    /* or still show what was deleted: after some rounds it is good enough */
-    if (r->buf.len == 0 || (++r->n2 > 50 && rsp->next_page == 0)) {
-        *out = STEP_DONE;
+    /* what was deleted may still be shown: after some rounds it is good enough */
+    if (r->buf.len && (++r->n2 <= 50 || rsp->next_page))
+        return sweep_next(r, out_req, out, err);
+    bool proven = true;
+    if (n->number && step_absent(r, SWEEP_LIST_AGAIN, &proven, out, err))
+        return -1;
+    if (!proven)
         return 0;
+    *out = STEP_DONE;
+    return state_filler_gone(r->state, r->lane->id, -1, err);
+}
+
+static int sweep(struct run *r, const struct gl_response *rsp, struct gl_request **out_req, enum step_result *out,
+                 struct gs_err *err)
+{
+    if (!step_notes(r))
+        return gs_fail(err, GS_E_NOMEM, "out of memory");
+    enum step_answer a;
+    if (step_judge(r, rsp, r->phase == SWEEP_DELETE || r->phase == SWEEP_KNOWN, &a, err))
+        return -1;
+    if (a == ANS_REFUSED && (r->phase == SWEEP_LIST || rsp->status != 404))
+        return step_refused(rsp, err, r->phase == SWEEP_LIST ? "looking for filler milestones" : "deleting a filler milestone");
+    switch (r->phase) {
+    case SWEEP_START:
+        /* the lane's last write was just before, if this run made any */
+        r->since_ms = gs_mono_ms();
+        return sweep_known(r, out_req, out, err);
+    case SWEEP_KNOWN:
+        if (a != ANS_LOST && state_filler_gone(r->state, r->lane->id, r->n1, err))
+            return -1;
+        return sweep_known(r, out_req, out, err);
+    case SWEEP_LIST:
+        return sweep_listed(r, rsp, out_req, out, err);
+    case SWEEP_LIST_AGAIN:
+        return sweep_list(r, out_req, out, err);
+    case SWEEP_DELETE:
+        return sweep_next(r, out_req, out, err);
+    default:
+        return gs_fail(err, GS_E_INTERNAL, "sweeping in phase %d", r->phase);
     }
-    return sweep_next(r, out_req, out, err);
 }
 
 const struct kind kind_milestones_sweep = {

@@ -8,6 +8,8 @@
 #include <string.h>
 #include <strings.h>
 
+#define CLOCK_SLACK_MS 10000
+
 struct step_notes *step_notes(struct run *r)
 {
     if (!r->text)
@@ -41,12 +43,17 @@ int step_judge(struct run *r, const struct gl_response *rsp, bool write, enum st
     }
     if (unclear) {
         n->looks = 0;
+        n->began_ms = 0;
+        n->page = 0;
         r->unsure = true;
-        if (++n->lost >= STEP_MAX_LOST) {
-            take_error(rsp, err);
+        take_error(rsp, err);
+        n->lost_code = err->code;
+        /* at the last one step_absent() says so, after a look-up */
+        if (++n->lost > STEP_MAX_LOST) {
             gs_wrap(err, "sent %u times without an answer", n->lost);
             return gs_scoped(err, GS_SCOPE_ITEM);
         }
+        *err = (struct gs_err){0};
         *out = ANS_LOST;
         return 0;
     }
@@ -96,19 +103,69 @@ int step_send(struct run *r, int phase, struct gl_request *q, struct gl_request 
 {
     if (!q)
         return gs_fail(err, GS_E_NOMEM, "out of memory");
+    struct step_notes *n = step_notes(r);
+    if (!n) {
+        gl_request_free(q);
+        return gs_fail(err, GS_E_NOMEM, "out of memory");
+    }
+    if (n->began_ms == 0)
+        n->began_ms = gs_mono_ms();
     r->phase = phase;
     *out_req = q;
     *out = STEP_SEND;
     return 0;
 }
 
-int step_wait(struct run *r, int phase, enum step_result *out, struct gs_err *err)
+int step_absent(struct run *r, int phase, bool *out_proven, enum step_result *out, struct gs_err *err)
 {
-    (void)err;
+    struct step_notes *n = step_notes(r);
+    int64_t now = gs_mono_ms(), enough = r->since_ms + run_lag(r);
+    *out_proven = n->began_ms >= enough;
+    n->began_ms = 0;
+    n->page = 0;
+    if (*out_proven && n->lost >= STEP_MAX_LOST)
+        return step_fail(err, n->lost_code, "sent %u times without an answer, and it is not there", n->lost);
+    if (*out_proven) {
+        n->looks = 0;
+        r->unsure = r->maybe = false;
+        run_proven_absent(r);
+        return 0;
+    }
+    /* soon at first, since most objects show at once; never long beyond the time that decides */
+    int64_t wait = (int64_t)400 << (n->looks < 4 ? n->looks : 4), rest = enough - now + 1;
+    n->looks++;
     r->phase = phase;
-    r->wait_ms = STEP_WAIT_MS;
+    r->wait_ms = rest < wait ? (rest > 1 ? rest : 1) : wait;
     *out = STEP_AGAIN;
     return 0;
+}
+
+void step_hidden(struct run *r)
+{
+    struct step_notes *n = step_notes(r);
+    n->began_ms = 0;
+    n->looks = 0;
+    n->page = 0;
+    r->since_ms = gs_mono_ms();
+}
+
+void step_seen(struct run *r)
+{
+    if (step_notes(r)->looks)
+        run_lagged(r);
+}
+
+int step_whose(struct run *r, yyjson_val *obj, bool same, bool *out_ours, struct gs_err *err)
+{
+    step_seen(r);
+    if (r->grp->existed) {
+        *out_ours = false;
+        return r->unsure ? step_made_by_us(r, obj, out_ours, err) : 0;
+    }
+    *out_ours = r->unsure || same;
+    if (*out_ours || run_opts(r)->merge)
+        return 0;
+    return step_fail(err, GS_E_TAKEN, "%s '%s' is there already, with other values", r->op.kind, r->op.key);
 }
 
 int step_lost(struct run *r, const char *code, const char *detail, enum step_result *out, struct gs_err *err)
@@ -165,14 +222,17 @@ int step_made_by_us(struct run *r, yyjson_val *obj, bool *out, struct gs_err *er
     struct gs_err ignored = {0};
     if (gs_time_parse(created, &at, &ignored))
         return 0;
-    gs_autofree char *text = NULL;
-    if (state_meta_get(r->state, "started_at_ms", &text, err))
-        return -1;
-    if (!text)
-        return 0;
-    /* stored in the server's time; a minute for clocks that drift */
-    int64_t start = strtoll(text, NULL, 10) - 60000;
-    *out = at >= start;
+    int64_t start = r->unsure ? r->op.sent_at : 0;
+    if (start == 0) {
+        gs_autofree char *text = NULL;
+        if (state_meta_get(r->state, "started_at_ms", &text, err))
+            return -1;
+        if (!text)
+            return 0;
+        start = strtoll(text, NULL, 10);
+    }
+    /* both are the server's time; some seconds because its Date has no parts of them and its machines may differ */
+    *out = at >= start - CLOCK_SLACK_MS;
     return 0;
 }
 

@@ -5,16 +5,18 @@
  *
  *     sure:    write -> check the answer -> second calls -> done
  *     unsure:  look up -> there: adopt -> second calls -> done
- *                      -> absent: wait, look once more (a replica may lag behind) -> absent: write
+ *                      -> absent: wait, look again (a replica may lag behind) -> absent: write
  *
- * A write whose answer did not come makes the run unsure and begins with the look-up again, five times at most.
+ * A write whose answer did not come makes the run unsure and begins with the look-up again, five times at most; the last
+ * look-up decides. Absence is proven by a look-up that began run_lag() after the last write that may have acted; before
+ * that step_absent() waits. Where the server says that something exists which a read does not show, step_hidden() starts
+ * that time anew.
  */
 #ifndef RP_STEP_H
 #define RP_STEP_H
 
 #include "libreplay/kind.h"
 
-#define STEP_WAIT_MS 400
 #define STEP_MAX_LOST 5
 
 enum step_answer {
@@ -28,6 +30,8 @@ enum step_answer {
 struct step_notes {
     unsigned lost;  /* writes without an answer */
     unsigned looks; /* complete look-ups that found nothing, since the last write */
+    int64_t began_ms; /* when the look-up that runs was begun; 0: none */
+    enum gs_code lost_code; /* of the last write without an answer */
     int64_t page;
     int64_t id, max_id, number;
     int why;   /* what the look-up is for; the kind's own */
@@ -51,8 +55,21 @@ int step_fail(struct gs_err *err, enum gs_code code, const char *fmt, ...) GS_PR
 /* Hands a request out; NULL is GS_E_NOMEM. */
 int step_send(struct run *r, int phase, struct gl_request *q, struct gl_request **out_req, enum step_result *out,
               struct gs_err *err) GS_MUST_USE;
-/* Comes back in `phase` after STEP_WAIT_MS. */
-int step_wait(struct run *r, int phase, enum step_result *out, struct gs_err *err) GS_MUST_USE;
+/*
+ * A complete look-up showed nothing. *out_proven: that is so, and a write may be sent (run->unsure is over); else *out is
+ * set to come back in `phase` for another look. Fails with scope ITEM when the writes were lost too often.
+ */
+int step_absent(struct run *r, int phase, bool *out_proven, enum step_result *out, struct gs_err *err) GS_MUST_USE;
+/* The server knows of an object that reads may not show yet. */
+void step_hidden(struct run *r);
+/* The object was found: how long it was hidden is learned from. */
+void step_seen(struct run *r);
+/*
+ * Something with the key of the record is there, in this group. Is it this load's (*out_ours), or was it there before
+ * (adopted)? `same`: it has nothing that differs from the record. Somebody else's in a group of our own making is
+ * GS_E_TAKEN, unless the load merges.
+ */
+int step_whose(struct run *r, yyjson_val *obj, bool same, bool *out_ours, struct gs_err *err) GS_MUST_USE;
 /* Ends the op as a loss that is no failure. */
 int step_lost(struct run *r, const char *code, const char *detail, enum step_result *out,
               struct gs_err *err) GS_MUST_USE;
@@ -63,7 +80,8 @@ int step_array(const struct gl_response *rsp, yyjson_doc **out, struct gs_err *e
 /* Is there another page? Counts notes->page on when there is. */
 bool step_next_page(struct step_notes *n, const struct gl_response *rsp);
 
-/* Was this object (its created_at) made after the load began, by the server's clock? */
+/* Was this object (its created_at) made after the op was sent first (when it was never: after the load began), by the server's
+ * clock? */
 int step_made_by_us(struct run *r, yyjson_val *obj, bool *out, struct gs_err *err) GS_MUST_USE;
 /* Puts the id of an object into the op; none is GS_E_REMOTE. */
 int step_take_id(struct run *r, yyjson_val *obj, struct gs_err *err) GS_MUST_USE;

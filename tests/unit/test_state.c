@@ -80,7 +80,8 @@ static void an_op_goes_through_its_states_and_survives_reopening(void **cookie)
     ok(state_begin(s, &err), &err);
     int64_t lane = add_lane(s, "l"), a = add_op(s, lane, "labels", "a"), b = add_op(s, lane, "labels", "b");
     ok(state_commit(s, &err), &err);
-    ok(state_op_sent(s, a, &err), &err);
+    ok(state_op_sent(s, a, 1000, &err), &err);
+    ok(state_op_sent(s, a, 2000, &err), &err);
     struct op end = {.id = b, .state = OP_DONE, .target_id = 99, .tries = 1, .found = true};
     ok(state_op_end(s, &end, &err), &err);
     state_close(s);
@@ -93,6 +94,7 @@ static void an_op_goes_through_its_states_and_survives_reopening(void **cookie)
     assert_int_equal(op[0].id, a);
     assert_int_equal(op[0].state, OP_SENT);
     assert_string_equal(op[0].key, "a");
+    assert_int_equal(op[0].sent_at, 1000); /* the first time counts */
     op_release(&op[0]);
     bool found = false, taken = false;
     ok(state_find(s, "labels", 7, "b", &op[0], &found, &err), &err);
@@ -100,9 +102,14 @@ static void an_op_goes_through_its_states_and_survives_reopening(void **cookie)
     assert_int_equal(op[0].target_id, 99);
     assert_true(op[0].found);
     op_release(&op[0]);
-    ok(state_target_taken(s, "labels", 7, 99, &taken, &err), &err);
+    struct op asks = {.id = a, .kind = (char *)(uintptr_t)"labels", .grp = 7};
+    ok(state_target_taken(s, &asks, 99, &taken, &err), &err);
     assert_true(taken);
-    ok(state_target_taken(s, "labels", 8, 99, &taken, &err), &err);
+    asks.id = b; /* an op does not stand in its own way */
+    ok(state_target_taken(s, &asks, 99, &taken, &err), &err);
+    assert_false(taken);
+    asks = (struct op){.id = a, .kind = (char *)(uintptr_t)"labels", .grp = 8};
+    ok(state_target_taken(s, &asks, 99, &taken, &err), &err);
     assert_false(taken);
     ok(state_op_unsent(s, a, &err), &err);
     ok(state_op(s, a, &op[0], &err), &err);
@@ -280,7 +287,7 @@ static void the_books_follow_every_change(void **cookie)
     int64_t lane = add_lane(s, "l"), a = add_op(s, lane, "labels", "a"), b = add_op(s, lane, "labels", "b");
     add_op(s, lane, "labels", "c");
     assert_int_equal(number(s, "SELECT open FROM lane"), 3);
-    ok(state_op_sent(s, a, &err), &err);
+    ok(state_op_sent(s, a, 1, &err), &err);
     assert_int_equal(number(s, "SELECT open FROM lane"), 3);
     struct op end = {.id = a, .state = OP_DONE};
     ok(state_op_end(s, &end, &err), &err);
@@ -304,7 +311,7 @@ static void an_older_version_is_upgraded_and_readable_before(void **cookie)
     add_op(s, lane, "labels", "b");
     struct op end = {.id = a, .state = OP_DONE, .target_id = 9};
     ok(state_op_end(s, &end, &err), &err);
-    assert_int_equal(sqlite3_exec(state_db(s), "DROP TRIGGER op_added; DROP TRIGGER op_ended; DROP TABLE tally; DROP TABLE filler;"
+    assert_int_equal(sqlite3_exec(state_db(s), "DROP INDEX loss_op; DROP TRIGGER op_added; DROP TRIGGER op_ended; DROP TABLE tally; DROP TABLE filler;"
                                   "DROP TABLE newest; DROP TABLE decision; DROP TABLE undo; ALTER TABLE lane DROP COLUMN open; ALTER TABLE lane DROP COLUMN counter;"
                                   "ALTER TABLE op DROP COLUMN request; ALTER TABLE op DROP COLUMN print;"
                                   "PRAGMA user_version=1", NULL, NULL, NULL), SQLITE_OK);
