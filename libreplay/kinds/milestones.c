@@ -166,7 +166,7 @@ static int go_on(struct run *r, struct gl_request **out_req, enum step_result *o
 {
     if (*r->lane_next == 0 && r->op.pos == 1 && !r->unsure && !r->grp->existed && run_made_group(r))
         *r->lane_next = 1; /* the first milestone of a group that this load has made */
-    if (*r->lane_next == 0)
+    if (*r->lane_next == 0 || r->maybe)
         return list(r, WHY_COUNTER, out_req, out, err);
     return create(r, out_req, out, err);
 }
@@ -294,7 +294,7 @@ static int listed(struct run *r, const struct gl_response *rsp, struct gl_reques
         int64_t iid = 0;
         if (gs_json_i64(it, "iid", &iid) && iid > n->max_id)
             n->max_id = iid;
-        for (int64_t nth = 0; r->unsure && nth < MAX_NAMES; nth++) {
+        for (int64_t nth = 0; (r->unsure || r->maybe) && nth < MAX_NAMES; nth++) {
             bool fit;
             if (fits(r, it, nth, &fit, err))
                 return -1;
