@@ -384,6 +384,8 @@ static void records(void)
     ",\"relation\":\"subgroups\",\"stored\":" #stored "}\n"
 #define L_MILESTONES                                                                                                   \
     "{\"announced\":1,\"entry\":\"relation\",\"group\":12,\"left_out\":0,\"relation\":\"milestones\",\"stored\":1}\n"
+#define L_EMPTY                                                                                                        \
+    "{\"announced\":0,\"entry\":\"relation\",\"group\":12,\"left_out\":0,\"relation\":\"boards\",\"stored\":0}\n"
 #define L_MARK(records)                                                                                                \
     "{\"entry\":\"watermark\",\"group\":7,\"highest_id\":9,\"newest\":null,\"records\":" #records                     \
     ",\"relation\":\"labels\",\"seen\":\"all\"}\n"
@@ -405,11 +407,15 @@ static void books(void)
     LEDGER("ledger-unbalanced--came-what-was-not-given",
            L_FETCH(4) L_RULE("truncated-by-server", 1) L_LABELS(4, 3, 1) L_MILESTONES, 4);
     LEDGER("ledger-unbalanced--relation-twice", L_LABELS(3, 3, 0) L_LABELS(3, 3, 0) L_MILESTONES, 3);
+    LEDGER("ledger-unbalanced--empty-relation-twice", L_LABELS(3, 3, 0) L_EMPTY L_EMPTY L_MILESTONES, 4);
+    LEDGER("ledger-unbalanced--stored-elsewhere",
+           L_LABELS(2, 2, 0) "{\"announced\":2,\"entry\":\"relation\",\"group\":12,\"left_out\":0,"
+                             "\"relation\":\"milestones\",\"stored\":2}\n", 2);
     LEDGER("ledger-unbalanced--relation-missing", L_LABELS(3, 3, 0), 1);
     LEDGER("ledger-unbalanced--order", L_MILESTONES L_LABELS(3, 3, 0), 2);
     LEDGER("ledger-unbalanced--subgroups", L_LABELS(3, 3, 0) L_TREE(2, 0) L_MILESTONES, 3);
     LEDGER("ledger-unbalanced--subgroups-announced", L_LABELS(3, 3, 0) L_TREE(0, 0) L_MILESTONES, 3);
-    LEDGER("ledger-unbalanced--more-pages-than-requests", L_CAPTURE(0, 0) L_FETCH(3) L_LABELS(3, 3, 0) L_MILESTONES, 4);
+    LEDGER("ledger-unbalanced--more-pages-than-requests", L_CAPTURE(0, 1) L_FETCH(3) L_LABELS(3, 3, 0) L_MILESTONES, 4);
     LEDGER("ledger-unbalanced--more-retries-than-repeated", L_CAPTURE(9, 0) L_FETCH(3) L_LABELS(3, 3, 0) L_MILESTONES, 4);
     LEDGER("ledger-unbalanced--capture-twice", L_CAPTURE(9, 1) L_CAPTURE(9, 1) L_LABELS(3, 3, 0) L_MILESTONES, 4);
     LEDGER("ledger-unbalanced--changed-elsewhere",

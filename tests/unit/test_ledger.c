@@ -128,6 +128,21 @@ static void test_lines(void **state)
     OK(ledger_rule_line("left_out", 7, "self", "secret-field", "runners_token", 1, NULL, &out, &err));
     OK(ledger_fallback_line(7, "labels", "graphql", "rest", "403", &out, &err));
     OK(ledger_changed_line(7, "labels", "1", "2", &out, &err));
+    gs_buf_reset(&out);
+    OK(ledger_watermark_line(7, "members", 2, 0, 0, "all", &out, &err));
+    OK(ledger_watermark_line(7, "labels", 2, 9, 1714557600, "number", &out, &err));
+    assert_string_equal(gs_buf_str(&out),
+                        "{\"entry\":\"watermark\",\"group\":7,\"highest_id\":null,\"newest\":null,\"records\":2,"
+                        "\"relation\":\"members\",\"seen\":\"all\"}"
+                        "{\"entry\":\"watermark\",\"group\":7,\"highest_id\":9,\"newest\":\"2024-05-01T10:00:00.000Z\",\"records\":2,"
+                        "\"relation\":\"labels\",\"seen\":\"number\"}");
+    gs_buf_reset(&out);
+    OK(ledger_settled_line(7, "labels", 1, "1", "2", &out, &err));
+    struct ledger_capture c = {.requests = 9, .repeated = 2, .kept = 1, .longest_pause_ms = 5, .passes = 3};
+    OK(ledger_capture_line(&c, &out, &err));
+    assert_string_equal(gs_buf_str(&out), "{\"after\":\"2\",\"before\":\"1\",\"entry\":\"settled\",\"group\":7,\"pass\":1,\"relation\":\"labels\"}"
+                                          "{\"entry\":\"capture\",\"group\":0,\"kept\":1,\"longest_pause_ms\":5,\"passes\":3,"
+                                          "\"relation\":\"\",\"repeated\":2,\"requests\":9}");
     FAILS(GS_E_INTERNAL, ledger_rule_line("lost", 7, "labels", "no-such-rule", NULL, 3, NULL, &out, &err));
     FAILS(GS_E_INTERNAL, ledger_rule_line("gone", 7, "labels", "forbidden", NULL, 3, NULL, &out, &err));
     for (const struct ledger_rule *r = ledger_rules; r->name; r++) {
