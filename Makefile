@@ -43,7 +43,7 @@ layers := libcommon formats libgitlab libexport libreplay cmd
 no_deps_goals := ready deps demo check help clean dist format lint check-layers
 ifneq ($(filter-out $(no_deps_goals),$(or $(MAKECMDGOALS),all)),)
 msgpack := $(shell $(PKG_CONFIG) --exists msgpack-c 2>/dev/null && echo msgpack-c || echo msgpack)
-pkgs := libarchive libzstd $(msgpack) libcurl libsodium yyjson sqlite3
+pkgs := libarchive libzstd zlib $(msgpack) libcurl libsodium yyjson sqlite3
 PKG_CFLAGS := $(shell $(PKG_CONFIG) --cflags $(pkgs) 2>/dev/null)
 PKG_LIBS := $(shell $(PKG_CONFIG) --libs $(pkgs) 2>/dev/null)
 endif

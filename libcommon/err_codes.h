@@ -37,6 +37,7 @@ X(GS_E_JSON_DEPTH, "json-depth", 20, "the text named above is nested too deeply"
 X(GS_E_MSGPACK, "msgpack-invalid", 20, "the data named above is not valid msgpack")
 X(GS_E_RECORD, "record-invalid", 20, "the record named above does not have the shape that its relation demands")
 X(GS_E_ARCHIVE, "archive-invalid", 20, "name a group export made by GitLab (.tar.gz), or the folder it unpacks to")
+X(GS_E_GZIP, "gzip-invalid", 20, "the compressed file was cut or changed on its way: fetch it again")
 /* trust */
 X(GS_E_SIG_MISSING, "sig-missing", 21, "sign the file with 'snap sign' on the source side, or get the signed one")
 X(GS_E_SIG_FORMAT, "sig-format", 21, "the signature is not in minisign's format")
@@ -65,6 +66,9 @@ X(GS_E_FORBIDDEN, "forbidden", 12, "the token's user lacks the right: use a toke
 X(GS_E_GROUP_NOT_FOUND, "group-not-found", 10, "check the group's full path, and that the token's user may see it")
 X(GS_E_TOO_OLD, "server-too-old", 1, "GitLab 14.0 or newer is needed")
 X(GS_E_GRAPHQL, "graphql", 1, "the server refused a GraphQL document; --via and the version of the server decide which are sent")
+X(GS_E_EXPORT_OFF, "export-disabled", 12, "ask an administrator of the source to allow migration by direct transfer (bulk_import_enabled), or use --via api")
+X(GS_E_EXPORT_FAILED, "export-failed", 1, "the source could not export the relation for the reason it gives; --via auto reads what it can over the API")
+X(GS_E_EXPORT_TIMEOUT, "export-timeout", 75, "the source's background jobs do not get on: look at Sidekiq there, then run the same command again; what was fetched is kept")
 X(GS_E_REFUSED, "refused", 3, "the server refused the record for the reason it gives; mend it there or in the mapping and run again")
 /* a capture that goes on */
 X(GS_E_STAGING_OTHER, "staging-other-options", 30, "name the source, group and user that the capture was begun with, another FILE, or throw away what it has with --fresh")

@@ -4,6 +4,7 @@
 #include "libcommon/clock.h"
 #include "libcommon/log.h"
 #include "libexport/archive_users.h"
+#include "libexport/lines.h"
 #include "libexport/plan.h"
 #include "libexport/sink.h"
 
@@ -12,7 +13,6 @@
 #include <string.h>
 
 #define SMALL_FILE_MAX ((size_t)16 << 20)
-#define BLOCK ((size_t)256 << 10)
 #define MAX_TREE_DEPTH 64
 
 struct group {
@@ -358,11 +358,16 @@ static int fetch_line(struct archive_reader *a, const struct walk_file *f, int64
     return book_fetch(a->book, &l, err);
 }
 
+static size_t max_record(const struct archive_reader *a)
+{
+    return a->o.record.max_bytes ? a->o.record.max_bytes : LINES_MAX_LEN;
+}
+
 static int add_line(struct archive_reader *a, struct sink *s, const char *relation, const char *line, size_t len,
                     struct gs_err *err)
 {
     GS_AUTO(yyjson_doc) doc = NULL;
-    struct record_limits lim = {.max_bytes = a->o.record.max_bytes ? a->o.record.max_bytes : RECORD_MAX_BYTES,
+    struct record_limits lim = {.max_bytes = max_record(a),
                                 .max_depth = a->o.record.max_depth ? a->o.record.max_depth : RECORD_MAX_DEPTH};
     struct gs_json_opts o = {.max_bytes = lim.max_bytes, .max_depth = lim.max_depth, .raw_numbers = true};
     bool done;
@@ -381,36 +386,27 @@ static int add_line(struct archive_reader *a, struct sink *s, const char *relati
     return archive_users_walk(a->users, relation, v, err) || sink_add(s, line, len, err) ? -1 : 0;
 }
 
-static bool blank(const char *s, size_t len)
+struct relation_lines {
+    struct archive_reader *a;
+    const struct walk_file *file;
+    const char *relation;
+    struct sink *sink;
+};
+
+static int on_line(void *cookie, const struct line *l, struct gs_err *err)
 {
-    for (size_t i = 0; i < len; i++)
-        if (s[i] != ' ' && s[i] != '\t')
-            return false;
-    return true;
+    struct relation_lines *r = cookie;
+    if (l->oversize)
+        gs_fail(err, GS_E_LIMIT, "a record of more than %zu bytes", max_record(r->a));
+    else if (add_line(r->a, r->sink, r->relation, l->text, l->len, err) == 0)
+        return 0;
+    return gs_wrap(err, "'%s' in '%s', line %" PRIu64, r->file->name, r->a->o.path, l->number);
 }
 
-/* All complete lines of `b`, or everything when the file has ended; what is left moves to its front. */
-static int take_lines(struct archive_reader *a, const struct walk_file *f, const char *relation, struct gs_buf *b, bool at_end,
-                      struct sink *s, uint64_t *line, struct gs_err *err)
+static int read_file(void *cookie, void *buf, size_t len, size_t *out_n, struct gs_err *err)
 {
-    size_t off = 0;
-    while (off < b->len) {
-        const char *from = b->data + off, *nl = memchr(from, '\n', b->len - off);
-        if (!nl && !at_end)
-            break;
-        size_t len = nl ? (size_t)(nl - from) : b->len - off;
-        off += len + (nl != NULL);
-        ++*line;
-        if (len > 0 && from[len - 1] == '\r')
-            len--;
-        if (blank(from, len))
-            continue;
-        if (add_line(a, s, relation, from, len, err))
-            return gs_wrap(err, "'%s' in '%s', line %" PRIu64, f->name, a->o.path, *line);
-    }
-    memmove(b->data, b->data + off, b->len - off);
-    b->len -= off;
-    return 0;
+    struct walk_file *f = cookie;
+    return f->read(f, buf, len, out_n, err);
 }
 
 static int read_relation(struct archive_reader *a, struct walk_file *f, const struct place *p, struct gs_err *err)
@@ -418,32 +414,17 @@ static int read_relation(struct archive_reader *a, struct walk_file *f, const st
     if (!sorted_group(a, p->id))
         return gs_fail(err, GS_E_ARCHIVE, "'%s' in '%s' belongs to no group of '_all.ndjson'", f->name, a->o.path);
     struct sink *s;
-    gs_autobuf b;
-    gs_buf_init(&b, (a->o.record.max_bytes ? a->o.record.max_bytes : (size_t)50 << 20) + BLOCK + 1);
     if (sink_open(a->book, p->id, p->relation, &s, err))
         return -1;
-    uint64_t line = 0, bytes = 0;
-    size_t n = 1;
-    int r = 0;
-    while (n > 0 && r == 0) {
-        r = gs_buf_reserve(&b, BLOCK, err);
-        if (r) {
-            gs_wrap(err, "'%s' in '%s', line %" PRIu64, f->name, a->o.path, line + 1);
-            break;
-        }
-        r = f->read(f, b.data + b.len, BLOCK, &n, err);
-        if (r == 0) {
-            b.len += n;
-            bytes += n;
-            r = take_lines(a, f, p->relation, &b, n == 0, s, &line, err);
-        }
-        if (r == 0 && a->o.stop && *a->o.stop)
-            r = gs_fail(err, GS_E_STOPPED, "stopped");
-    }
+    uint64_t bytes = 0;
+    struct relation_lines r = {.a = a, .file = f, .relation = p->relation, .sink = s};
+    struct lines_opts o = {.read = read_file, .read_cookie = f, .each = on_line, .cookie = &r, .max_len = max_record(a),
+                           .stop = a->o.stop};
+    int rc = lines_walk(&o, &bytes, err);
     uint64_t stored = sink_stored(s);
-    if (r == 0)
-        r = fetch_line(a, f, p->id, p->relation, stored, bytes, err);
-    if (r) {
+    if (rc == 0)
+        rc = fetch_line(a, f, p->id, p->relation, stored, bytes, err);
+    if (rc) {
         sink_abandon(s);
         return -1;
     }

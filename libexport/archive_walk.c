@@ -1,6 +1,7 @@
 #include "libexport/archive_walk.h"
 
 #include "libcommon/cleanup.h"
+#include "libcommon/gz.h"
 #include "libcommon/io.h"
 #include "libexport/idset.h"
 
@@ -25,6 +26,8 @@ struct walk {
     struct idset names; /* hashes */
     walk_fn each;
     void *cookie;
+    /* what is no plain file is told to it and passed over; NULL: it is an error */
+    int (*refused)(void *cookie, const char *name, const char *why, struct gs_err *err);
 };
 
 static int count_bytes(struct walk *w, size_t n, struct gs_err *err)
@@ -99,18 +102,28 @@ static int tar_entry(struct walk *w, struct archive *a, struct archive_entry *e,
         return gs_fail(err, GS_E_ARCHIVE, "'%s' holds a file without a name", w->path);
     while (strncmp(name, "./", 2) == 0)
         name += 2;
-    if (archive_entry_hardlink(e) || archive_entry_symlink(e))
+    bool folder = archive_entry_filetype(e) == AE_IFDIR, link = archive_entry_hardlink(e) || archive_entry_symlink(e);
+    if (folder && !link && (*name == '\0' || strcmp(name, ".") == 0))
+        return 0;
+    if (w->refused && folder && !link)
+        return 0;
+    if (w->refused && (link || archive_entry_filetype(e) != AE_IFREG))
+        return w->refused(w->cookie, name, link ? "a link" : "no file", err);
+    if (w->refused && !name_ok(name))
+        return w->refused(w->cookie, name, "its name", err);
+    if (link)
         return gs_fail(err, GS_E_ARCHIVE, "'%s' holds a link: '%.200s'", w->path, name);
-    if (archive_entry_filetype(e) == AE_IFDIR)
-        return *name && strcmp(name, ".") != 0 ? check_entry(w, name, err) : 0;
+    if (folder)
+        return check_entry(w, name, err);
     if (archive_entry_filetype(e) != AE_IFREG)
         return gs_fail(err, GS_E_ARCHIVE, "'%s' holds something that is no file: '%.200s'", w->path, name);
     if (archive_entry_size(e) < 0 || (uint64_t)archive_entry_size(e) > w->max_total)
         return gs_fail(err, GS_E_BOMB, "'%s': '%.200s' claims a size beyond the limit", w->path, name);
-    if (check_entry(w, name, err))
+    if (w->refused ? ++w->entries > w->max_entries && gs_fail(err, GS_E_LIMIT, "'%s' holds too many files", w->path)
+                   : check_entry(w, name, err))
         return -1;
     struct tar_cookie t = {.w = w, .a = a};
-    struct walk_file f = {.name = name, .read = tar_read, .cookie = &t};
+    struct walk_file f = {.name = name, .size = (uint64_t)archive_entry_size(e), .read = tar_read, .cookie = &t};
     if (w->each(w->cookie, &f, err))
         return -1;
     /* what was not read counts too: passing over it unpacks it as well */
@@ -122,23 +135,65 @@ static int tar_entry(struct walk *w, struct archive *a, struct archive_entry *e,
     return 0;
 }
 
-static int walk_tar(struct walk *w, int fd, struct gs_err *err)
+/* What libarchive reads: unpacked by ourselves, since it does not compare gzip's checksums. */
+struct unpacked {
+    struct gs_gz *z;
+    struct gs_err err;
+    char block[READ_BLOCK];
+};
+
+static la_ssize_t unpack(struct archive *a, void *cookie, const void **out)
 {
-    struct archive *a = archive_read_new();
-    if (!a)
-        return gs_fail(err, GS_E_NOMEM, "no memory to unpack '%s'", w->path);
-    archive_read_support_filter_gzip(a);
+    struct unpacked *u = cookie;
+    size_t n;
+    *out = u->block;
+    if (gs_gz_read(u->z, u->block, sizeof u->block, &n, &u->err) == 0)
+        return (la_ssize_t)n;
+    archive_set_error(a, EIO, "%s", u->err.text);
+    return -1;
+}
+
+/* The tar may end before the file does: what stands behind it is read as well, so that all of it was checked. */
+static int read_rest(struct unpacked *u, struct gs_err *err)
+{
+    size_t n = 1;
+    while (n > 0)
+        if (gs_gz_read(u->z, u->block, sizeof u->block, &n, err))
+            return -1;
+    return 0;
+}
+
+static int walk_entries(struct walk *w, struct archive *a, struct unpacked *u, struct gs_err *err)
+{
     archive_read_support_format_tar(a);
     archive_read_support_format_gnutar(a);
-    int r = 0;
-    if (archive_read_open_fd(a, fd, READ_BLOCK) != ARCHIVE_OK)
-        r = gs_fail(err, GS_E_ARCHIVE, "'%s' is no .tar or .tar.gz: %s", w->path, archive_error_string(a));
-    while (r == 0) {
+    archive_read_support_format_empty(a);
+    if (archive_read_open(a, u, NULL, unpack, NULL) != ARCHIVE_OK)
+        return u->err.code ? -1 : gs_fail(err, GS_E_ARCHIVE, "'%s' is no .tar or .tar.gz: %s", w->path, archive_error_string(a));
+    for (;;) {
         struct archive_entry *e;
         int s = archive_read_next_header(a, &e);
         if (s == ARCHIVE_EOF)
-            break;
-        r = s == ARCHIVE_OK || s == ARCHIVE_WARN ? tar_entry(w, a, e, err) : tar_error(w, a, err);
+            return read_rest(u, err);
+        if (s == ARCHIVE_OK || s == ARCHIVE_WARN ? tar_entry(w, a, e, err) : tar_error(w, a, err))
+            return -1;
+    }
+}
+
+static int walk_tar(struct walk *w, int fd, bool plain, struct gs_err *err)
+{
+    struct gs_gz_limits lim = {.max_out = w->max_total};
+    struct archive *a = archive_read_new();
+    gs_autofree struct unpacked *u = calloc(1, sizeof *u);
+    GS_AUTO(gs_gz) z = NULL;
+    int r = -1;
+    if (!a || !u)
+        gs_fail(err, GS_E_NOMEM, "no memory to unpack '%s'", w->path);
+    else if (gs_gz_open(fd, w->path, plain, &lim, &z, err) == 0) {
+        u->z = z;
+        r = walk_entries(w, a, u, err);
+        if (r && u->err.code) /* why libarchive got no more */
+            *err = u->err;
     }
     archive_read_free(a);
     return r;
@@ -184,7 +239,7 @@ static int folder_entry(struct walk *w, int dir_fd, const char *prefix, const ch
     if (!S_ISREG(st.st_mode))
         return gs_fail(err, GS_E_ARCHIVE, "'%s' holds something that is no file: '%s'", w->path, name);
     struct folder_cookie c = {.w = w, .fd = fd};
-    struct walk_file f = {.name = name, .read = folder_read, .cookie = &c};
+    struct walk_file f = {.name = name, .size = (uint64_t)st.st_size, .read = folder_read, .cookie = &c};
     return w->each(w->cookie, &f, err);
 }
 
@@ -218,24 +273,58 @@ static int walk_folder(struct walk *w, int dir_fd, const char *prefix, unsigned 
     return r;
 }
 
+/* Damage of the packing is damage of the archive. */
+static int as_archive(int r, struct gs_err *err)
+{
+    if (r && err->code == GS_E_GZIP)
+        err->code = GS_E_ARCHIVE;
+    return r;
+}
+
+static int walk_begin(struct walk *w, const char *path, const struct walk_limits *lim, walk_fn each, void *cookie, int *out_fd,
+                      struct gs_err *err)
+{
+    *w = (struct walk){.path = path, .each = each, .cookie = cookie, .max_total = MAX_TOTAL, .max_entries = MAX_ENTRIES};
+    if (lim && lim->max_total)
+        w->max_total = lim->max_total;
+    if (lim && lim->max_entries)
+        w->max_entries = lim->max_entries;
+    idset_init(&w->names);
+    *out_fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK); /* a pipe without a writer must not hang it */
+    if (*out_fd >= 0)
+        return 0;
+    return errno == ENOENT ? gs_fail(err, GS_E_NOT_FOUND, "'%s' is not there", path)
+                           : gs_fail_sys(err, GS_E_IO, errno, "opening '%s'", path);
+}
+
+int archive_walk_uploads(const char *path, const struct walk_limits *lim, walk_fn each,
+                         int (*refused)(void *cookie, const char *name, const char *why, struct gs_err *err), void *cookie,
+                         struct gs_err *err)
+{
+    struct walk w;
+    gs_autofd int fd = -1;
+    if (walk_begin(&w, path, lim, each, cookie, &fd, err))
+        return -1;
+    w.refused = refused;
+    int r = as_archive(walk_tar(&w, fd, false, err), err);
+    idset_release(&w.names);
+    return r;
+}
+
 int archive_walk(const char *path, const struct walk_limits *lim, walk_fn each, void *cookie, struct gs_err *err)
 {
-    struct walk w = {.path = path, .each = each, .cookie = cookie, .max_total = MAX_TOTAL, .max_entries = MAX_ENTRIES};
-    if (lim && lim->max_total)
-        w.max_total = lim->max_total;
-    if (lim && lim->max_entries)
-        w.max_entries = lim->max_entries;
-    gs_autofd int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK); /* a pipe without a writer must not hang it */
+    struct walk w;
+    gs_autofd int fd = -1;
     struct stat st;
-    if (fd < 0 || fstat(fd, &st) < 0)
-        return errno == ENOENT ? gs_fail(err, GS_E_NOT_FOUND, "'%s' is not there", path)
-                               : gs_fail_sys(err, GS_E_IO, errno, "opening '%s'", path);
-    idset_init(&w.names);
+    if (walk_begin(&w, path, lim, each, cookie, &fd, err))
+        return -1;
     int r;
-    if (S_ISDIR(st.st_mode))
+    if (fstat(fd, &st) < 0)
+        r = gs_fail_sys(err, GS_E_IO, errno, "opening '%s'", path);
+    else if (S_ISDIR(st.st_mode))
         r = walk_folder(&w, gs_steal_fd(&fd), "", 0, err);
     else if (S_ISREG(st.st_mode))
-        r = walk_tar(&w, fd, err);
+        r = as_archive(walk_tar(&w, fd, true, err), err);
     else
         r = gs_fail(err, GS_E_IO, "'%s' is neither a file nor a folder", path);
     idset_release(&w.names);

@@ -19,6 +19,7 @@ struct walk_limits {
 
 struct walk_file {
     const char *name;
+    uint64_t size; /* as announced */
     /* Reads on; *out_n 0 at the end. */
     int (*read)(struct walk_file *f, void *buf, size_t len, size_t *out_n, struct gs_err *err);
     void *cookie;
@@ -26,7 +27,15 @@ struct walk_file {
 
 /* `each` is called for every regular file; what it does not read is passed over. */
 typedef int (*walk_fn)(void *cookie, struct walk_file *f, struct gs_err *err);
+/* GS_E_ARCHIVE, GS_E_BOMB, GS_E_LIMIT, GS_E_NOT_FOUND, GS_E_IO, and what `each` gives. */
 int archive_walk(const char *path, const struct walk_limits *lim, walk_fn each, void *cookie,
                  struct gs_err *err) GS_MUST_USE;
+/*
+ * The same for a .tar.gz of uploads, where one odd entry must not cost the others: links, devices, pipes and names that are not
+ * let through are told to `refused` with the reason ("a link", "no file", "its name"), and passed over.
+ */
+int archive_walk_uploads(const char *path, const struct walk_limits *lim, walk_fn each,
+                         int (*refused)(void *cookie, const char *name, const char *why, struct gs_err *err), void *cookie,
+                         struct gs_err *err) GS_MUST_USE;
 
 #endif
