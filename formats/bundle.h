@@ -74,6 +74,15 @@ void bundle_part_abandon(struct bundle_part *p);
 /* A plain file: groups/<id>/<kind>/<file>, kind "avatar" or "uploads/<secret>". `name` is checked against the allow-list. */
 int bundle_writer_file(struct bundle_writer *w, int64_t group_id, const char *kind, const char *name, const void *data,
                        size_t len, struct gs_err *err) GS_MUST_USE;
+/* The same for a file of unknown length that comes piece by piece; *out_n 0 is its end. Thread-safe. GS_E_LIMIT beyond BUNDLE_FILE_MAX,
+ * and what `read` gives; nothing is stored then. */
+#define BUNDLE_FILE_MAX ((uint64_t)1 << 30)
+struct bundle_stream {
+    int (*read)(void *cookie, void *buf, size_t len, size_t *out_n, struct gs_err *err);
+    void *cookie;
+};
+int bundle_writer_stream(struct bundle_writer *w, int64_t group_id, const char *kind, const char *name,
+                         const struct bundle_stream *in, struct gs_err *err) GS_MUST_USE;
 /* Tells the writer of a group (tree order is kept for inspect --tree); full_path as on the source. parent_id 0: root. */
 int bundle_writer_group(struct bundle_writer *w, int64_t id, int64_t parent_id, const char *full_path, struct gs_err *err) GS_MUST_USE;
 /* One user that some record refers to (JSON object with id, username, name, public_email, state, kind). Same id again: merged, known fields win over null. */

@@ -3,11 +3,13 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <sodium.h>
 #include <stdio.h>
 #include <string.h>
 
 #define SPOOL "spool"
 #define BOOK_LINE_MAX ((size_t)1 << 30)
+#define FILE_BLOCK ((size_t)1 << 20)
 #define LEDGER_MEMORY ((size_t)4 << 20)
 
 /* ---- life ---- */
@@ -95,31 +97,76 @@ void bundle_writer_free(struct bundle_writer *w)
 
 /* ---- what the caller tells ---- */
 
+static int file_begin(const char *kind, const char *name, int64_t group_id, struct staged *s, struct gs_err *err)
+{
+    struct bundle_name n;
+    *s = (struct staged){.group_id = group_id, .is_file = true};
+    s->path = gs_asprintf("groups/%lld/%s/%s", (long long)group_id, kind, name);
+    if (!s->path)
+        return gs_fail(err, GS_E_NOMEM, "no memory for a path");
+    if (!bundle_name_parse(s->path, strlen(s->path), &n) || !n.is_file)
+        return gs_fail(err, GS_E_MEMBER_NAME, "a bundle cannot hold a file named '%.200s'", name);
+    s->relation = strdup(n.relation);
+    return s->relation ? 0 : gs_fail(err, GS_E_NOMEM, "no memory for a file");
+}
+
+static int file_piece(struct bundle_writer *w, struct staged *s, const void *data, size_t len, struct gs_err *err)
+{
+    uint64_t off;
+    if (grow_array((void **)&s->frames, &s->cap_frames, s->n_frames, sizeof *s->frames, err) || spool_write(w, data, len, &off, err))
+        return -1;
+    s->frames[s->n_frames++] = (struct staged_frame){.spool_off = off, .stored = (uint32_t)len};
+    s->raw += len;
+    s->stored += len;
+    return 0;
+}
+
 int bundle_writer_file(struct bundle_writer *w, int64_t group_id, const char *kind, const char *name, const void *data,
                        size_t len, struct gs_err *err)
 {
-    struct bundle_name n;
-    struct staged s = {.group_id = group_id, .is_file = true, .raw = len, .stored = len};
-    s.path = gs_asprintf("groups/%lld/%s/%s", (long long)group_id, kind, name);
-    if (!s.path)
-        return gs_fail(err, GS_E_NOMEM, "no memory for a path");
-    int r = 0;
-    if (!bundle_name_parse(s.path, strlen(s.path), &n) || !n.is_file)
-        r = gs_fail(err, GS_E_MEMBER_NAME, "a bundle cannot hold a file named '%.200s'", name);
-    else if (len >= (uint64_t)1 << 30)
+    struct staged s;
+    int r = file_begin(kind, name, group_id, &s, err);
+    if (r == 0 && len > BUNDLE_FILE_MAX)
         r = gs_fail(err, GS_E_LIMIT, "file '%.200s' of %zu bytes, limit 1 GiB", name, len);
+    if (r == 0)
+        r = file_piece(w, &s, data, len, err);
     if (r == 0) {
         bundle_hash(data, len, s.digest);
-        s.relation = strdup(n.relation);
-        s.frames = calloc(1, sizeof *s.frames);
-        s.n_frames = s.cap_frames = 1;
-        r = s.relation && s.frames ? spool_write(w, data, len, &s.frames[0].spool_off, err)
-                                   : gs_fail(err, GS_E_NOMEM, "no memory for a file");
-    }
-    if (r == 0) {
-        s.frames[0].stored = (uint32_t)len;
         r = writer_take_member(w, &s, err);
     }
+    staged_release(&s);
+    return r;
+}
+
+static int file_stream(struct bundle_writer *w, struct staged *s, const struct bundle_stream *in, struct gs_err *err)
+{
+    gs_autofree char *block = malloc(FILE_BLOCK);
+    crypto_generichash_state hash;
+    int r = block ? 0 : gs_fail(err, GS_E_NOMEM, "no memory for a file");
+    crypto_generichash_init(&hash, NULL, 0, BUNDLE_DIGEST_LEN);
+    for (size_t n = 1; r == 0 && n > 0;) {
+        r = in->read(in->cookie, block, FILE_BLOCK, &n, err);
+        if (r == 0 && s->raw + n > BUNDLE_FILE_MAX)
+            r = gs_fail(err, GS_E_LIMIT, "file '%.200s' is larger than 1 GiB", s->path);
+        if (r == 0 && n > 0) {
+            crypto_generichash_update(&hash, (const unsigned char *)block, n);
+            r = file_piece(w, s, block, n, err);
+        }
+    }
+    if (r == 0)
+        crypto_generichash_final(&hash, s->digest, BUNDLE_DIGEST_LEN);
+    return r;
+}
+
+int bundle_writer_stream(struct bundle_writer *w, int64_t group_id, const char *kind, const char *name,
+                         const struct bundle_stream *in, struct gs_err *err)
+{
+    struct staged s;
+    int r = file_begin(kind, name, group_id, &s, err);
+    if (r == 0)
+        r = file_stream(w, &s, in, err);
+    if (r == 0)
+        r = writer_take_member(w, &s, err);
     staged_release(&s);
     return r;
 }

@@ -2,7 +2,6 @@
 
 #include "formats/ledger.h"
 #include "libcommon/json_scan.h"
-#include "libexport/idset.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -43,6 +42,11 @@ void archive_users_free(struct archive_users *u)
     idset_release(&u->named);
     gs_buf_release(&u->b);
     free(u);
+}
+
+const struct idset *archive_users_seen(const struct archive_users *u)
+{
+    return &u->seen;
 }
 
 static int tell(struct archive_users *u, int64_t id, yyjson_val *known, struct gs_err *err)

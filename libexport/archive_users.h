@@ -7,11 +7,14 @@
 #define EXPORT_ARCHIVE_USERS_H
 
 #include "formats/bundle.h"
+#include "libexport/idset.h"
 
 struct archive_users;
 
 int archive_users_new(struct bundle_writer *w, struct archive_users **out, struct gs_err *err) GS_MUST_USE;
 void archive_users_free(struct archive_users *u);
+/* Ids of all users that were mentioned so far, by name or not. Lives as long as `u`. */
+const struct idset *archive_users_seen(const struct archive_users *u);
 /* Every user that one record mentions, at any depth. */
 int archive_users_walk(struct archive_users *u, const char *relation, yyjson_val *record, struct gs_err *err) GS_MUST_USE;
 /*

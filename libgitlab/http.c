@@ -628,10 +628,11 @@ static int64_t sleep_ms(const struct gl_client *c, int64_t now, int64_t until)
     return wait > 0 ? wait : 0;
 }
 
-static int poll_once(struct gl_client *c, int timeout_ms, struct gs_err *err)
+/* `once`: waits a single time, for the network, a wake-up or the timeout, also when no request is there. */
+static int poll_once(struct gl_client *c, int timeout_ms, bool once, struct gs_err *err)
 {
     int64_t now = gs_mono_ms(), until = now + (timeout_ms > 0 ? timeout_ms : 0);
-    for (;;) {
+    for (bool waited = false;; waited = true) {
         unsigned ran = stopped(c) ? end_all_but_writes(c) : look_up_fresh(c) + start_ready(c, now);
         int running = 0;
         CURLMcode rc = curl_multi_perform(c->multi, &running);
@@ -640,7 +641,7 @@ static int poll_once(struct gl_client *c, int timeout_ms, struct gs_err *err)
         ran += reap(c);
         now = gs_mono_ms();
         ran += check_stalls(c, now);
-        if (ran > 0 || gl_pending(c) == 0 || now >= until)
+        if (ran > 0 || (once ? waited : gl_pending(c) == 0) || now >= until)
             return 0;
         int64_t wait = sleep_ms(c, now, until);
         if (wait > 0) {
@@ -652,14 +653,24 @@ static int poll_once(struct gl_client *c, int timeout_ms, struct gs_err *err)
     }
 }
 
-int gl_poll(struct gl_client *c, int timeout_ms, struct gs_err *err)
+static int poll(struct gl_client *c, int timeout_ms, bool once, struct gs_err *err)
 {
     if (c->polling)
         return gs_fail(err, GS_E_INTERNAL, "the HTTP engine was run out of one of its own callbacks");
     c->polling = true;
-    int r = poll_once(c, timeout_ms, err);
+    int r = poll_once(c, timeout_ms, once, err);
     c->polling = false;
     return r;
+}
+
+int gl_poll(struct gl_client *c, int timeout_ms, struct gs_err *err)
+{
+    return poll(c, timeout_ms, false, err);
+}
+
+int gl_wait(struct gl_client *c, int timeout_ms, struct gs_err *err)
+{
+    return poll(c, timeout_ms, true, err);
 }
 
 int gl_perform(struct gl_client *c, struct gl_request *r, struct gl_response *rsp, struct gs_err *err)

@@ -180,6 +180,9 @@ int gl_submit(struct gl_client *c, struct gl_request *r, struct gs_err *err) GS_
 /* Runs transfers and callbacks; returns after at most timeout_ms, or when a callback ran. -1 only for a broken engine.
  */
 int gl_poll(struct gl_client *c, int timeout_ms, struct gs_err *err) GS_MUST_USE;
+/* The same for a loop that waits for more than the network: returns at any sign of it and at gl_client_wake(), and waits also when no
+ * request is there. */
+int gl_wait(struct gl_client *c, int timeout_ms, struct gs_err *err) GS_MUST_USE;
 /* Number of requests submitted whose callback has not run. */
 unsigned gl_pending(const struct gl_client *c);
 /* How many more requests may be submitted so that all are on the wire at once. */
