@@ -229,6 +229,11 @@ int book_missing(struct book *b, int64_t group_id, const char *relation, const c
     return 0;
 }
 
+void book_incomplete(struct book *b, uint64_t records)
+{
+    b->missing += records;
+}
+
 int book_fallback(struct book *b, int64_t group_id, const char *relation, const char *from, const char *to,
                   const char *why, struct gs_err *err)
 {

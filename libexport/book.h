@@ -88,6 +88,8 @@ int book_left_out(struct book *b, int64_t group_id, const char *relation, const 
  * out to be gone (book_gone()), which is a change of the source. */
 int book_missing(struct book *b, int64_t group_id, const char *relation, const char *rule, const char *detail,
                  struct gs_err *err) GS_MUST_USE;
+/* So many records exist and are not carried, which left_out lines name: exit code 3 like book_missing(). */
+void book_incomplete(struct book *b, uint64_t records);
 int book_fallback(struct book *b, int64_t group_id, const char *relation, const char *from, const char *to,
                   const char *why, struct gs_err *err) GS_MUST_USE;
 /* Once for each relation of each group: what is said first stands. */

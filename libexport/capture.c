@@ -8,6 +8,7 @@
 #include <string.h>
 
 #define MAX_OPEN_GROUPS 64
+#define EXPORT_TIMEOUT_MS (90 * 60 * 1000)
 
 /* What is read of a group besides itself. */
 static const struct cap_kind *const cap_kinds[] = {
@@ -72,7 +73,18 @@ bool cap_try(const struct capture *c, unsigned n)
     return c->luck[n].ok > 0 || c->luck[n].refused < 3;
 }
 
+int cap_sink(struct cap_group *g, const char *relation, struct sink **out, struct gs_err *err)
+{
+    struct shelf *shelf = relations_shelf(g, relation);
+    return shelf ? sink_open_shelf(shelf, out, err) : sink_open(g->cap->book, g->id, relation, out, err);
+}
+
 int cap_missing(struct cap_group *g, const char *relation, const struct gs_err *why, struct gs_err *err)
+{
+    return relations_no_addition(g, relation, why) ? 0 : cap_missing_now(g, relation, why, err);
+}
+
+int cap_missing_now(struct cap_group *g, const char *relation, const struct gs_err *why, struct gs_err *err)
 {
     gs_logf(g->cap->o.log, GS_LOG_WARN, "%s of '%s' cannot be read: %s", relation, g->full_path, why->text);
     bool forbidden = why->code == GS_E_FORBIDDEN || why->code == GS_E_GROUP_NOT_FOUND || why->http == 403 || why->http == 404;
@@ -226,6 +238,8 @@ static int group_open(struct capture *c, size_t at, struct gs_err *err)
 
 int cap_group_rest(struct cap_group *g, struct gs_err *err)
 {
+    if (g->rel) /* the rest when it is known what the export does not have */
+        return cap_kind_members.start(g, err) || cap_kind_invitations.start(g, err) ? -1 : 0;
     for (size_t i = 0; cap_kinds[i]; i++)
         if (cap_kinds[i]->start(g, err))
             return -1;
@@ -271,7 +285,11 @@ static void report(struct capture *c, bool last)
         return;
     struct book_summary s;
     book_summary(c->book, &s);
-    struct capture_progress p = {.groups_found = c->plan.n, .groups_done = c->done, .records = s.records,
+    struct relations_progress rp = {0};
+    if (c->rel)
+        relations_progress(c->rel, &rp);
+    struct capture_progress p = {.exporting = rp.exporting, .downloading = rp.downloading,
+                                 .groups_found = c->plan.n, .groups_done = c->done, .records = s.records,
                                  .discovering = c->discovering > 0, .looking = c->looking, .groups_looked = c->looked};
     gl_client_stats(c->client, &p.http);
     if (note)
@@ -300,11 +318,22 @@ bool cap_stopped(struct capture *c)
     return true;
 }
 
+/* Exports are waited for, and worker threads: not for the network alone. */
+static int turn(struct capture *c, struct gs_err *err)
+{
+    int64_t wait;
+    if (fill(c, err))
+        return -1;
+    if (!c->rel)
+        return gl_poll(c->client, 200, err);
+    return relations_tick(c->rel, &wait, err) || gl_wait(c->client, (int)wait, err) ? -1 : 0;
+}
+
 static void loop(struct capture *c)
 {
     struct gs_err err = {0};
     while (!c->failed && more(c)) {
-        if (!cap_stopped(c) && (fill(c, &err) || gl_poll(c->client, 200, &err)))
+        if (!cap_stopped(c) && turn(c, &err))
             cap_fail(c, &err);
         report(c, false);
     }
@@ -312,6 +341,8 @@ static void loop(struct capture *c)
     while (gl_pending(c->client) > 0)
         if (gl_poll(c->client, 200, &err))
             break;
+    if (c->rel)
+        relations_abandon(c->rel);
     report(c, true);
 }
 
@@ -493,6 +524,8 @@ int capture_new(const struct capture_opts *o, struct bundle_writer *w, struct ca
     c->client = o->client;
     if (c->o.jobs == 0)
         c->o.jobs = 8;
+    if (c->o.export_timeout_ms == 0)
+        c->o.export_timeout_ms = EXPORT_TIMEOUT_MS;
     plan_init(&c->plan);
     for (size_t i = 0; i < GS_COUNT(c->users); i++)
         idset_init(&c->users[i]);
@@ -511,6 +544,7 @@ void capture_free(struct capture *c)
 {
     if (!c)
         return;
+    relations_free(c->rel);
     gl_client_keep(c->client, NULL); /* the store may end before the client */
     plan_release(&c->plan);
     for (size_t i = 0; i < GS_COUNT(c->users); i++)
@@ -600,7 +634,7 @@ static int write_cost(struct capture *c, struct gs_err *err)
     if (c->o.reproducible)
         return 0;
     gl_client_stats(c->client, &s);
-    struct ledger_capture l = {.requests = s.requests, .repeated = s.retries, .kept = s.kept,
+    struct ledger_capture l = {.requests = s.requests, .repeated = s.retries, .kept = s.kept + c->kept_files,
                                .longest_pause_ms = s.longest_wait_ms, .passes = c->o.pass ? c->o.pass : 1};
     return book_capture(c->book, &l, err);
 }
@@ -627,13 +661,28 @@ static int begin_staging(struct capture *c, struct gs_err *err)
     return book_changed(c->book, 0, "version", old, i->version, err);
 }
 
+/* By export, or by the API; with auto the first answer decides. */
+static int choose_way(struct capture *c, struct gs_err *err)
+{
+    bool open = false;
+    if (c->o.via == CAPTURE_API || !c->o.staging)
+        return c->o.via == CAPTURE_RELATIONS ? gs_fail(err, GS_E_INTERNAL, "a capture by export without a staging folder") : 0;
+    if (relations_new(c, &c->rel, err) || relations_begin(c->rel, &open, err))
+        return -1;
+    if (!open) {
+        relations_free(c->rel);
+        c->rel = NULL;
+    }
+    return 0;
+}
+
 int capture_run(struct capture *c, struct gs_err *err)
 {
     c->started_ms = gs_unix_ms();
     gl_client_keep(c->client, NULL); /* of an earlier pass */
     if (find_root(c, err) || begin_staging(c, err))
         return -1;
-    if (find_role(c, err)) {
+    if (find_role(c, err) || choose_way(c, err)) {
         forget_doubtful(c, err);
         return -1;
     }
@@ -648,6 +697,8 @@ int capture_run(struct capture *c, struct gs_err *err)
         forget_doubtful(c, err);
         return -1;
     }
+    if (c->rel && relations_users(c, err))
+        return -1;
     c->finished_ms = gs_unix_ms();
     return cap_not_asked(c, err) || write_tree(c, err) || balance_tree(c, err) || write_cost(c, err) || sum_watermarks(c, err) || book_close(c->book, err)
                ? -1
@@ -741,7 +792,7 @@ void capture_meta(const struct capture *c, struct bundle_meta *out)
         out->token_user = i->username[0] ? i->username : NULL;
     }
     out->token_role = c->role;
-    out->via = "api";
+    out->via = c->rel ? "relations" : "api";
     out->watermarks_json = c->watermarks;
     out->started_at_ms = c->started_ms;
     out->finished_at_ms = c->finished_ms;

@@ -15,11 +15,14 @@
 #include "libexport/staging.h"
 #include "libgitlab/rest.h"
 
+enum capture_via { CAPTURE_AUTO, CAPTURE_API, CAPTURE_RELATIONS };
+
 struct capture_progress {
     uint64_t groups_found, groups_done, records;
     bool discovering;
     bool looking;         /* everything was read; the source is looked at once more */
     uint64_t groups_looked;
+    unsigned exporting, downloading; /* groups whose export the source is making; files on their way */
     struct gl_stats http;
 };
 
@@ -34,11 +37,14 @@ struct capture_opts {
     bool thorough;            /* the look at the end follows long lists to their end */
     bool reproducible;        /* the same records give the same bytes: what the capture cost is not in its ledger */
     unsigned jobs;            /* as the client's; bounds the groups that are open at a time. 0: 8 */
+    enum capture_via via;     /* relation exports where they are open (auto), never, or only */
+    int64_t export_timeout_ms; /* an export without progress for so long is given up; 0: 90 minutes */
     const struct gs_log *log;
     volatile int *stop;       /* the client's; set by capture_run() itself when it fails, so that requests on the way end. Or NULL */
     void (*progress)(void *cookie, const struct capture_progress *p); /* may be NULL; called at every turn of the loop */
     void *cookie;
-    struct staging *staging;  /* where answers are kept and found; NULL: nowhere. Lives longer than the capture */
+    struct staging *staging;  /* where answers are kept and found; NULL: nowhere, and nothing is read by export. Lives longer than
+                               * the capture */
 };
 
 struct capture;

@@ -11,6 +11,7 @@
 #include "libexport/capture.h"
 #include "libexport/idset.h"
 #include "libexport/plan.h"
+#include "libexport/relations.h"
 #include "libexport/sink.h"
 #include "libgitlab/graphql.h"
 #include "libgitlab/rest.h"
@@ -57,6 +58,8 @@ struct capture {
     struct cap_emails *emails;
     struct cap_luck luck[16]; /* by number of the source */
     struct gs_buf json;   /* scratch of one record */
+    struct relations *rel; /* NULL: everything is read over the API */
+    uint64_t kept_files;  /* downloads of an earlier run */
 };
 
 /* A group that is open. */
@@ -66,6 +69,7 @@ struct cap_group {
     int64_t id, parent_id;
     const char *full_path;
     unsigned pending;
+    struct rel_group *rel; /* its export; NULL: it has none */
 };
 
 /* One relation family. */
@@ -93,6 +97,12 @@ void cap_end(struct cap_group *g);
 bool cap_denied(const struct gs_err *err);
 /* A relation that could not be read, for the ledger, with the server's words. */
 int cap_missing(struct cap_group *g, const char *relation, const struct gs_err *why, struct gs_err *err) GS_MUST_USE;
+/* The same, and no way around it. */
+int cap_missing_now(struct cap_group *g, const char *relation, const struct gs_err *why, struct gs_err *err) GS_MUST_USE;
+/* Where the records of a relation go: into the bundle, or to where they are joined with those of an export. */
+int cap_sink(struct cap_group *g, const char *relation, struct sink **out, struct gs_err *err) GS_MUST_USE;
+/* The avatar over REST. */
+int cap_avatar(struct cap_group *g, const char *url, struct gs_err *err) GS_MUST_USE;
 int cap_user(struct capture *c, const struct cap_user *u, struct gs_err *err) GS_MUST_USE;
 /* Public e-mail addresses that were looked up one by one, kept for the whole run. */
 struct cap_emails;

@@ -162,9 +162,10 @@ static int rel_finish(struct cap_rel *rel, const struct gl_pages *pages, struct 
     if (cap_fetch(g, rel->spec->relation, src->endpoint, p, err) ||
         cap_compare(g, rel->spec->relation, p, rel->twice, err))
         return -1;
-    if ((rel->twice > 0 && book_left_out(g->cap->book, g->id, rel->spec->relation, "duplicate-record", NULL, rel->twice, NULL,
-                                         err)) ||
-        (rel->foreign > 0 && book_left_out(g->cap->book, g->id, rel->spec->relation, "inherited-record", NULL, rel->foreign,
+    bool books = !sink_is_shelf(rel->sink); /* the balance is that of the export otherwise */
+    if ((books && rel->twice > 0 &&
+         book_left_out(g->cap->book, g->id, rel->spec->relation, "duplicate-record", NULL, rel->twice, NULL, err)) ||
+        (books && rel->foreign > 0 && book_left_out(g->cap->book, g->id, rel->spec->relation, "inherited-record", NULL, rel->foreign,
                                            NULL, err)))
         return -1;
     if (src->loss && stored > 0 && book_lost(g->cap->book, g->id, rel->spec->relation, src->loss, NULL, stored, NULL, err))
@@ -261,7 +262,7 @@ static int rel_send(struct cap_rel *rel, struct gs_err *err)
 {
     struct cap_group *g = rel->group;
     const struct cap_source *src = &rel->spec->sources[rel->source];
-    if (sink_open(g->cap->book, g->id, rel->spec->relation, &rel->sink, err))
+    if (cap_sink(g, rel->spec->relation, &rel->sink, err))
         return -1;
     struct gl_list_opts tagged = {.tag = {g->id, rel->spec->relation}};
     if (!src->path) {

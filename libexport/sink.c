@@ -9,6 +9,7 @@ struct sink {
     struct book *book;
     struct bundle_part *part;
     struct record_limits limits; /* of `part` */
+    struct shelf *shelf; /* instead of book and part */
     int64_t group_id;
     char relation[64];
     uint64_t stored, raw;
@@ -36,13 +37,31 @@ int sink_open(struct book *b, int64_t group_id, const char *relation, struct sin
     return 0;
 }
 
+int sink_open_shelf(struct shelf *shelf, struct sink **out, struct gs_err *err)
+{
+    struct sink *s = calloc(1, sizeof *s);
+    if (!s)
+        return gs_fail(err, GS_E_NOMEM, "no memory for a shelf");
+    s->shelf = shelf;
+    shelf_reset(shelf);
+    *out = s;
+    return 0;
+}
+
 void sink_abandon(struct sink *s)
 {
     if (!s)
         return;
+    if (s->shelf && !s->shelf->ready)
+        shelf_reset(s->shelf);
     bundle_part_abandon(s->part);
     gs_buf_release(&s->clean);
     free(s);
+}
+
+bool sink_is_shelf(const struct sink *s)
+{
+    return s->shelf != NULL;
 }
 
 uint64_t sink_stored(const struct sink *s)
@@ -94,6 +113,10 @@ int sink_add_sound(struct sink *s, const char *json, size_t len, struct gs_err *
 int sink_add(struct sink *s, const char *json, size_t len, struct gs_err *err)
 {
     bool changed = false;
+    if (s->shelf) {
+        s->stored++;
+        return shelf_add(s->shelf, json, len, err);
+    }
     if (s->part && ledger_quick(json, len, s->limits.max_bytes, s->limits.max_depth))
         return sink_add_sound(s, json, len, err);
     gs_buf_reset(&s->clean);
@@ -110,10 +133,20 @@ int sink_add(struct sink *s, const char *json, size_t len, struct gs_err *err)
     return 0;
 }
 
-int sink_close(struct sink *s, int64_t announced, uint64_t left_out, struct gs_err *err)
+int sink_seal(struct sink *s, struct gs_err *err)
 {
     struct bundle_part *part = gs_steal(&s->part);
-    int r = part ? bundle_part_close(part, err) : 0;
+    return part ? bundle_part_close(part, err) : 0;
+}
+
+int sink_close(struct sink *s, int64_t announced, uint64_t left_out, struct gs_err *err)
+{
+    if (s->shelf) {
+        shelf_finish(s->shelf, announced, left_out);
+        sink_abandon(s);
+        return 0;
+    }
+    int r = sink_seal(s, err);
     if (r == 0 && s->kind != MARK_KINDS)
         r = marks_put(book_marks(s->book), s->group_id, s->kind, &s->mark, err);
     if (r == 0)

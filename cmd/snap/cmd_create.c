@@ -9,20 +9,25 @@
 #include <stdio.h>
 #include <string.h>
 
-enum { VIA_AUTO, VIA_API, VIA_RELATIONS };
+/* In the order of the choices of --via. */
+static const enum capture_via ways[] = {CAPTURE_AUTO, CAPTURE_API, CAPTURE_RELATIONS};
 
 struct opts {
     struct cli_remote r;
     struct cli_key key;
     struct snap_output_opts out;
     int via;
+    unsigned export_timeout;
     bool no_subgroups, fresh;
     unsigned until_stable;
 };
 
 static const struct cli_opt opts[] = {
     {.name = "via", .type = CLI_CHOICE, .offset = offsetof(struct opts, via), .arg = "WAY", .choices = "auto|api|relations",
-     .help = "how the source is read; auto is api in this version"},
+     .help = "how the source is read: by GitLab's relation exports (relations), over REST and GraphQL (api), or by exports\n"
+             "where they are open and over the API where they are not (auto)"},
+    {.name = "export-timeout", .type = CLI_UINT, .offset = offsetof(struct opts, export_timeout), .arg = "SECONDS", .min = 1,
+     .help = "give an export up that makes no progress for so long, 5400 unless told otherwise"},
     {.name = "no-subgroups", .type = CLI_FLAG, .offset = offsetof(struct opts, no_subgroups),
      .help = "only the group itself"},
     {.name = "fresh", .type = CLI_FLAG, .offset = offsetof(struct opts, fresh),
@@ -92,7 +97,11 @@ static void progress(void *cookie, const struct capture_progress *p)
     char limit[64] = "", left[64];
     if (p->http.rate_per_min > 0)
         snprintf(limit, sizeof limit, ", limit %s/min", cli_count((uint64_t)p->http.rate_per_min));
-    if (p->http.paused_ms > 0)
+    if (p->exporting > 0 || p->downloading > 0)
+        cli_progress(s->cli, "%s of %s%s groups, %s records, %s/s; the source exports %u groups, %u files are coming%s",
+                     cli_count(p->groups_done), cli_count(p->groups_found), p->discovering ? "+" : "", cli_count(p->records),
+                     cli_count(rate), p->exporting, p->downloading, limit);
+    else if (p->http.paused_ms > 0)
         cli_progress(s->cli, "%s of %s%s groups, %s records, %s requests; the server asks to wait: %s%s",
                      cli_count(p->groups_done), cli_count(p->groups_found), p->discovering ? "+" : "", cli_count(p->records),
                      cli_count(p->http.requests), cli_span(p->http.paused_ms), limit);
@@ -186,7 +195,8 @@ static int create(struct cli *cli, const struct opts *o, const char *group, stru
     struct capture_opts co = {.client = client, .instance = &instance, .group = group, .no_subgroups = o->no_subgroups,
                               .reproducible = o->out.time != NULL, .thorough = o->until_stable > 0,
                               .jobs = o->r.jobs, .log = &cli->log, .stop = &cli_stop, .progress = progress,
-                              .cookie = &screen, .staging = staging};
+                              .cookie = &screen, .staging = staging, .via = ways[o->via],
+                              .export_timeout_ms = (int64_t)o->export_timeout * 1000};
     struct bundle_meta meta = {0};
     struct book_summary sums;
     struct gl_stats stats;
@@ -218,8 +228,6 @@ static int run(struct cli *cli, void *optv, int argc, char **argv)
 {
     const struct opts *o = optv;
     struct gs_err err = {0};
-    if (o->via == VIA_RELATIONS)
-        return cli_usage(cli, "--via relations is not available in this version; use --via api");
     struct snap_output out;
     int rc = snap_output_open(cli, &o->out, &o->key, &out, &err) ? cli_error(cli, &err) : create(cli, o, argv[0], &out, &err);
     snap_output_close(&out);
@@ -232,9 +240,19 @@ const struct cli_verb snap_verb_create = {
     .min_args = 1,
     .max_args = 1,
     .summary = "Capture a group tree into a signed bundle",
-    .text = "Reads GROUP (full path or id) with everything below it over the GitLab API, and writes one bundle. The token\n"
-            "needs the scopes api (or read_api) and read_repository; its user should be an Owner of the group, since some\n"
-            "settings and members are shown to Owners only.\n"
+    .text = "Reads GROUP (full path or id) with everything below it, and writes one bundle. The token needs the scopes api\n"
+            "(or read_api) and read_repository; its user should be an Owner of the group, since some settings and members\n"
+            "are shown to Owners only.\n"
+            "\n"
+            "With --via auto, GitLab's own relation exports are used where they are open: to Owners, with the scope api, when\n"
+            "the source allows migration by direct transfer. They know what the API does not show (times, events, epics,\n"
+            "iterations, uploads); what only REST and GraphQL know is added (settings, names of users). A relation that the\n"
+            "export does not have, or whose export fails, is read over the API where that is possible; each such case is in\n"
+            "the ledger and in the report. With --via relations, a relation whose export failed is missing instead (exit\n"
+            "code 3), and a source that does not export at all is an error. With --via api nothing is started at the source.\n"
+            "\n"
+            "An export runs in the background jobs of the source, at most five groups at a time. A former export that is\n"
+            "younger than three minutes is not made anew by GitLab; the capture then waits until it can be.\n"
             "\n"
             "What could not be read, and what is knowingly left out (secrets, kinds that are not carried), stands in the\n"
             "bundle's ledger and in the report. The exit code is 3 when a group or relation could not be read, and 4 when\n"

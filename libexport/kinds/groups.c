@@ -139,25 +139,34 @@ static int store_one(struct cap_group *g, const char *relation, struct gs_err *e
     return sink_close(s, 1, 0, err);
 }
 
+static int store_prevent(struct cap_group *g, yyjson_val *v, struct gs_err *err)
+{
+    struct capture *c = g->cap;
+    struct gs_jw w;
+    yyjson_val *prevent = yyjson_obj_get(v, "prevent_sharing_groups_outside_hierarchy");
+    if (!prevent)
+        return 0;
+    gs_buf_reset(&c->json);
+    gs_jw_init(&w, &c->json, 0, err);
+    gs_jw_obj(&w);
+    gs_jw_key(&w, "prevent_sharing_groups_outside_hierarchy");
+    gs_jw_val(&w, prevent);
+    gs_jw_end(&w);
+    return gs_jw_finish(&w) || store_one(g, "namespace_settings", err) ? -1 : 0;
+}
+
+/* Into the bundle; or, when the group is exported, to be joined with what the export says. */
 static int store_self(struct cap_group *g, yyjson_val *v, struct gs_err *err)
 {
     struct capture *c = g->cap;
     struct gs_jw w;
     gs_buf_reset(&c->json);
     gs_jw_init(&w, &c->json, 0, err);
-    if (self_record(g, v, &w, err) || store_one(g, "self", err))
+    if (self_record(g, v, &w, err))
         return -1;
-    yyjson_val *prevent = yyjson_obj_get(v, "prevent_sharing_groups_outside_hierarchy");
-    if (prevent) {
-        gs_buf_reset(&c->json);
-        gs_jw_init(&w, &c->json, 0, err);
-        gs_jw_obj(&w);
-        gs_jw_key(&w, "prevent_sharing_groups_outside_hierarchy");
-        gs_jw_val(&w, prevent);
-        gs_jw_end(&w);
-        if (gs_jw_finish(&w) || store_one(g, "namespace_settings", err))
-            return -1;
-    }
+    if (c->rel ? relations_group(c->rel, g, gs_buf_str(&c->json), c->json.len, v, err)
+               : store_one(g, "self", err) || store_prevent(g, v, err))
+        return -1;
     size_t shares = yyjson_arr_size(yyjson_obj_get(v, "shared_with_groups"));
     if (shares > 0 && book_left_out(c->book, g->id, "group_shares", "shares-not-carried", NULL, shares, NULL, err))
         return -1;
@@ -249,7 +258,7 @@ static void avatar_done(void *cookie, struct gl_request *req, struct gl_response
     cap_end(g);
 }
 
-static int avatar_start(struct cap_group *g, const char *url, struct gs_err *err)
+int cap_avatar(struct cap_group *g, const char *url, struct gs_err *err)
 {
     struct avatar *a = calloc(1, sizeof *a);
     struct gl_request *r = a ? gl_request_new(GL_GET, "/groups/%" PRId64 "/avatar", g->id) : NULL;
@@ -305,7 +314,7 @@ static int self_result(struct cap_group *g, struct gl_response *rsp, struct gs_e
     if (cap_fetch_one(g, "self", "rest:/groups/:id", rsp, 1, err) || store_self(g, v, err))
         return -1;
     const char *avatar = gs_json_str(v, "avatar_url");
-    if (avatar && avatar_start(g, avatar, err))
+    if (avatar && !g->rel && cap_avatar(g, avatar, err))
         return -1;
     return cap_group_rest(g, err);
 }

@@ -296,9 +296,9 @@ static int rest_store(struct rest_members *m, struct gs_err *err)
     if ((m->looked_up > 0 && cap_fetch(g, "members", "rest:/users/:id", &lookups, err)) ||
         (m->unreadable > 0 && book_lost(b, g->id, "members", "member-email-not-readable", "user.public_email", m->unreadable,
                                         NULL, err)) ||
-        sink_open(b, g->id, "members", &s, err))
+        cap_sink(g, "members", &s, err))
         return -1;
-    if (m->twice > 0 && book_left_out(b, g->id, "members", "duplicate-record", NULL, m->twice, NULL, err)) {
+    if (m->twice > 0 && !sink_is_shelf(s) && book_left_out(b, g->id, "members", "duplicate-record", NULL, m->twice, NULL, err)) {
         sink_abandon(s);
         return -1;
     }

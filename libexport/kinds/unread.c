@@ -5,6 +5,7 @@
 #include "libexport/capture_priv.h"
 
 #include <inttypes.h>
+#include <string.h>
 
 enum { LUCK_GRAPHQL = 9 };
 
@@ -32,14 +33,15 @@ int cap_not_asked(struct capture *c, struct gs_err *err)
 {
     bool enterprise = !c->o.instance || c->o.instance->enterprise != 0;
     for (size_t i = 0; i < GS_COUNT(not_asked); i++)
-        if ((enterprise || !not_asked[i].enterprise) &&
+        if ((enterprise || !not_asked[i].enterprise) && !(c->rel && strcmp(not_asked[i].relation, "uploads") == 0) &&
             book_left_out(c->book, c->root_id, not_asked[i].relation, not_asked[i].rule, NULL, 0,
                           "not asked for in any group of the tree", err))
             return -1;
     if (!enterprise || c->luck[LUCK_GRAPHQL].refused == 0)
         return 0;
     for (size_t i = 0; i < GS_COUNT(asked); i++)
-        if (book_left_out(c->book, c->root_id, asked[i].relation, "relation-not-read", NULL, 0,
+        if (!relations_knows(c, asked[i].relation) &&
+            book_left_out(c->book, c->root_id, asked[i].relation, "relation-not-read", NULL, 0,
                           "the server does not tell which groups have some", err))
             return -1;
     return 0;
@@ -83,7 +85,8 @@ static int answered(struct cap_group *g, yyjson_val *data, struct gs_err *err)
 {
     yyjson_val *group = yyjson_obj_get(data, "group");
     for (size_t i = 0; i < GS_COUNT(asked); i++) {
-        if (yyjson_arr_size(yyjson_obj_get(yyjson_obj_get(group, asked[i].connection), "nodes")) == 0)
+        if (relations_told(g, asked[i].relation) ||
+            yyjson_arr_size(yyjson_obj_get(yyjson_obj_get(group, asked[i].connection), "nodes")) == 0)
             continue;
         if (i == 0 ? count_epics(g, err)
                    : book_left_out(g->cap->book, g->id, asked[i].relation, "relation-not-read", NULL, 0,
@@ -119,8 +122,11 @@ static int start(struct cap_group *g, struct gs_err *err)
     struct capture *c = g->cap;
     if (c->o.instance && c->o.instance->enterprise == 0)
         return 0;
-    if (!cap_try(c, LUCK_GRAPHQL))
-        return 0; /* said once for the tree */
+    size_t told = 0;
+    for (size_t i = 0; i < GS_COUNT(asked); i++)
+        told += relations_told(g, asked[i].relation);
+    if (told == GS_COUNT(asked) || !cap_try(c, LUCK_GRAPHQL))
+        return 0; /* in the export, or said once for the tree */
     gs_autobuf vars;
     gs_buf_init(&vars, 64 << 10);
     struct gs_jw w;

@@ -518,7 +518,8 @@ static int plan_record(struct plan *p, const struct grp *g, yyjson_val *rec, con
 {
     const char *name = gs_json_str(rec, "name");
     struct pending e = {.kind = "boards", .key = name && *name ? name : "Development", .ref = ref, .minor = -1};
-    int64_t it_id = 0;
+    int64_t it_id = 0, filter = 1;
+    gs_json_i64(rec, "milestone_id", &filter);
     gs_json_i64(rec, "id", &e.src_id);
     /* in order of creation; without ids in that of the bundle */
     e.major = e.src_id ? e.src_id : (int64_t)((uint64_t)ref->member << 40) + (int64_t)ref->off;
@@ -529,7 +530,7 @@ static int plan_record(struct plan *p, const struct grp *g, yyjson_val *rec, con
         plan_loss(p, g->id, "boards", e.key, "board-scope-iteration", 1, NULL, err))
         return -1;
     if (gs_json_true(rec, "hide_backlog_list") || gs_json_true(rec, "hide_closed_list") || step_get(rec, "milestone") ||
-        step_get(rec, "weight") || step_get(rec, "board_assignee") || yyjson_arr_size(step_get(rec, "labels")))
+        filter <= 0 || step_get(rec, "weight") || step_get(rec, "board_assignee") || yyjson_arr_size(step_get(rec, "labels")))
         plan_requests(p, 1);
     size_t i, max;
     yyjson_val *it, *labels = step_get(rec, "labels"), *lists = step_get(rec, "lists");

@@ -175,7 +175,7 @@ class Apply(World):
         root = tree["groups"][0]["path"]
         key = gstest.keygen(d)
         with gstest.Sim(d, "source", "--seed", gstest.DEMO_TREE, "--tier", "premium") as s:
-            r = gstest.run(SNAP, "create", "--url", s.url, root, "-o", "demo.gsnap", "--key", key, "--time", TIME,
+            r = gstest.run(SNAP, "create", "--via", "api", "--url", s.url, root, "-o", "demo.gsnap", "--key", key, "--time", TIME,
                            token=s.tokens["owner"], cwd=d)
             if r.code:
                 raise RuntimeError(str(r))
@@ -276,7 +276,7 @@ class Create(World):
         self.sim.call("/_sim/reset_log", {})
 
     def step(self, **env):
-        return self.run(SNAP, "create", "--url", self.sim.url, self.shared["root"], "-o", "out.gsnap", "--key", self.shared["key"],
+        return self.run(SNAP, "create", "--via", "api", "--url", self.sim.url, self.shared["root"], "-o", "out.gsnap", "--key", self.shared["key"],
                         "--jobs", self.jobs, "--time", TIME, **env)
 
     def picture(self):

@@ -88,9 +88,15 @@ class Sim:
     def __exit__(self, *_):
         self.stop()
 
+    def config(self):
+        """What is not about GitLab's keeping of exports for three minutes need not wait for it."""
+        args = list(self.args)
+        given = args.pop(args.index("--config") + 1) if "--config" in args else "{}"
+        return [x for x in args if x != "--config"] + ["--config", json.dumps({"export_ttl_s": 0, **json.loads(given)})]
+
     def start(self):
         self.err = open(os.path.join(self.d, self.name + ".err"), "a")
-        self.p = subprocess.Popen([SIM, "--port", str(self.port), "--db", self.db, "--log", self.log, *self.args],
+        self.p = subprocess.Popen([SIM, "--port", str(self.port), "--db", self.db, "--log", self.log, *self.config()],
                                   stdout=subprocess.PIPE, stderr=self.err, text=True)
         line = self.p.stdout.readline()
         if not line:

@@ -17,7 +17,7 @@ WHEN = "2025-01-01T00:00:00Z"
 
 
 def create(d, s, out, *more, token="owner", group=ROOT, **kw):
-    return gstest.snap("create", "--url", s.url, "-o", out, "--key", "key", *more, group, token=s.tokens[token], cwd=d, **kw)
+    return gstest.snap("create", "--via", "api", "--url", s.url, "-o", out, "--key", "key", *more, group, token=s.tokens[token], cwd=d, **kw)
 
 
 def records(d, bundle, what=None):
@@ -269,7 +269,7 @@ def until(condition):
 def test_interruption(d, s):
     before = len(s.requests())
     s.call("/_sim/config", {"latency_ms": 200})
-    p = gstest.start(gstest.SNAP, "create", "--url", s.url, "-o", "n.gsnap", "--key", "key", "--jobs", "1", ROOT,
+    p = gstest.start(gstest.SNAP, "create", "--via", "api", "--url", s.url, "-o", "n.gsnap", "--key", "key", "--jobs", "1", ROOT,
                      token=s.tokens["owner"], cwd=d)
     until(lambda: len(s.requests()) >= before + 8)
     second = create(d, s, "n.gsnap")
