@@ -19,7 +19,7 @@ def create(d, s, *more, group=ROOT, jobs=1, token="owner"):
     global number
     number += 1
     out = f"c{number}.gsnap"
-    r = gstest.snap("create", "--url", s.url, "-o", out, "--key", "key", "--json", "--jobs", str(jobs), *more, group, token=s.tokens[token], cwd=d)
+    r = gstest.snap("create", "--via", "api", "--url", s.url, "-o", out, "--key", "key", "--json", "--jobs", str(jobs), *more, group, token=s.tokens[token], cwd=d)
     r.file = out
     return r
 
