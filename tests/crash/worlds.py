@@ -206,12 +206,27 @@ class Apply(World):
         for c in dump["counters"]:
             place = full.get(c["group_id"], root + "/gone")[len(root):].lstrip("/")
             out.setdefault(place, {}).setdefault("counters", {})[c["kind"]] = c["value"]
-        return {"dump": out, "creates": creates(self.sim.requests(), dump), "groups": len(dump["groups"])}
+        return {"dump": out, "creates": creates(self.sim.requests(), dump), "groups": len(dump["groups"]), "books": self.books()}
+
+    def books(self):
+        """What the tool itself says of the load: per relation, and what was lost by which rule."""
+        r = self.run(REPLAY, "status", "--state", "s.state", "--json")
+        if r.code:
+            return {"status": str(r)}
+        j = r.json()
+        # `found`: how often something was looked up and found again, which only a disturbed load has to do
+        return {"relations": [{k: v for k, v in x.items() if k != "found"} for x in j["relations"]],
+                "losses": [{k: x[k] for k in ("code", "count")} for x in j["losses"]]}
 
     def judge(self, want, got, kills):
         v = count_differences(want["dump"], got["dump"])
         if got["groups"] != want["groups"]:
             v.words.append(f"{want['groups']} groups unbroken, {got['groups']} resumed")
+        for part in sorted(set(want["books"]) | set(got["books"])):
+            a, b = want["books"].get(part), got["books"].get(part)
+            if a != b:
+                v.words.append(f"the books differ in {part}: " + (
+                    "; ".join(f"{x} unbroken, {y} resumed" for x, y in zip(a, b) if x != y) if isinstance(a, list) and isinstance(b, list) else repr(b)))
         more, less = got["creates"] - want["creates"], want["creates"] - got["creates"]
         if more:
             v.duplicates = max(v.duplicates, sum(more.values()))
