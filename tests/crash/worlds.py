@@ -201,6 +201,11 @@ class Apply(World):
     def picture(self):
         dump = self.sim.dump()
         out = gstest.normalised(dump, self.shared["root"])
+        for place, here in out.items():
+            # off in a group above it is off here, whether this group says so itself or not
+            above = [place[:i] for i, c in enumerate(place) if c == "/"] + ([""] if place else [])
+            if any(out.get(x, {}).get("self", {}).get("settings", {}).get("emails_enabled") is False for x in above):
+                here["self"]["settings"].pop("emails_enabled", None)
         full = {g["id"]: g["full_path"] for g in dump["groups"]}
         root = self.shared["root"]
         for c in dump["counters"]:
