@@ -103,6 +103,7 @@ struct gl_request {
     bool live;           /* always asked of the server: neither looked for among kept answers nor kept (polls, watermarks) */
     size_t max_body;     /* bound of the answer's body; 0: 64 MiB */
     int64_t deadline_ms; /* 0: the client's */
+    int64_t unmodified_since_ms; /* If-Unmodified-Since: refused with 412 when the object changed later, where the server looks; 0: none */
     char *sudo;          /* id or name of the user to act as (Sudo header), owned; NULL: the token's own user */
     /*
      * Instead of collecting a 2xx body: `sink` gets it piece by piece (max_body 0: no bound; no decoding of gzip), and

@@ -49,8 +49,9 @@ struct gl_transfer {
     /* of the try that runs */
     CURL *easy;
     curl_mime *mime;
-    struct curl_slist token_node, sudo_node, type_node;
+    struct curl_slist token_node, sudo_node, type_node, since_node;
     char *sudo_header;
+    char since_header[64];
     unsigned sends; /* how often curl was about to send the request */
     bool resent;    /* curl wanted to send a write once more, and was not allowed to */
     bool head_done; /* the answer's headers are complete */

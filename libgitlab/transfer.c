@@ -4,7 +4,9 @@
 #include "libcommon/clock.h"
 #include "libcommon/fault.h"
 
+#include <stdio.h>
 #include <string.h>
+#include <time.h>
 #include <strings.h>
 
 /*
@@ -92,6 +94,18 @@ static int add_parts(struct gl_transfer *t, struct gs_err *err)
     return 0;
 }
 
+/* HTTP's form of a time, which is English in every locale. */
+static void since_header(int64_t ms, char *out, size_t cap)
+{
+    static const char *const days[] = {"Sun", "Mon", "Tue", "Wed", "Thu", "Fri", "Sat"};
+    static const char *const months[] = {"Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"};
+    time_t at = (time_t)(ms / 1000);
+    struct tm tm;
+    gmtime_r(&at, &tm);
+    snprintf(out, cap, "If-Unmodified-Since: %s, %02d %s %04d %02d:%02d:%02d GMT", days[tm.tm_wday], tm.tm_mday, months[tm.tm_mon],
+             tm.tm_year + 1900, tm.tm_hour, tm.tm_min, tm.tm_sec);
+}
+
 /* The list of headers of this try, out of the nodes in `t` and the shared ends. */
 static int set_headers(struct gl_transfer *t, struct curl_slist **out, struct gs_err *err)
 {
@@ -100,6 +114,11 @@ static int set_headers(struct gl_transfer *t, struct curl_slist **out, struct gs
     if (r->body && r->n_parts == 0) {
         t->type_node = (struct curl_slist){h_json, list};
         list = &t->type_node;
+    }
+    if (r->unmodified_since_ms > 0) {
+        since_header(r->unmodified_since_ms, t->since_header, sizeof t->since_header);
+        t->since_node = (struct curl_slist){t->since_header, list};
+        list = &t->since_node;
     }
     if (t->with_token && t->client->token_header.data) {
         t->token_node = (struct curl_slist){t->client->token_header.data, list};

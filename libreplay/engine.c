@@ -507,6 +507,20 @@ static int flight_answered(struct engine *e, struct flight *f, struct gs_err *er
     return flight_step(e, f, err);
 }
 
+static bool writes(const struct gl_request *req)
+{
+    return req->method != GL_GET && req->method != GL_HEAD && !req->read_only;
+}
+
+/* It wants to write, so that the look-up is over: something is there that is not finished, or nothing is. */
+static int flight_looked(struct engine *e, struct flight *f, struct gs_err *err)
+{
+    struct op *op = &f->run.op;
+    int r = op->target_id ? state_op_target(e->state, op->id, op->target_id, op->print, err) : state_op_unsent(e->state, op->id, err);
+    flight_free(e, f);
+    return r;
+}
+
 static int flight_step(struct engine *e, struct flight *f, struct gs_err *err)
 {
     struct gl_request *req = NULL;
@@ -547,6 +561,10 @@ static int flight_step(struct engine *e, struct flight *f, struct gs_err *err)
         GS_IGNORE(gs_fail(&why, GS_E_NOMEM, "no memory for a request"), "it is the reason now");
         cut(e, &why);
         return flight_drop(e, f, err);
+    }
+    if (e->opts->look_only && writes(req)) {
+        gl_request_free(req);
+        return flight_looked(e, f, err);
     }
     f->next = req;
     turn_to(f, FLIGHT_STEP);
@@ -717,6 +735,11 @@ static int dispatch(struct engine *e, struct gs_err *err)
             return -1;
         if (none)
             continue;
+        if (e->opts->look_only && op.state == OP_PLANNED) {
+            op_release(&op);
+            enqueue(e, l);
+            continue;
+        }
         if (begin_op(e, l, &op, &skipped, err))
             return -1;
         skips += skipped;
@@ -774,7 +797,7 @@ static int submit(struct engine *e, struct gs_err *err)
         if (f->state != FLIGHT_STEP || !f->next)
             continue;
         struct gl_request *req = gs_steal(&f->next);
-        f->is_write = req->method != GL_GET && req->method != GL_HEAD && !req->read_only;
+        f->is_write = writes(req);
         f->writes += f->is_write;
         snprintf(f->asked, sizeof f->asked, "%s %s", gl_method_name(req->method), req->path);
         req->done = on_answer;
@@ -948,7 +971,7 @@ int engine_run(struct state *s, struct bundle *b, struct gl_client *c, const str
     } else if (r == 0 && o->stop && *o->stop) {
         r = gs_fail(err, GS_E_STOPPED, "stopped; %llu of %llu steps have ended",
                     (unsigned long long)(e.p.done + e.p.failed + e.p.skipped), (unsigned long long)e.p.ops);
-    } else if (r == 0 && e.lanes_open > 0) {
+    } else if (r == 0 && e.lanes_open > 0 && !o->look_only) {
         r = gs_fail(err, GS_E_STATE_DAMAGED, "state file '%s': %zu lanes wait for each other", state_path(s), e.lanes_open);
     }
     say_end(&e, r, err);

@@ -23,6 +23,8 @@ struct engine_opts {
     const volatile int *stop;       /* non-zero: finish what is in flight, start nothing, GS_E_STOPPED */
     void (*progress)(void *cookie, const struct engine_progress *p); /* a few times a second */
     void *cookie;
+    bool look_only;                 /* only steps found `sent`, and nothing is written: what is there gets its id, what is proven absent
+                                       is planned again */
     uint64_t stop_after;            /* ops; 0: all */
 };
 

@@ -656,7 +656,7 @@ int plan_check(struct state *s, struct bundle *b, const char *target_url, int64_
     digest_hex(b, hex);
     snprintf(id, sizeof id, "%lld", (long long)user);
     if (same(s, "bundle_digest", hex, "bundle", err) || (target_url && same(s, "target_url", target_url, "target", err)) ||
-        same(s, "target_user_id", id, "user of the target (the owner of the token)", err))
+        (user && same(s, "target_user_id", id, "user of the target (the owner of the token)", err)))
         return -1;
     if (!o)
         return 0;

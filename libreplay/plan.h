@@ -29,7 +29,7 @@ int plan_make(struct state *s, struct bundle *b, struct gl_client *c, const stru
               const struct plan_opts *o, struct gs_err *err) GS_MUST_USE;
 /*
  * Does the state belong to this bundle, target, user (id; who makes a group owns it until the end, and the plan counts on
- * that) and options? GS_E_STATE_OTHER says which differs. Options NULL: not compared.
+ * that) and options? GS_E_STATE_OTHER says which differs. Target NULL, user 0, options NULL: not compared.
  */
 int plan_check(struct state *s, struct bundle *b, const char *target_url, int64_t user, const struct plan_opts *o,
                struct gs_err *err) GS_MUST_USE;

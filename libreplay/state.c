@@ -101,7 +101,7 @@ static const char schema[] =
 
 enum query {
     Q_META_SET, Q_META_GET, Q_ADD_GRP, Q_GRP, Q_GRP_LOADED, Q_ADD_LANE, Q_LANE_NEED, Q_LANE_POS, Q_ADD_OP, Q_ADD_USER,
-    Q_USER, Q_ADD_LOSS, Q_NEXT, Q_OP, Q_SENT, Q_UNSENT, Q_END, Q_WATERMARK, Q_FIND, Q_TAKEN, Q_LANE_DONE, Q_TALLY, Q_GRP_PATH, Q_COUNTER, Q_FILLER_SET,
+    Q_USER, Q_ADD_LOSS, Q_NEXT, Q_OP, Q_SENT, Q_UNSENT, Q_END, Q_WATERMARK, Q_FIND, Q_TAKEN, Q_LANE_DONE, Q_TARGET, Q_TALLY, Q_GRP_PATH, Q_COUNTER, Q_FILLER_SET,
     Q_FILLERS, Q_FILLER_DEL, Q_NEWEST_SET, Q_FORGET_LOSSES, Q_BEGIN, Q_COMMIT, Q_COUNT
 };
 
@@ -332,9 +332,29 @@ static int upgrade(struct state *s, int64_t version, bool reader, struct gs_err 
     return reader ? 0 : exec(s, sql, "upgrading", err);
 }
 
+/*
+ * A run that was killed may have left a commit half done, which somebody has to roll back before anything can be read; one who only
+ * reads may not. Then the file is opened for writing for that alone: it is not touched while somebody works with it.
+ */
+static int open_reader(struct state *s, struct gs_err *err)
+{
+    int64_t ignored;
+    if (open_file(s, s->path, SQLITE_OPEN_READONLY, err))
+        return -1;
+    if (query_int(s, "PRAGMA application_id", &ignored, err) == 0)
+        return 0;
+    int rc = sqlite3_errcode(s->db) & 0xff;
+    if (rc != SQLITE_READONLY && rc != SQLITE_CANTOPEN)
+        return -1;
+    sqlite3_close(s->db);
+    s->db = NULL;
+    gs_err_clear(err);
+    return open_file(s, s->path, SQLITE_OPEN_READWRITE, err) || query_int(s, "PRAGMA application_id", &ignored, err) ? -1 : 0;
+}
+
 static int open_db(struct state *s, enum state_mode mode, struct gs_err *err)
 {
-    if (open_file(s, s->path, mode == STATE_READ ? SQLITE_OPEN_READONLY : SQLITE_OPEN_READWRITE, err))
+    if (mode == STATE_READ ? open_reader(s, err) : open_file(s, s->path, SQLITE_OPEN_READWRITE, err))
         return -1;
     int64_t app, version;
     if (query_int(s, "PRAGMA application_id", &app, err) || query_int(s, "PRAGMA user_version", &version, err))
@@ -952,4 +972,15 @@ int state_lane_done(struct state *s, const struct op *op, int64_t *out_before, i
     int r = rc == SQLITE_ROW ? 0 : db_fail(s, "counting the steps of a lane", err);
     sqlite3_reset(st);
     return r;
+}
+
+int state_op_target(struct state *s, int64_t id, int64_t target_id, int64_t print, struct gs_err *err)
+{
+    sqlite3_stmt *st = stmt(s, Q_TARGET, err);
+    if (!st)
+        return -1;
+    sqlite3_bind_int64(st, 1, id);
+    sqlite3_bind_int64(st, 2, target_id);
+    sqlite3_bind_int64(st, 3, print);
+    return run_stmt(s, st, "storing a target id", err);
 }

@@ -141,6 +141,8 @@ int state_op(struct state *s, int64_t id, struct op *out, struct gs_err *err) GS
 int state_op_sent(struct state *s, int64_t id, int64_t server_ms, struct gs_err *err) GS_MUST_USE;
 /* Back to planned: certain that nothing left. */
 int state_op_unsent(struct state *s, int64_t id, struct gs_err *err) GS_MUST_USE;
+/* Of an op that stays `sent`: what is known of its object. */
+int state_op_target(struct state *s, int64_t id, int64_t target_id, int64_t print, struct gs_err *err) GS_MUST_USE;
 /* Ends an op with op->state, target_id, tries, http, code, text, request_id, adopted, found. */
 int state_op_end(struct state *s, const struct op *op, struct gs_err *err) GS_MUST_USE;
 int state_lane_watermark(struct state *s, int64_t lane, int64_t watermark, struct gs_err *err) GS_MUST_USE;

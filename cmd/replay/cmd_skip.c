@@ -2,6 +2,7 @@
 #include "cmd/replay/filter.h"
 #include "cmd/replay/verbs.h"
 #include "libreplay/decide.h"
+#include "libreplay/undo.h"
 
 #include <pwd.h>
 #include <stdio.h>
@@ -97,7 +98,12 @@ static int skip(struct cli *cli, const struct opts *o, const char *key, struct g
     user_name(user, sizeof user);
     if (state_open(o->state, STATE_WRITE, &s, err) || report_filter_check(s, &f, err) || state_begin(s, err))
         return -1;
-    int r = decide_skip(s, &f, o->reason, user, &d, err);
+    bool undone = false;
+    int r = undo_begun(s, &undone, err);
+    if (!r && undone)
+        r = gs_fail(err, GS_E_UNDONE, "the load of state file '%s' was taken back, or has begun to be", o->state);
+    if (!r)
+        r = decide_skip(s, &f, o->reason, user, &d, err);
     if (!r && d.chosen == 0)
         r = gs_fail(err, GS_E_USAGE, "nothing that failed or is still to be done fits (%s)",
                     filter_words(&f, words, sizeof words));

@@ -1,6 +1,7 @@
 #include "cmd/replay/session.h"
 
 #include "libreplay/report.h"
+#include "libreplay/undo.h"
 
 #include <limits.h>
 #include <stdlib.h>
@@ -149,6 +150,11 @@ int session_state(struct session *s, const char *path, struct gs_err *err)
     s->planned = digest != NULL;
     if (!s->planned)
         return 0;
+    bool undone;
+    if (undo_begun(s->state, &undone, err))
+        return -1;
+    if (undone)
+        return gs_fail(err, GS_E_UNDONE, "the load of state file '%s' was taken back, or has begun to be", path);
     struct plan_opts o;
     plan_options(s, &o);
     return plan_check(s->state, s->bundle, gl_client_url(s->client), s->target.user_id, any_option(s->args) ? &o : NULL,

@@ -1,0 +1,908 @@
+/* One group of an undo: everything in it is read, what is ours is judged, then removed. */
+#include "libreplay/undo_priv.h"
+
+#include "libcommon/clock.h"
+#include "libreplay/kind.h"
+#include "libreplay/print.h"
+
+#include <sqlite3.h>
+#include <stdio.h>
+#include <string.h>
+
+#define ATTEMPTS 4         /* of a group that changes while it is looked at */
+#define SETTLE_MS 1100     /* If-Unmodified-Since counts whole seconds */
+#define GONE_WAIT_MS 30000 /* for deletions in the background */
+#define FOREIGN_NAMES 4
+
+/* Stored: the server deletes the group in the background. */
+#define CODE_ACCEPTED "accepted"
+
+enum verdict { V_NONE, V_GONE, V_REMOVE, V_WITH_BOARD, V_KEEP };
+
+struct row {
+    int64_t op, target, print, board; /* board: of a list, as the target shows it */
+    enum undo_kind kind;
+    enum undo_state state;
+    char *key;
+    bool there, differs, in_use;
+    unsigned foreign_lists; /* of a board */
+    enum verdict verdict;
+    const char *code;
+    char text[200];
+};
+
+struct look {
+    struct undo *u;
+    const struct grp *g;
+    bool made; /* the group is of our own making */
+    struct row *rows;
+    size_t n_rows;
+    struct row *self; /* of the group, when it is made and not yet removed */
+    unsigned foreign; /* things of others in it */
+    char foreign_text[400];
+    /* what boards of others stand on */
+    int64_t *used_labels, *used_milestones;
+    size_t n_used_labels, n_used_milestones;
+    int64_t *fillers;
+    size_t n_fillers;
+    int64_t date_ms; /* the server's clock when it was looked at */
+    bool gone, marked, again;
+    char full_path[1024];
+    struct gs_err err; /* of the first list that could not be read */
+};
+
+/* One list of the group while it is read. */
+struct coll {
+    struct look *l;
+    enum undo_kind kind; /* UNDO_KINDS: something that this load never makes */
+    const char *what;    /* "project" */
+    const char *path;
+    bool optional; /* not every target has it, or shows it */
+};
+
+/* ---- rows ---- */
+
+static enum undo_kind kind_of(const char *name)
+{
+    int k = 0;
+    while (k < UNDO_KINDS - 1 && strcmp(undo_kinds[k].kind, name) != 0)
+        k++;
+    return (enum undo_kind)k;
+}
+
+static int row_cmp(const void *a, const void *b)
+{
+    const struct row *x = a, *y = b;
+    return x->kind != y->kind ? (x->kind > y->kind) - (x->kind < y->kind)
+                              : (x->target > y->target) - (x->target < y->target);
+}
+
+static struct row *find_row(struct look *l, enum undo_kind kind, int64_t target)
+{
+    struct row key = {.kind = kind, .target = target};
+    return bsearch(&key, l->rows, l->n_rows, sizeof key, row_cmp);
+}
+
+static int load_rows(struct look *l, struct gs_err *err)
+{
+    sqlite3_stmt *st = NULL;
+    if (sqlite3_prepare_v2(
+            state_db(l->u->s),
+            "SELECT u.op, u.kind, u.target_id, u.state, o.print, o.key FROM undo u JOIN op o ON o.id = u.op"
+            " WHERE u.grp = ?1",
+            -1, &st, NULL) != SQLITE_OK)
+        return undo_db_fail(l->u->s, err);
+    sqlite3_bind_int64(st, 1, l->g->id);
+    int rc, r = 0;
+    while (!r && (rc = sqlite3_step(st)) != SQLITE_DONE) {
+        if (rc != SQLITE_ROW) {
+            r = undo_db_fail(l->u->s, err);
+            break;
+        }
+        if (l->n_rows % 256 == 0) {
+            struct row *p = realloc(l->rows, (l->n_rows + 256) * sizeof *p);
+            if (!p) {
+                r = gs_fail(err, GS_E_NOMEM, "out of memory");
+                break;
+            }
+            l->rows = p;
+        }
+        const char *key = (const char *)sqlite3_column_text(st, 5);
+        l->rows[l->n_rows++] = (struct row){.op = sqlite3_column_int64(st, 0),
+                                            .kind = kind_of((const char *)sqlite3_column_text(st, 1)),
+                                            .target = sqlite3_column_int64(st, 2),
+                                            .state = (enum undo_state)sqlite3_column_int(st, 3),
+                                            .print = sqlite3_column_int64(st, 4),
+                                            .key = strdup(key ? key : "")};
+        if (!l->rows[l->n_rows - 1].key)
+            r = gs_fail(err, GS_E_NOMEM, "out of memory");
+    }
+    sqlite3_finalize(st);
+    if (r)
+        return r;
+    qsort(l->rows, l->n_rows, sizeof *l->rows, row_cmp);
+    l->self = l->g->existed ? NULL : find_row(l, U_GROUPS, l->g->target_id);
+    l->made = l->self != NULL;
+    return 0;
+}
+
+static void look_release(struct look *l)
+{
+    for (size_t i = 0; i < l->n_rows; i++)
+        free(l->rows[i].key);
+    free(l->rows);
+    free(l->used_labels);
+    free(l->used_milestones);
+    free(l->fillers);
+}
+
+/* ---- what is there ---- */
+
+static int push(int64_t **list, size_t *n, int64_t v, struct gs_err *err)
+{
+    if (*n % 64 == 0) {
+        int64_t *p = realloc(*list, (*n + 64) * sizeof *p);
+        if (!p)
+            return gs_fail(err, GS_E_NOMEM, "out of memory");
+        *list = p;
+    }
+    (*list)[(*n)++] = v;
+    return 0;
+}
+
+static const char *name_of(yyjson_val *it)
+{
+    static const char *const keys[] = {"title", "full_path", "path_with_namespace", "name", "username", "key",
+                                       "url",   "slug"};
+    for (size_t i = 0; i < GS_COUNT(keys); i++)
+        if (gs_json_str(it, keys[i]))
+            return gs_json_str(it, keys[i]);
+    return NULL;
+}
+
+static void foreign(struct look *l, const char *what, yyjson_val *it)
+{
+    size_t n = strlen(l->foreign_text);
+    const char *name = name_of(it);
+    int64_t id = 0;
+    gs_json_i64(it, "id", &id);
+    if (l->foreign++ >= FOREIGN_NAMES)
+        return;
+    if (name)
+        snprintf(l->foreign_text + n, sizeof l->foreign_text - n, "%s%s '%.60s'", n ? ", " : "", what, name);
+    else
+        snprintf(l->foreign_text + n, sizeof l->foreign_text - n, "%s%s %lld", n ? ", " : "", what, (long long)id);
+}
+
+/* Without a fingerprint (a label made by GraphQL, a state of an older version) the name alone can be compared. */
+static bool same_name(const struct row *r, yyjson_val *it)
+{
+    const char *name = r->kind == U_LABELS || r->kind == U_BOARDS || r->kind == U_BADGES ? gs_json_str(it, "name")
+                       : r->kind == U_MILESTONES                                         ? gs_json_str(it, "title")
+                                                                                         : NULL;
+    return !name || strcmp(name, r->key) == 0;
+}
+
+static void see(struct row *r, yyjson_val *it)
+{
+    const struct kind *k = kind_find(undo_kinds[r->kind].kind);
+    r->there = true;
+    r->differs = r->print ? print_of(it, k->seen) != r->print : !same_name(r, it);
+}
+
+static int64_t count_of(yyjson_val *it, const char *key)
+{
+    int64_t v = 0;
+    gs_json_i64(it, key, &v);
+    return v;
+}
+
+/* The label and the milestone that an object of others names. */
+static int note_used(struct look *l, yyjson_val *obj, struct gs_err *err)
+{
+    int64_t id = 0;
+    if (gs_json_i64(yyjson_obj_get(obj, "label"), "id", &id) && id > 0 &&
+        push(&l->used_labels, &l->n_used_labels, id, err))
+        return -1;
+    return gs_json_i64(yyjson_obj_get(obj, "milestone"), "id", &id) && id > 0
+               ? push(&l->used_milestones, &l->n_used_milestones, id, err)
+               : 0;
+}
+
+/* The lists of a board; those of others stand on labels and milestones that must then stay. */
+static int see_lists(struct look *l, struct row *board, yyjson_val *it, struct gs_err *err)
+{
+    yyjson_val *lists = yyjson_obj_get(it, "lists"), *labels = yyjson_obj_get(it, "labels"), *x;
+    size_t i, max;
+    int64_t id = 0, board_id = 0;
+    gs_json_i64(it, "id", &board_id);
+    yyjson_arr_foreach(lists, i, max, x)
+    {
+        struct row *r = gs_json_i64(x, "id", &id) ? find_row(l, U_LISTS, id) : NULL;
+        if (r) {
+            see(r, x);
+            r->board = board_id;
+            continue;
+        }
+        if (board) {
+            board->foreign_lists++;
+            foreign(l, "a list of board", it);
+        }
+        if (note_used(l, x, err))
+            return -1;
+    }
+    if (board)
+        return 0;
+    yyjson_arr_foreach(labels, i, max, x)
+    {
+        if (gs_json_i64(x, "id", &id) && push(&l->used_labels, &l->n_used_labels, id, err))
+            return -1;
+    }
+    return note_used(l, it, err);
+}
+
+/* The board that GitLab makes when somebody opens the page is nobody's. */
+static bool nobodys(enum undo_kind kind, yyjson_val *it)
+{
+    const char *name = gs_json_str(it, "name");
+    return kind == U_BOARDS && name && strcmp(name, "Development") == 0 &&
+           yyjson_arr_size(yyjson_obj_get(it, "lists")) == 0;
+}
+
+static int see_other(struct look *l, const struct coll *c, yyjson_val *it, int64_t id, struct gs_err *err)
+{
+    const char *title = gs_json_str(it, "title");
+    char filler[64];
+    snprintf(filler, sizeof filler, "groupsnap filler %s %lld-", l->u->set_id, (long long)l->g->id);
+    if (c->kind == U_MILESTONES && title && strncmp(title, filler, strlen(filler)) == 0)
+        return push(&l->fillers, &l->n_fillers, id, err);
+    if ((c->kind == U_MEMBERS && id == l->u->loader) || nobodys(c->kind, it))
+        return 0;
+    foreign(l, c->what, it);
+    return 0;
+}
+
+/* A subgroup of ours that was removed may be seen until the server has done it. */
+static int removed_group(struct look *l, int64_t id, bool *out, struct gs_err *err)
+{
+    sqlite3_stmt *st = NULL;
+    if (sqlite3_prepare_v2(state_db(l->u->s),
+                           "SELECT 1 FROM undo WHERE kind = 'groups' AND target_id = ?1 AND state = 2", -1, &st,
+                           NULL) != SQLITE_OK)
+        return undo_db_fail(l->u->s, err);
+    sqlite3_bind_int64(st, 1, id);
+    int rc = sqlite3_step(st);
+    *out = rc == SQLITE_ROW;
+    sqlite3_finalize(st);
+    return rc == SQLITE_ROW || rc == SQLITE_DONE ? 0 : undo_db_fail(l->u->s, err);
+}
+
+static int on_page(void *cookie, yyjson_val *array, const char *text, size_t len, struct gs_err *err)
+{
+    struct coll *c = cookie;
+    struct look *l = c->l;
+    size_t i, max;
+    yyjson_val *it;
+    (void)text;
+    (void)len;
+    yyjson_arr_foreach(array, i, max, it)
+    {
+        int64_t id = 0;
+        bool removed = false;
+        gs_json_i64(it, "id", &id);
+        struct row *r = c->kind < U_GROUPS ? find_row(l, c->kind, id) : NULL;
+        if (c->kind == U_GROUPS && removed_group(l, id, &removed, err))
+            return -1;
+        if (r) {
+            see(r, it);
+            if (c->kind == U_LABELS && count_of(it, "open_issues_count") + count_of(it, "closed_issues_count") +
+                                               count_of(it, "open_merge_requests_count") >
+                                           0)
+                r->in_use = true;
+        } else if (!removed && see_other(l, c, it, id, err)) {
+            return -1;
+        }
+        if (c->kind == U_BOARDS && see_lists(l, r, it, err))
+            return -1;
+    }
+    return 0;
+}
+
+static void on_done(void *cookie, const struct gl_pages *p, const struct gs_err *err)
+{
+    struct coll *c = cookie;
+    (void)p;
+    if (err->code == GS_OK || c->l->err.code != GS_OK ||
+        (c->optional && (err->http == 403 || err->http == 404 || err->http == 405)))
+        return;
+    c->l->err = *err;
+    gs_wrap(&c->l->err, "reading its %ss", c->what);
+}
+
+/* The group itself. *l->gone when the target does not show it. */
+static int look_self(struct look *l, struct gs_err *err)
+{
+    struct gl_response rsp;
+    GS_AUTO(yyjson_doc) doc = NULL;
+    struct gl_request *q = gl_request_new(GL_GET, "/groups/%lld?with_projects=false", (long long)l->g->target_id);
+    if (!q)
+        return gs_fail(err, GS_E_NOMEM, "out of memory");
+    int r = gl_perform(l->u->c, q, &rsp, err);
+    l->date_ms = rsp.date_ms;
+    if (r && rsp.outcome == GL_ANSWERED && rsp.status == 404) {
+        gs_err_clear(err);
+        l->gone = true;
+        r = 0;
+    } else if (!r) {
+        r = gl_response_json(&rsp, &doc, err);
+    }
+    gl_response_release(&rsp);
+    if (r || l->gone)
+        return r;
+    yyjson_val *it = yyjson_doc_get_root(doc);
+    const char *on = gs_json_str(it, "marked_for_deletion_on"), *path = gs_json_str(it, "full_path");
+    l->marked = on && *on;
+    snprintf(l->full_path, sizeof l->full_path, "%s", path ? path : "");
+    if (l->self)
+        see(l->self, it);
+    return 0;
+}
+
+static int look_lists(struct look *l, struct gs_err *err)
+{
+    struct coll colls[] = {
+        {l, U_LABELS, "label", "labels?include_ancestor_groups=false&only_group_labels=true&with_counts=true", false},
+        {l, U_MILESTONES, "milestone", "milestones?state=all&include_ancestors=false", false},
+        {l, U_BADGES, "badge", "badges", false},
+        {l, U_BOARDS, "board", "boards", false},
+        {l, U_MEMBERS, "member", "members", false},
+        /* of groups that may be deleted as a whole */
+        {l, U_GROUPS, "subgroup", "subgroups?all_available=true", false},
+        {l, UNDO_KINDS, "project", "projects?include_subgroups=false&with_shared=false&simple=true", false},
+        {l, UNDO_KINDS, "epic", "epics?include_ancestor_groups=false&include_descendant_groups=false", true},
+        {l, UNDO_KINDS, "iteration", "iterations?include_ancestors=false", true},
+        {l, UNDO_KINDS, "wiki page", "wikis", true},
+        {l, UNDO_KINDS, "CI variable", "variables", true},
+        {l, UNDO_KINDS, "webhook", "hooks", true},
+        {l, UNDO_KINDS, "package", "packages", true},
+        {l, UNDO_KINDS, "deploy token", "deploy_tokens?active=true", true},
+    };
+    for (size_t i = 0; i < GS_COUNT(colls); i++) {
+        gs_autofree char *path = gs_asprintf("/groups/%lld/%s", (long long)l->g->target_id, colls[i].path);
+        if (!l->made && colls[i].kind >= U_GROUPS)
+            continue;
+        if (!path || gl_list(l->u->c, path, on_page, on_done, &colls[i], &l->err)) {
+            if (!path)
+                gs_fail(&l->err, GS_E_NOMEM, "out of memory");
+            break;
+        }
+    }
+    while (gl_pending(l->u->c) > 0)
+        if (gl_poll(l->u->c, 200, err))
+            return -1;
+    if (l->err.code == GS_OK)
+        return 0;
+    *err = l->err;
+    return -1;
+}
+
+/* ---- judging ---- */
+
+static void keep(struct row *r, const char *code, const char *text)
+{
+    r->verdict = V_KEEP;
+    r->code = code;
+    snprintf(r->text, sizeof r->text, "%.190s", text);
+}
+
+static bool is_used(const struct look *l, const struct row *r)
+{
+    const int64_t *ids = r->kind == U_LABELS ? l->used_labels : l->used_milestones;
+    size_t n = r->kind == U_LABELS ? l->n_used_labels : r->kind == U_MILESTONES ? l->n_used_milestones : 0;
+    for (size_t i = 0; i < n; i++)
+        if (ids[i] == r->target)
+            return true;
+    return r->in_use;
+}
+
+/* What may be said of each by itself. */
+static bool judge(struct look *l)
+{
+    bool clean = true;
+    for (size_t i = 0; i < l->n_rows; i++) {
+        struct row *r = &l->rows[i];
+        r->verdict = V_NONE;
+        if (r->state == UNDO_DONE)
+            continue;
+        if (!r->there)
+            r->verdict = V_GONE;
+        else if (r->differs)
+            keep(r, "changed", "it is no longer as this load made it");
+        else
+            r->verdict = V_REMOVE;
+        if (r->verdict == V_KEEP)
+            clean = false;
+    }
+    return clean;
+}
+
+/* In a group that stays. */
+static void judge_single(struct look *l, const char *why)
+{
+    for (size_t i = 0; i < l->n_rows; i++) {
+        struct row *r = &l->rows[i];
+        if (r->verdict != V_REMOVE)
+            continue;
+        if (r->kind == U_GROUPS)
+            keep(r, "foreign-content", why);
+        else if (r->kind == U_BOARDS && r->foreign_lists)
+            keep(r, "foreign-content", "it has lists that this load did not make");
+        else if (is_used(l, r))
+            keep(r, "in-use", "others have come to use it");
+    }
+    for (size_t i = 0; i < l->n_rows; i++) {
+        struct row *r = &l->rows[i], *board = r->kind == U_LISTS && r->board ? find_row(l, U_BOARDS, r->board) : NULL;
+        if (r->verdict == V_REMOVE && board && board->verdict == V_REMOVE)
+            r->verdict = V_WITH_BOARD;
+    }
+}
+
+/* ---- removing ---- */
+
+static struct gl_request *removal(const struct look *l, const struct row *r)
+{
+    long long g = (long long)l->g->target_id, id = (long long)r->target;
+    struct gl_request *q;
+    if (r->kind == U_LISTS)
+        q = gl_request_new(GL_DELETE, "/groups/%lld/boards/%lld/lists/%lld", g, (long long)r->board, id);
+    else if (r->kind == U_MEMBERS)
+        q = gl_request_new(GL_DELETE, "/groups/%lld/members/%lld?skip_subresources=true", g, id);
+    else
+        q = gl_request_new(GL_DELETE, "/groups/%lld/%s/%lld", g, undo_kinds[r->kind].kind, id);
+    if (q) {
+        q->idempotent = true; /* what is gone is gone: a second one is answered 404 */
+        q->unmodified_since_ms = l->date_ms;
+    }
+    return q;
+}
+
+struct flight {
+    struct row *row;
+    char request[256];
+    struct gs_err err;
+    int status;
+    enum gl_outcome outcome;
+};
+
+static void on_answer(void *cookie, struct gl_request *q, struct gl_response *rsp)
+{
+    struct flight *f = cookie;
+    (void)q;
+    f->status = rsp->status;
+    f->outcome = rsp->outcome;
+    f->err = rsp->err;
+}
+
+/* What became of one; -1 when it says something about the whole run. */
+static int landed(struct look *l, struct flight *f, struct gs_err *err)
+{
+    struct row *r = f->row;
+    struct undo *u = l->u;
+    if (f->outcome != GL_ANSWERED || f->status == 401 || f->status == 429 || f->status >= 500) {
+        *err = f->err;
+        return gs_wrap(err, "%s '%s'", undo_kinds[r->kind].kind, r->key);
+    }
+    if (f->status >= 200 && f->status < 300)
+        return undo_set(u, r->op, UNDO_DONE, "removed", NULL, NULL, NULL, err);
+    if (f->status == 404)
+        return undo_set(u, r->op, UNDO_DONE, "was-gone", NULL, NULL, NULL, err);
+    if (f->status == 412) {
+        l->again = true;
+        return undo_set(u, r->op, UNDO_PLANNED, "changed", "it was changed while it was looked at", &f->err, f->request,
+                        err);
+    }
+    if (r->kind == U_MEMBERS && (f->status == 403 || f->status == 400))
+        return undo_set(u, r->op, UNDO_KEPT, "last-owner", f->err.text, &f->err, f->request, err);
+    return undo_set(u, r->op, UNDO_FAILED, gs_code_name(f->err.code), f->err.text, &f->err, f->request, err);
+}
+
+/* The rows stand `sent` in the state before anything leaves; their ends are stored together. */
+static int remove_batch(struct look *l, struct row **rows, size_t n, struct gs_err *err)
+{
+    struct undo *u = l->u;
+    if (u->o->dry_run) {
+        for (size_t i = 0; i < n; i++)
+            if (undo_set(u, rows[i]->op, UNDO_DONE, "removed", NULL, NULL, NULL, err))
+                return -1;
+        return 0;
+    }
+    gs_autofree struct flight *f = calloc(n, sizeof *f);
+    if (!f)
+        return gs_fail(err, GS_E_NOMEM, "out of memory");
+    if (undo_begin(u, err))
+        return -1;
+    for (size_t i = 0; i < n; i++)
+        if (undo_set(u, rows[i]->op, UNDO_SENT, NULL, NULL, NULL, NULL, err))
+            return -1;
+    if (undo_commit(u, err))
+        return -1;
+    int r = 0;
+    for (size_t i = 0; i < n && !r; i++) {
+        struct gl_request *q = removal(l, rows[i]);
+        f[i].row = rows[i];
+        f[i].outcome = GL_NOT_SENT;
+        if (!q) {
+            r = gs_fail(err, GS_E_NOMEM, "out of memory");
+            break;
+        }
+        snprintf(f[i].request, sizeof f[i].request, "%s %s", gl_method_name(q->method), q->path);
+        q->done = on_answer;
+        q->cookie = &f[i];
+        r = gl_submit(u->c, q, err);
+    }
+    while (gl_pending(u->c) > 0)
+        if (gl_poll(u->c, 200, err))
+            return -1; /* a broken engine: the flights must not be freed under it, but nothing runs any more */
+    if (r || undo_begin(u, err))
+        return -1;
+    struct gs_err bad = {0};
+    for (size_t i = 0; i < n; i++) {
+        struct gs_err one = {0};
+        if (landed(l, &f[i], &one) && bad.code == GS_OK)
+            bad = one;
+    }
+    if (undo_commit(u, err))
+        return -1;
+    if (bad.code == GS_OK)
+        return 0;
+    *err = bad;
+    return -1;
+}
+
+static int newest_first(const void *a, const void *b)
+{
+    const struct row *x = *(struct row *const *)a, *y = *(struct row *const *)b;
+    return (x->op < y->op) - (x->op > y->op);
+}
+
+static int remove_kind(struct look *l, enum undo_kind kind, struct gs_err *err)
+{
+    size_t n = 0;
+    gs_autofree struct row **rows = calloc(l->n_rows + 1, sizeof(struct row *));
+    struct row *own = NULL; /* who takes away his own membership takes it away last */
+    if (!rows)
+        return gs_fail(err, GS_E_NOMEM, "out of memory");
+    for (size_t i = 0; i < l->n_rows; i++) {
+        struct row *r = &l->rows[i];
+        if (r->kind != kind || r->verdict != V_REMOVE)
+            continue;
+        if (kind == U_MEMBERS && r->target == l->u->target->user_id)
+            own = r;
+        else
+            rows[n++] = r;
+    }
+    qsort(rows, n, sizeof(struct row *), newest_first);
+    for (size_t i = 0; i < n; i += l->u->jobs) {
+        if (undo_stopped(l->u))
+            return gs_fail(err, GS_E_STOPPED, "stopped");
+        if (remove_batch(l, rows + i, n - i < l->u->jobs ? n - i : l->u->jobs, err))
+            return -1;
+    }
+    return own ? remove_batch(l, &own, 1, err) : 0;
+}
+
+/* Fillers that a load left behind that was cut off. */
+static int remove_fillers(struct look *l, struct gs_err *err)
+{
+    for (size_t i = 0; i < l->n_fillers && !l->u->o->dry_run; i++) {
+        struct gl_response rsp;
+        struct gl_request *q = gl_request_new(GL_DELETE, "/groups/%lld/milestones/%lld", (long long)l->g->target_id,
+                                              (long long)l->fillers[i]);
+        if (!q)
+            return gs_fail(err, GS_E_NOMEM, "out of memory");
+        q->idempotent = true;
+        int r = gl_perform(l->u->c, q, &rsp, err);
+        bool gone = rsp.outcome == GL_ANSWERED && rsp.status == 404;
+        gl_response_release(&rsp);
+        if (r && !gone)
+            return gs_wrap(err, "removing a filler milestone");
+        gs_err_clear(err);
+    }
+    return 0;
+}
+
+static int store_verdicts(struct look *l, struct gs_err *err)
+{
+    struct undo *u = l->u;
+    if (undo_begin(u, err))
+        return -1;
+    for (size_t i = 0; i < l->n_rows; i++) {
+        struct row *r = &l->rows[i];
+        if (r->verdict == V_KEEP && undo_set(u, r->op, UNDO_KEPT, r->code, r->text, NULL, NULL, err))
+            return -1;
+        /* of a request that left before, it cannot be told who removed it; it is gone either way */
+        if (r->verdict == V_GONE &&
+            undo_set(u, r->op, UNDO_DONE, r->state == UNDO_SENT ? "removed" : "was-gone", NULL, NULL, NULL, err))
+            return -1;
+    }
+    return undo_commit(u, err);
+}
+
+static int state_of(struct look *l, int64_t op, int *out, struct gs_err *err)
+{
+    sqlite3_stmt *st = NULL;
+    if (sqlite3_prepare_v2(state_db(l->u->s), "SELECT state FROM undo WHERE op = ?1", -1, &st, NULL) != SQLITE_OK)
+        return undo_db_fail(l->u->s, err);
+    sqlite3_bind_int64(st, 1, op);
+    int rc = sqlite3_step(st);
+    *out = rc == SQLITE_ROW ? sqlite3_column_int(st, 0) : UNDO_FAILED;
+    sqlite3_finalize(st);
+    return rc == SQLITE_ROW ? 0 : undo_db_fail(l->u->s, err);
+}
+
+/* Lists go with their board, when that went. */
+static int follow_boards(struct look *l, struct gs_err *err)
+{
+    if (undo_begin(l->u, err))
+        return -1;
+    for (size_t i = 0; i < l->n_rows; i++) {
+        struct row *r = &l->rows[i], *board = r->verdict == V_WITH_BOARD ? find_row(l, U_BOARDS, r->board) : NULL;
+        int state = UNDO_PLANNED;
+        if (!board)
+            continue;
+        if (state_of(l, board->op, &state, err))
+            return -1;
+        if (state == UNDO_DONE && undo_set(l->u, r->op, UNDO_DONE, "removed", NULL, NULL, NULL, err))
+            return -1;
+        if (state == UNDO_KEPT || state == UNDO_FAILED) {
+            if (undo_set(l->u, r->op, UNDO_KEPT, "in-use", "its board stays", NULL, NULL, err))
+                return -1;
+        }
+    }
+    return undo_commit(l->u, err);
+}
+
+/* ---- the group as a whole ---- */
+
+static int end_group(struct look *l, enum undo_state state, const char *code, const char *text,
+                     const struct gs_err *why, const char *request, struct gs_err *err)
+{
+    struct undo *u = l->u;
+    if (undo_begin(u, err))
+        return -1;
+    for (size_t i = 0; i < l->n_rows && state == UNDO_DONE; i++) {
+        struct row *r = &l->rows[i];
+        if (r->kind != U_GROUPS && r->state != UNDO_DONE &&
+            undo_set(u, r->op, UNDO_DONE, strcmp(code, "was-gone") == 0 ? code : "with-group", NULL, NULL, NULL, err))
+            return -1;
+    }
+    if (undo_set(u, l->self->op, state, code, text, why, request, err))
+        return -1;
+    return undo_commit(u, err);
+}
+
+/* One DELETE of the group. *out_status 0: no answer came, which is an error of the run. */
+static int send_delete(struct look *l, const char *query, bool guarded, int *out_status, struct gs_err *out_why,
+                       struct gs_err *err)
+{
+    struct gl_response rsp;
+    struct gl_request *q = gl_request_new(GL_DELETE, "/groups/%lld%s", (long long)l->g->target_id, query);
+    if (!q)
+        return gs_fail(err, GS_E_NOMEM, "out of memory");
+    q->idempotent = true;
+    if (guarded)
+        q->unmodified_since_ms = l->date_ms;
+    *out_why = (struct gs_err){0};
+    int r = gl_perform(l->u->c, q, &rsp, out_why);
+    *out_status = rsp.status;
+    bool whole = rsp.outcome != GL_ANSWERED || rsp.status == 401 || rsp.status == 429 || rsp.status >= 500;
+    gl_response_release(&rsp);
+    if (r && whole) {
+        *err = *out_why;
+        return gs_wrap(err, "deleting it");
+    }
+    return 0;
+}
+
+static bool good(int status)
+{
+    return status >= 200 && status < 300;
+}
+
+/* GitLab has marked it: the second step removes it at once, where the instance allows that. */
+static int remove_marked(struct look *l, struct gs_err *err)
+{
+    struct undo *u = l->u;
+    struct gs_err why = {0};
+    char text[400];
+    int status = 0;
+    if (!u->o->leave_marked) {
+        gs_autofree char *enc = gl_encode(l->full_path);
+        gs_autofree char *query = enc ? gs_asprintf("?permanently_remove=true&full_path=%s", enc) : NULL;
+        if (!query)
+            return gs_fail(err, GS_E_NOMEM, "out of memory");
+        if (send_delete(l, query, false, &status, &why, err))
+            return -1;
+        if (status == 404)
+            return end_group(l, UNDO_DONE, "removed", NULL, NULL, NULL, err);
+        if (good(status))
+            return end_group(l, UNDO_DONE, CODE_ACCEPTED, NULL, NULL, NULL, err);
+    }
+    snprintf(text, sizeof text,
+             "GitLab has marked it for deletion and removes it after its delay; until then it is '%.150s'%s%.150s",
+             l->full_path, *why.text ? "; not at once: " : "", why.text);
+    return end_group(l, UNDO_DONE, "marked", text, why.code ? &why : NULL, NULL, err);
+}
+
+static int remove_group(struct look *l, struct gs_err *err)
+{
+    struct undo *u = l->u;
+    struct gs_err why = {0};
+    int status = 0;
+    char request[64];
+    snprintf(request, sizeof request, "DELETE /groups/%lld", (long long)l->g->target_id);
+    if (u->o->dry_run)
+        return end_group(l, UNDO_DONE, "removed", NULL, NULL, NULL, err);
+    if (undo_begin(u, err) || undo_set(u, l->self->op, UNDO_SENT, NULL, NULL, NULL, NULL, err) || undo_commit(u, err))
+        return -1;
+    if (!l->marked && send_delete(l, "", true, &status, &why, err))
+        return -1;
+    if (status == 412) {
+        l->again = true;
+        return 0;
+    }
+    if (!l->marked && !good(status) && status != 404)
+        return end_group(l, UNDO_FAILED, gs_code_name(why.code), why.text, &why, request, err);
+    if (look_self(l, err))
+        return -1;
+    if (l->gone)
+        return end_group(l, UNDO_DONE, "removed", NULL, NULL, NULL, err);
+    if (l->marked)
+        return remove_marked(l, err);
+    /* accepted (202): it goes in the background */
+    return end_group(l, UNDO_DONE, CODE_ACCEPTED, NULL, NULL, NULL, err);
+}
+
+/* ---- one group ---- */
+
+/* The target does not show it: gone, when that can be known. */
+static int absent(struct look *l, struct gs_err *err)
+{
+    struct undo *u = l->u;
+    bool sent = l->self && l->self->state == UNDO_SENT;
+    if (l->self && (sent || u->target->is_admin == 1))
+        return end_group(l, UNDO_DONE, sent ? "removed" : "was-gone", NULL, NULL, NULL, err);
+    if (undo_begin(u, err))
+        return -1;
+    for (size_t i = 0; i < l->n_rows; i++) {
+        struct row *r = &l->rows[i];
+        if (r->state == UNDO_DONE)
+            continue;
+        int rc = u->target->is_admin == 1
+                     ? undo_set(u, r->op, UNDO_DONE, "was-gone", NULL, NULL, NULL, err)
+                     : undo_set(u, r->op, UNDO_FAILED, gs_code_name(GS_E_GROUP_NOT_FOUND),
+                                "the target does not show the group: it is gone, or the token's user may not see it",
+                                NULL, NULL, err);
+        if (rc)
+            return -1;
+    }
+    return undo_commit(u, err);
+}
+
+static int singly(struct look *l, struct gs_err *err)
+{
+    char why[600];
+    snprintf(why, sizeof why, "%s%s%s",
+             l->foreign ? "it holds what this load did not make: " : "something in it was changed by others",
+             l->foreign_text, l->foreign > FOREIGN_NAMES ? " and more" : "");
+    judge_single(l, why);
+    if (store_verdicts(l, err))
+        return -1;
+    for (int k = 0; k < U_GROUPS; k++)
+        if (remove_kind(l, (enum undo_kind)k, err))
+            return -1;
+    return follow_boards(l, err) || remove_fillers(l, err) ? -1 : 0;
+}
+
+static int once(struct look *l, struct gs_err *err)
+{
+    if (load_rows(l, err) || look_self(l, err))
+        return -1;
+    if (l->gone)
+        return absent(l, err);
+    if (l->marked && l->self && l->self->state == UNDO_SENT)
+        return remove_marked(l, err);
+    if (look_lists(l, err))
+        return -1;
+    bool clean = judge(l);
+    return l->made && clean && !l->foreign ? remove_group(l, err) : singly(l, err);
+}
+
+/* What changed with every look is somebody's who is at it. */
+static int give_up(struct look *l, struct gs_err *err)
+{
+    if (undo_begin(l->u, err))
+        return -1;
+    for (size_t i = 0; i < l->n_rows; i++) {
+        int state = 0;
+        if (state_of(l, l->rows[i].op, &state, err))
+            return -1;
+        if (state < UNDO_DONE &&
+            undo_set(l->u, l->rows[i].op, UNDO_KEPT, "changed", "it is being changed by others", NULL, NULL, err))
+            return -1;
+    }
+    return undo_commit(l->u, err);
+}
+
+int undo_group(struct undo *u, const struct grp *g, struct gs_err *err)
+{
+    for (int i = 1;; i++) {
+        struct look l = {.u = u, .g = g};
+        int r = once(&l, err);
+        if (!r && l.again && i == ATTEMPTS)
+            r = give_up(&l, err);
+        bool again = !r && l.again && i < ATTEMPTS;
+        look_release(&l);
+        if (!again)
+            return r;
+        gs_sleep_ms(SETTLE_MS);
+    }
+}
+
+struct accepted {
+    int64_t op, target;
+};
+
+static int load_accepted(struct undo *u, struct accepted **out, size_t *out_n, struct gs_err *err)
+{
+    sqlite3_stmt *st = NULL;
+    *out_n = 0;
+    if (sqlite3_prepare_v2(state_db(u->s),
+                           "SELECT op, target_id FROM undo WHERE kind = 'groups' AND code = '" CODE_ACCEPTED "'", -1,
+                           &st, NULL) != SQLITE_OK)
+        return undo_db_fail(u->s, err);
+    int rc, r = 0;
+    while (!r && (rc = sqlite3_step(st)) == SQLITE_ROW) {
+        struct accepted *p = *out_n % 64 ? *out : realloc(*out, (*out_n + 64) * sizeof *p);
+        if (!p) {
+            r = gs_fail(err, GS_E_NOMEM, "out of memory");
+            break;
+        }
+        *out = p;
+        p[(*out_n)++] = (struct accepted){sqlite3_column_int64(st, 0), sqlite3_column_int64(st, 1)};
+    }
+    if (!r && rc != SQLITE_DONE)
+        r = undo_db_fail(u->s, err);
+    sqlite3_finalize(st);
+    return r;
+}
+
+int undo_wait_gone(struct undo *u, struct gs_err *err)
+{
+    int64_t until = gs_mono_ms() + GONE_WAIT_MS;
+    gs_autofree struct accepted *all = NULL;
+    size_t n;
+    if (u->o->dry_run)
+        return 0;
+    if (load_accepted(u, &all, &n, err))
+        return -1;
+    for (size_t i = 0; i < n;) {
+        struct grp g = {.target_id = all[i].target};
+        struct look l = {.u = u, .g = &g};
+        if (look_self(&l, err))
+            return -1;
+        if (l.gone) {
+            if (undo_begin(u, err) || undo_set(u, all[i].op, UNDO_DONE, "removed", NULL, NULL, NULL, err) ||
+                undo_commit(u, err))
+                return -1;
+            i++;
+        } else if (undo_stopped(u) || gs_mono_ms() > until) {
+            gs_logf(u->o->log, GS_LOG_WARN, "the target has accepted the deletion of '%s' and has not done it yet",
+                    l.full_path);
+            i++;
+        } else {
+            gs_sleep_ms(300);
+        }
+    }
+    return 0;
+}
