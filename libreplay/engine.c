@@ -657,7 +657,7 @@ static struct flight *flight_new(struct engine *e, struct elane *l, struct op *o
     f->kind = kind_find(op->kind);
     f->was_sent = op->state == OP_SENT;
     f->run = (struct run){.engine = e, .state = e->state, .target = e->target, .op = *op, .lane = &l->l,
-                          .unsure = f->was_sent, .lane_next = &l->counter, .since_ms = e->started_ms,
+                          .unsure = f->was_sent, .again = f->was_sent, .lane_next = &l->counter, .since_ms = e->started_ms,
                           .was_id = op->target_id};
     f->run.op.target_id = 0;
     f->old_adopted = op->adopted;

@@ -43,6 +43,7 @@ struct run {
     yyjson_val *rec;
     int phase;                 /* the kind's own */
     bool unsure;               /* see above */
+    bool again;                /* it was begun in an earlier run: what stands behind it in its lane may be there before it */
     bool maybe;                /* never sent by this state file, but by a newer copy of it perhaps: looked for where the
                                   server does not refuse a second one by itself */
     int64_t since_ms;          /* monotonic: what was written before may be hidden by a lagging replica until then + lag */

@@ -146,6 +146,7 @@ static const char *const queries[Q_COUNT] = {
     [Q_FILLER_DEL] = "DELETE FROM filler WHERE lane = ?1 AND (number = ?2 OR ?2 < 0)",
     [Q_NEWEST_SET] = "INSERT INTO newest(kind, op) VALUES(?1, ?2) ON CONFLICT(kind) DO UPDATE SET op = ?2",
     [Q_FORGET_LOSSES] = "DELETE FROM loss WHERE op = ?1 AND op > 0",
+    [Q_TARGET] = "UPDATE op SET target_id = ?2, print = ?3 WHERE id = ?1",
     [Q_BEGIN] = "BEGIN IMMEDIATE",
     [Q_COMMIT] = "COMMIT",
 };

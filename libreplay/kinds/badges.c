@@ -125,7 +125,7 @@ static int step(struct run *r, const struct gl_response *rsp, struct gl_request 
         if (!same(r, yyjson_doc_get_root(doc)) && run_loss(r, "badge-changed", NULL, err))
             return -1;
         int64_t before, behind = 0;
-        if (r->unsure && state_lane_done(r->state, &r->op, &before, &behind, err))
+        if (r->again && state_lane_done(r->state, &r->op, &before, &behind, err))
             return -1;
         if (behind && step_loss(r, err, "badge-order", "%lld stand before it", (long long)behind))
             return -1;
