@@ -29,12 +29,12 @@ static int remove_file(const char *dir, const char *name, struct gs_err *err)
 
 int stg_remove(const char *dir, bool keep_lock, struct gs_err *err)
 {
-    /* the database first: what is left without it is nothing */
+    /*
+     * The database goes last but for its log: while it is there it tells what became of the bundle. Not the log first, without which
+     * a database of a killed run may be damaged.
+     */
     static const char *const names[] = {STG_DB, STG_DB "-wal", STG_DB "-shm", STG_DB "-journal", STG_DB ".new"};
     static const char *const folders[] = {STG_FILES, STG_PACK};
-    for (size_t i = 0; i < GS_COUNT(names); i++)
-        if (remove_file(dir, names[i], err))
-            return -1;
     for (size_t i = 0; i < GS_COUNT(folders); i++) {
         gs_autofree char *path = gs_asprintf("%s/%s", dir, folders[i]);
         if (!path)
@@ -42,6 +42,9 @@ int stg_remove(const char *dir, bool keep_lock, struct gs_err *err)
         if (gs_remove_tree(path, err))
             return -1;
     }
+    for (size_t i = 0; i < GS_COUNT(names); i++)
+        if (remove_file(dir, names[i], err))
+            return -1;
     if (keep_lock)
         return 0;
     if (remove_file(dir, STG_LOCK, err))
@@ -360,6 +363,35 @@ int staging_begin(struct staging *s, const struct staging_identity *id, char **o
         return -1;
     }
     s->begun = true;
+    return 0;
+}
+
+/* ---- the end ---- */
+
+int staging_note_bundle(struct staging *s, const char *set_id, int exit_code, struct gs_err *err)
+{
+    char code[16];
+    snprintf(code, sizeof code, "%d", exit_code);
+    return post_meta(s, "bundle_exit", code, err) || post_meta(s, "bundle_set_id", set_id, err) ||
+                   stg_writer_drain(s->writer, err)
+               ? -1
+               : 0;
+}
+
+int staging_noted_bundle(struct staging *s, char **out_set_id, char **out_url, char **out_root_path, int64_t *out_root_id,
+                         int *out_exit_code, struct gs_err *err)
+{
+    int64_t code = 0;
+    *out_set_id = *out_url = *out_root_path = NULL;
+    if (stg_meta_get(&s->read, "bundle_set_id", out_set_id, err) || stg_meta_get(&s->read, "url", out_url, err) ||
+        stg_meta_get(&s->read, "root_path", out_root_path, err) || stg_meta_i64(&s->read, "root_id", out_root_id, err) ||
+        stg_meta_i64(&s->read, "bundle_exit", &code, err)) {
+        free(*out_set_id);
+        free(*out_url);
+        free(*out_root_path);
+        return -1;
+    }
+    *out_exit_code = (int)code;
     return 0;
 }
 

@@ -65,6 +65,11 @@ int staging_begin(struct staging *s, const struct staging_identity *id, char **o
 struct gl_keep staging_keep(struct staging *s, struct gl_client *client);
 /* What is kept: complete answers, finished files. Waits until all is stored. */
 int staging_counts(struct staging *s, uint64_t *out_answers, uint64_t *out_files, struct gs_err *err) GS_MUST_USE;
+/* Notes that the bundle with this set id is about to get its name, and the exit code that its capture earned. */
+int staging_note_bundle(struct staging *s, const char *set_id, int exit_code, struct gs_err *err) GS_MUST_USE;
+/* What was noted, and of which source and group; *out_set_id NULL: nothing. The caller frees the texts. */
+int staging_noted_bundle(struct staging *s, char **out_set_id, char **out_url, char **out_root_path, int64_t *out_root_id,
+                         int *out_exit_code, struct gs_err *err) GS_MUST_USE;
 /* When the first run began (milliseconds since 1970), and the number of this run, from 1. */
 int64_t staging_started_ms(const struct staging *s);
 unsigned staging_run(const struct staging *s);

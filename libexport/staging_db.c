@@ -235,6 +235,8 @@ void stg_db_close(struct stg_db *d)
     for (int i = 0; i < STG_Q_COUNT; i++)
         sqlite3_finalize(d->stmt[i]);
     sqlite3_close(d->db);
+    ZSTD_freeCCtx(d->pack);
+    ZSTD_freeDCtx(d->unpack);
     free(d->path);
     *d = (struct stg_db){0};
 }
@@ -256,16 +258,20 @@ void stg_answer_sum(const struct gl_response *rsp, uint8_t out[STG_SUM_LEN])
 }
 
 /* The body as it is stored: compressed when that makes it smaller, else *out NULL. */
-static int pack(const struct gs_buf *body, char **out, size_t *out_len, struct gs_err *err)
+static int pack(struct stg_db *d, const struct gs_buf *body, char **out, size_t *out_len, struct gs_err *err)
 {
     *out = NULL;
     if (body->len < PACK_FROM)
         return 0;
     size_t bound = ZSTD_compressBound(body->len);
     char *p = malloc(bound);
-    if (!p)
+    if (!d->pack)
+        d->pack = ZSTD_createCCtx();
+    if (!p || !d->pack) {
+        free(p);
         return gs_fail(err, GS_E_NOMEM, "no memory for an answer");
-    size_t n = ZSTD_compress(p, bound, body->data, body->len, 1);
+    }
+    size_t n = ZSTD_compressCCtx(d->pack, p, bound, body->data, body->len, 1);
     if (ZSTD_isError(n) || n >= body->len) {
         free(p);
         return 0;
@@ -282,7 +288,7 @@ int stg_answer_write(struct stg_db *d, const struct stg_answer *a, int64_t run, 
     size_t len = 0;
     uint8_t sum[STG_SUM_LEN];
     sqlite3_stmt *st = stg_stmt(d, STG_Q_KEEP, err);
-    if (!st || pack(&r->body, &packed, &len, err))
+    if (!st || pack(d, &r->body, &packed, &len, err))
         return -1;
     stg_answer_sum(r, sum);
     sqlite3_bind_blob(st, 1, a->key, STG_KEY_LEN, SQLITE_STATIC);
@@ -313,7 +319,7 @@ static int damaged(const struct stg_db *d, const char *what, struct gs_err *err)
     return gs_fail(err, GS_E_STAGING_DAMAGED, "'%s': %s", d->path, what);
 }
 
-static int unpack(const struct stg_db *d, sqlite3_stmt *st, struct gs_buf *out, struct gs_err *err)
+static int unpack(struct stg_db *d, sqlite3_stmt *st, struct gs_buf *out, struct gs_err *err)
 {
     int64_t bytes = sqlite3_column_int64(st, 10);
     const void *p = sqlite3_column_blob(st, 13);
@@ -325,7 +331,9 @@ static int unpack(const struct stg_db *d, sqlite3_stmt *st, struct gs_buf *out, 
         return (int64_t)n == bytes ? gs_buf_add(out, p ? p : "", n, err) : damaged(d, "a kept answer is cut off", err);
     if (gs_buf_reserve(out, (size_t)bytes, err))
         return -1;
-    size_t got = ZSTD_decompress(out->data, (size_t)bytes, p, n);
+    if (!d->unpack && !(d->unpack = ZSTD_createDCtx()))
+        return gs_fail(err, GS_E_NOMEM, "no memory for an answer");
+    size_t got = ZSTD_decompressDCtx(d->unpack, out->data, (size_t)bytes, p, n);
     if (ZSTD_isError(got) || (int64_t)got != bytes)
         return damaged(d, "a kept answer cannot be unpacked", err);
     out->len = got;

@@ -30,6 +30,8 @@ enum stg_query {
 struct stg_db {
     char *path;
     sqlite3 *db;
+    struct ZSTD_CCtx_s *pack; /* made when needed, and used again: setting one up costs more than most answers */
+    struct ZSTD_DCtx_s *unpack;
     sqlite3_stmt *stmt[STG_Q_COUNT];
 };
 

@@ -205,7 +205,10 @@ static int create(struct cli *cli, const struct opts *o, const char *group, stru
     int r = capture(cli, o, &co, out, &moves, &c, err);
     if (r == 0) {
         capture_meta(c, &meta);
-        r = snap_output_finish(cli, out, &meta, err);
+        capture_summary(c, &sums);
+        /* so that a run which is ended before it can tidy up is known to have made the bundle */
+        r = snap_output_identify(out, &meta, err) || staging_note_bundle(staging, out->set_id, snap_output_exit(&sums), err) ||
+            snap_output_finish(cli, out, &meta, err);
     }
     if (r) {
         bool kept = false;
@@ -224,12 +227,45 @@ static int create(struct cli *cli, const struct opts *o, const char *group, stru
     return rc;
 }
 
+static int say_complete(struct cli *cli, const struct snap_output *out, int exit_code, struct gs_err *err)
+{
+    cli_note(cli, "'%s' was complete already; only its work folder had to go", out->path);
+    if (!cli->common->json)
+        return 0;
+    struct gs_jw w;
+    gs_autobuf buf;
+    gs_buf_init(&buf, 64 << 10);
+    cli_json_begin(&w, &buf, "create", err);
+    gs_jw_kstr(&w, "file", out->path);
+    gs_jw_kbool(&w, "complete_already", true);
+    gs_jw_ki64(&w, "exit", exit_code);
+    return cli_json_end(cli, &w);
+}
+
+/* FILE exists: is it what this very command made, in a run that was ended in its last moments? */
+static int complete_already(struct cli *cli, const struct opts *o, const char *group, struct snap_output *out,
+                            const struct gs_err *exists)
+{
+    struct gs_err err = {0};
+    bool done = false;
+    int exit_code = 0;
+    if (snap_output_tidy(out, o->r.url, group, &done, &exit_code, &err))
+        return cli_error(cli, &err);
+    if (!done)
+        return cli_error(cli, exists);
+    return say_complete(cli, out, exit_code, &err) ? cli_error(cli, &err) : exit_code;
+}
+
 static int run(struct cli *cli, void *optv, int argc, char **argv)
 {
     const struct opts *o = optv;
     struct gs_err err = {0};
     struct snap_output out;
-    int rc = snap_output_open(cli, &o->out, &o->key, &out, &err) ? cli_error(cli, &err) : create(cli, o, argv[0], &out, &err);
+    int rc;
+    if (snap_output_open(cli, &o->out, &o->key, &out, &err))
+        rc = err.code == GS_E_EXISTS && !o->fresh ? complete_already(cli, o, argv[0], &out, &err) : cli_error(cli, &err);
+    else
+        rc = create(cli, o, argv[0], &out, &err);
     snap_output_close(&out);
     return rc;
 }

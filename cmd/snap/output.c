@@ -2,6 +2,7 @@
 
 #include "libcommon/clock.h"
 #include "libcommon/io.h"
+#include "libexport/staging.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -80,12 +81,12 @@ int snap_output_open(struct cli *cli, const struct snap_output_opts *o, const st
         gs_err_clear(err);
         return gs_fail(err, GS_E_USAGE, "--time: '%s' is no time such as 2025-01-02T03:04:05Z", o->time);
     }
-    if (check_absent(o->path, err) || cli_key_load(cli, key, &out->key, err))
-        return -1;
     out->work = gs_asprintf("%s.work", o->path);
     out->lock_path = gs_asprintf("%s.lock", o->path);
     if (!out->work || !out->lock_path)
         return gs_fail(err, GS_E_NOMEM, "no memory for a path");
+    if (check_absent(o->path, err) || cli_key_load(cli, key, &out->key, err))
+        return -1;
     /* again under the lock: another run may just have finished */
     return take_lock(out, err) || check_absent(o->path, err) || gs_stage_sweep(o->path, err) ? -1 : 0;
 }
@@ -114,22 +115,86 @@ int snap_output_begin(struct snap_output *out, const struct snap_output_opts *o,
     return bundle_writer_new(dir, &w, &out->writer, err);
 }
 
-int snap_output_finish(struct cli *cli, struct snap_output *out, struct bundle_meta *meta, struct gs_err *err)
+/* Source and group as they were typed, against what the capture noted. */
+static bool same_source(const char *url, const char *group, const char *noted_url, const char *root_path, int64_t root_id)
 {
-    const struct sign_seckey *keys[] = {out->key};
-    meta->serial = out->serial;
+    char id[24];
+    size_t n = strlen(url);
+    while (n > 0 && url[n - 1] == '/')
+        n--;
+    snprintf(id, sizeof id, "%" PRId64, root_id);
+    return strlen(noted_url) == n && strncmp(noted_url, url, n) == 0 && (strcmp(group, root_path) == 0 || strcmp(group, id) == 0);
+}
+
+static bool is_bundle(const char *path, const char *set_id)
+{
+    GS_AUTO(bundle) b = NULL;
+    struct gs_err e = {0};
+    struct bundle_opts look = {.no_verify = true};
+    return bundle_open(path, &look, &b, &e) == 0 && bundle_set_id(b) && strcmp(bundle_set_id(b), set_id) == 0;
+}
+
+int snap_output_tidy(struct snap_output *out, const char *url, const char *group, bool *out_done, int *out_exit,
+                     struct gs_err *err)
+{
+    struct staging *s = NULL;
+    struct staging_opts so = {0};
+    struct stat st;
+    gs_autofree char *db = gs_asprintf("%s/staging.db", out->work);
+    gs_autofree char *set_id = NULL;
+    gs_autofree char *noted_url = NULL;
+    gs_autofree char *root_path = NULL;
+    int64_t root_id = 0;
+    *out_done = false;
+    if (!db)
+        return gs_fail(err, GS_E_NOMEM, "no memory for a path");
+    if (lstat(out->work, &st))
+        return 0;
+    bool noted = lstat(db, &st) == 0;
+    if (take_lock(out, err) || staging_open(out->work, &so, &s, err))
+        return -1;
+    if (!noted) { /* nothing is kept: closing removes what is left of the folder */
+        staging_close(s, NULL, NULL);
+        return 0;
+    }
+    if (staging_noted_bundle(s, &set_id, &noted_url, &root_path, &root_id, out_exit, err)) {
+        staging_close(s, NULL, NULL);
+        return -1;
+    }
+    if (!set_id || !noted_url || !root_path || !same_source(url, group, noted_url, root_path, root_id) ||
+        !is_bundle(out->path, set_id)) {
+        staging_close(s, NULL, NULL);
+        return 0;
+    }
+    *out_done = true;
+    return staging_remove(s, err);
+}
+
+int snap_output_identify(struct snap_output *out, const struct bundle_meta *meta, struct gs_err *err)
+{
+    uint8_t h[16];
+    randombytes_buf(h, sizeof h);
     if (out->time_ms) {
-        meta->created_at_ms = meta->started_at_ms = meta->finished_at_ms = out->time_ms;
         /* the id must not be random then: it follows from what the bundle is about */
-        uint8_t h[16];
         gs_autofree char *of = gs_asprintf("%s\n%s\n%" PRId64 "\n%" PRId64 "\n%" PRIu64, meta->source_url ? meta->source_url : "",
                                            meta->root_path ? meta->root_path : "", meta->root_id, out->time_ms, out->serial);
         if (!of)
             return gs_fail(err, GS_E_NOMEM, "no memory for an id");
         crypto_generichash(h, sizeof h, (const unsigned char *)of, strlen(of), NULL, 0);
-        sodium_bin2hex(out->set_id, sizeof out->set_id, h, sizeof h);
-        meta->set_id = out->set_id;
     }
+    sodium_bin2hex(out->set_id, sizeof out->set_id, h, sizeof h);
+    return 0;
+}
+
+int snap_output_finish(struct cli *cli, struct snap_output *out, struct bundle_meta *meta, struct gs_err *err)
+{
+    const struct sign_seckey *keys[] = {out->key};
+    meta->serial = out->serial;
+    if (out->time_ms)
+        meta->created_at_ms = meta->started_at_ms = meta->finished_at_ms = out->time_ms;
+    if (!out->set_id[0] && snap_output_identify(out, meta, err))
+        return -1;
+    meta->set_id = out->set_id;
     cli_progress(cli, "packing and signing %s ...", out->path);
     if (bundle_writer_finish(out->writer, meta, keys, 1, out->path, false, err))
         return gs_wrap(err, "'%s'", out->path);
@@ -143,7 +208,7 @@ int snap_output_finish(struct cli *cli, struct snap_output *out, struct bundle_m
     return 0;
 }
 
-static int exit_code(const struct book_summary *s)
+int snap_output_exit(const struct book_summary *s)
 {
     return s->missing ? 3 : s->changed ? 4 : 0;
 }
@@ -215,7 +280,7 @@ static int report_json(struct cli *cli, const struct snap_output *out, const cha
         gs_jw_ki64(&w, "bytes_in", (int64_t)stats->bytes_in);
     }
     gs_jw_ki64(&w, "duration_ms", gs_mono_ms() - out->begun_ms);
-    gs_jw_ki64(&w, "exit", exit_code(s));
+    gs_jw_ki64(&w, "exit", snap_output_exit(s));
     return cli_json_end(cli, &w);
 }
 
@@ -258,7 +323,7 @@ int snap_output_report(struct cli *cli, struct snap_output *out, const char *wha
 {
     struct gs_err err = {0};
     if (cli->common->json)
-        return report_json(cli, out, what, meta, groups, s, stats, &err) ? cli_error(cli, &err) : exit_code(s);
+        return report_json(cli, out, what, meta, groups, s, stats, &err) ? cli_error(cli, &err) : snap_output_exit(s);
     cli_out(cli, "%-22s %12s %9s\n", "relation", "records", "groups");
     for (size_t i = 0; i < s->n_relations; i++)
         cli_out(cli, "%-22s %12s %9s\n", s->relations[i].relation, cli_count(s->relations[i].records),
@@ -282,7 +347,7 @@ int snap_output_report(struct cli *cli, struct snap_output *out, const char *wha
         warn_changed(cli, s);
     cli_note(cli, "next: %s verify %s --trust %s.pub, then carry %s and %s.pub to the target", cli->tool, out->path, key->key,
              out->path, key->key);
-    return exit_code(s);
+    return snap_output_exit(s);
 }
 
 void snap_output_close(struct snap_output *out)

@@ -42,6 +42,16 @@ int snap_output_open(struct cli *cli, const struct snap_output_opts *o, const st
  */
 int snap_output_begin(struct snap_output *out, const struct snap_output_opts *o, const char *dir,
                       struct gs_err *err) GS_MUST_USE;
+/* The exit code that a capture with these sums earns. */
+int snap_output_exit(const struct book_summary *s);
+/*
+ * After snap_output_open() failed with GS_E_EXISTS: is FILE the bundle of the capture that FILE.work keeps, of this source and group,
+ * whose run was ended before it could tidy up? Then this does it, and *out_exit is the exit code of that capture.
+ */
+int snap_output_tidy(struct snap_output *out, const char *url, const char *group, bool *out_done, int *out_exit,
+                     struct gs_err *err) GS_MUST_USE;
+/* The id of the bundle, in out->set_id. snap_output_finish() does it where it was not done before. */
+int snap_output_identify(struct snap_output *out, const struct bundle_meta *meta, struct gs_err *err) GS_MUST_USE;
 /* Packs and signs. Sets the times and ids of `meta` that the options fix. */
 int snap_output_finish(struct cli *cli, struct snap_output *out, struct bundle_meta *meta, struct gs_err *err) GS_MUST_USE;
 /* What was carried and what was not; gives the exit code. `stats` may be NULL (no network). */

@@ -352,6 +352,34 @@ def damaged(c, want, n):
     shutil.rmtree(kept)
 
 
+def untidied(c, want, n):
+    """A run that was ended between the rename of the bundle and the removal of its work folder."""
+    c.killed_at(n // 2, "e.gsnap", "--jobs", "1")
+    work = os.path.join(c.d, "e.gsnap.work")
+    shutil.copytree(work, os.path.join(c.d, "early"))
+    r = c.create("e.gsnap", "--jobs", "1")
+    t.is_eq(r.code, 0, "a bundle that is complete", str(r))
+    set_id = gstest.snap("inspect", "e.gsnap", "--json", cwd=c.d).lines()[0]["set_id"]
+    for name, noted, code in (("of this bundle", set_id, 0), ("of another one", "0" * 32, 2), ("without a bundle", None, 2)):
+        shutil.rmtree(work, ignore_errors=True)
+        shutil.copytree(os.path.join(c.d, "early"), work)
+        con = sqlite3.connect(os.path.join(work, "staging.db"))
+        if noted:
+            con.execute("INSERT INTO meta(key, value) VALUES('bundle_set_id', ?), ('bundle_exit', '0')", (noted,))
+        con.commit()
+        con.close()
+        c.restart_log()
+        other = Case(c.d, c.s, "bench/group-0001").create("e.gsnap")
+        t.is_eq((other.code, "[file-exists]" in other.err), (2, True), f"a work folder {name}: a capture of another group is refused", str(other))
+        r = c.create("e.gsnap", "--json")
+        t.is_eq((r.code, len(c.s.requests())), (code, 0), f"a work folder {name} beside a bundle: exit {code}", str(r))
+        t.is_eq(c.left("e.gsnap"), ["e.gsnap"] if code == 0 else ["e.gsnap", "e.gsnap.work"], "and nothing else is thrown away")
+        t.ok(c.bytes("e.gsnap") == want, "the bundle is as it was")
+    t.is_eq(r.lines()[-1]["error"]["code"], "file-exists", "--json says so too")
+    shutil.rmtree(os.path.join(c.d, "early"))
+    c.drop("e.gsnap")
+
+
 def private(c, n):
     c.killed_at(n // 2, "p.gsnap", "--jobs", "1")
     work = os.path.join(c.d, "p.gsnap.work")
@@ -415,6 +443,7 @@ with gstest.scratch() as d:
         upgraded(c, n)
         retried(c, n)
         damaged(c, want, n)
+        untidied(c, want, n)
         private(c, n)
         disk_full(c, want)
         transient(c, want)
