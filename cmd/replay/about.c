@@ -30,6 +30,10 @@ const char replay_examples[] =
     "  %s apply team.gsnap --trust key.pub --url https://gitlab.internal --yes\n\n"
     "What came of it:\n\n"
     "  %s status --state team.state\n"
-    "  %s failures --state team.state";
+    "  %s failures --state team.state\n\n"
+    "Try again what failed, leave the rest out, or take everything back:\n\n"
+    "  %s retry --state team.state --trust key.pub --yes\n"
+    "  %s skip --state team.state --code refused --reason 'agreed with the owner'\n"
+    "  %s undo --state team.state --trust key.pub";
 
 const char replay_see_also[] = "snap(1), minisign(1), tar(1), zstd(1), b2sum(1)";

@@ -2,7 +2,6 @@
 #include "cmd/replay/session.h"
 #include "cmd/replay/show.h"
 #include "cmd/replay/verbs.h"
-#include "libcommon/clock.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -47,9 +46,9 @@ static int make_room(struct session *s, struct gs_err *err)
     return 0;
 }
 
-static int print(struct cli *cli, const struct opts *o, struct session *s, int64_t round_ms, struct gs_err *err)
+static int print(struct cli *cli, const struct opts *o, struct session *s, int64_t rate, struct gs_err *err)
 {
-    struct show_opts so = {.plan = true, .jobs = o->r.jobs, .round_ms = round_ms};
+    struct show_opts so = {.plan = true, .jobs = o->r.jobs, .round_ms = s->request_ms, .rate_per_min = rate};
     if (o->csv)
         return show_plan_csv(cli, s->state, err);
     if (o->r.c.json) {
@@ -76,18 +75,12 @@ static int run(struct cli *cli, void *optv, int argc, char **argv)
     if (o->csv && o->r.c.json)
         return cli_usage(cli, "--csv and --json exclude each other");
     int rc = session_open(&s, cli, &o->r, &o->trust, &o->args, argv[0], true, &err);
-    int64_t round_ms = 0;
     if (!rc) {
-        struct gl_stats before, after;
-        int64_t begun = gs_mono_ms();
-        gl_client_stats(s.client, &before);
+        struct gl_stats st;
         rc = make_room(&s, &err) || session_state(&s, s.state_path, &err) || session_plan(&s, &err);
-        if (!rc) {
-            gl_client_stats(s.client, &after);
-            uint64_t n = after.requests - before.requests;
-            round_ms = n ? (gs_mono_ms() - begun) / (int64_t)n : 0;
-            rc = print(cli, o, &s, round_ms, &err);
-        }
+        gl_client_stats(s.client, &st);
+        if (!rc)
+            rc = print(cli, o, &s, st.rate_per_min, &err);
     }
     int code = rc ? cli_error(cli, &err) : 0;
     session_close(&s);

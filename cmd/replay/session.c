@@ -1,5 +1,6 @@
 #include "cmd/replay/session.h"
 
+#include "libcommon/clock.h"
 #include "libreplay/report.h"
 #include "libreplay/undo.h"
 
@@ -83,6 +84,18 @@ static int ask_state(struct session *s, bool need_bundle, bool need_url, struct 
     return 0;
 }
 
+/* The first requests go one after the other, so that they tell how long one takes. */
+static int probe(struct session *s, bool read_only, struct gs_err *err)
+{
+    struct gl_stats st;
+    int64_t begun = gs_mono_ms();
+    if (gl_instance_probe(s->client, read_only, &s->target, err))
+        return -1;
+    gl_client_stats(s->client, &st);
+    s->request_ms = st.requests ? (gs_mono_ms() - begun - st.waited_ms) / (int64_t)st.requests : 0;
+    return 0;
+}
+
 int session_open(struct session *s, struct cli *cli, const struct cli_remote *r, const struct cli_trust *trust,
                  const struct session_args *args, const char *file, bool read_only, struct gs_err *err)
 {
@@ -114,9 +127,7 @@ int session_open(struct session *s, struct cli *cli, const struct cli_remote *r,
         if (keep(&s->bundle_path, strdup(real), err))
             return -1;
     }
-    return cli_client(cli, &remote, true, &s->client, err) || gl_instance_probe(s->client, read_only, &s->target, err)
-               ? -1
-               : 0;
+    return cli_client(cli, &remote, true, &s->client, err) || probe(s, read_only, err) ? -1 : 0;
 }
 
 static void plan_options(const struct session *s, struct plan_opts *o)

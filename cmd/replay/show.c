@@ -228,6 +228,24 @@ static int people_text(struct cli *cli, struct state *s, const struct report_tot
 
 /* ---- the whole ---- */
 
+/* The least time that a load takes: by the number of requests at once, or by the rate that is allowed, whichever is longer. */
+struct least {
+    int64_t ms; /* 0: not known */
+    const char *by;
+    unsigned jobs;
+};
+
+static void least_time(const struct show_opts *o, int64_t requests, struct least *out)
+{
+    *out = (struct least){.by = "latency", .jobs = o->jobs ? o->jobs : 8};
+    out->ms = requests * o->round_ms / out->jobs;
+    int64_t by_rate = o->rate_per_min > 0 ? requests * 60000 / o->rate_per_min : 0;
+    if (by_rate > out->ms) {
+        out->ms = by_rate;
+        out->by = "rate-limit";
+    }
+}
+
 int show_plan(struct cli *cli, struct state *s, const struct show_opts *o, struct gs_err *err)
 {
     struct report_total t;
@@ -251,10 +269,13 @@ int show_plan(struct cli *cli, struct state *s, const struct show_opts *o, struc
     x.n = 0;
     if (report_losses(s, loss_text, &x, err))
         return -1;
-    unsigned jobs = o->jobs ? o->jobs : 8;
+    struct least l;
+    least_time(o, requests, &l);
     cli_out(cli, "\nrequests    about %s", cli_count((uint64_t)requests));
-    if (o->round_ms > 0)
-        cli_out(cli, ", at least %s with %u at once", cli_span(requests * o->round_ms / jobs), jobs);
+    if (l.ms > 0 && strcmp(l.by, "rate-limit") == 0)
+        cli_out(cli, ", at least %s: no more than %s a minute are allowed", cli_span(l.ms), cli_count((uint64_t)o->rate_per_min));
+    else if (l.ms > 0)
+        cli_out(cli, ", at least %s: %u at once, %s each", cli_span(l.ms), l.jobs, cli_span(o->round_ms));
     cli_out(cli, "\nstate       %s\n", cli_safe(state_path(s)));
     return 0;
 }
@@ -302,6 +323,15 @@ int show_json(struct gs_jw *w, struct state *s, const struct show_opts *o, struc
         json_fact(w, s, "target_version", "target_version", err) || json_fact(w, s, "target_user", "target_user", err))
         return -1;
     gs_jw_ki64(w, "requests", requests);
+    if (o->plan) {
+        struct least l;
+        least_time(o, requests, &l);
+        gs_jw_ki64(w, "least_ms", l.ms);
+        gs_jw_kstr(w, "least_by", l.ms > 0 ? l.by : NULL);
+        gs_jw_ki64(w, "request_ms", o->round_ms);
+        gs_jw_ki64(w, "rate_per_min", o->rate_per_min);
+        gs_jw_ki64(w, "jobs", l.jobs);
+    }
     gs_jw_key(w, "ops");
     gs_jw_obj(w);
     gs_jw_ki64(w, "all", (int64_t)t.ops);

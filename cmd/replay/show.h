@@ -12,6 +12,7 @@ struct show_opts {
     bool plan;        /* before the load: what will be done */
     unsigned jobs;    /* for the least time; 0: 8 */
     int64_t round_ms; /* measured time of a request; 0: not known */
+    int64_t rate_per_min; /* what the target allows, or --rate; 0: no limit is known */
 };
 
 /* Source, target, tree, counts, people, losses, and what comes next. */

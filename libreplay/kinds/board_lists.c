@@ -140,7 +140,7 @@ static int finish(struct run *r, yyjson_val *there, struct gl_request **out_req,
 static int place(struct run *r, yyjson_val *there, struct gl_request **out_req, enum step_result *out, struct gs_err *err)
 {
     int64_t before = 0, behind = 0;
-    if (!r->op.adopted && state_lane_done(r->state, &r->op, &before, &behind, err))
+    if (r->again && !r->op.adopted && state_lane_done(r->state, &r->op, &before, &behind, err))
         return -1;
     if (behind == 0 || number(there, "position") == before)
         return finish(r, there, out_req, out, err);

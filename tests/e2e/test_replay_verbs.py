@@ -105,6 +105,19 @@ with gstest.scratch() as d:
         r = replay("retry", sim, "whole.state")
         t.ok(r.code == 0 and "nothing that failed fits" in r.err, "retry: nothing to do is said", str(r))
 
+    # ---- the least time ----
+    with Target(d, "time", "--config", '{"rate_limit": 30, "rate_window_s": 60}') as sim:
+        def plan(state, *args):
+            return gstest.replay("plan", team, "--trust", "key.pub", "--url", sim.url, "--state", state, *args, token=sim.tokens["owner"], cwd=d)
+        r = plan("time.state", "--json")
+        x = r.json()
+        t.is_eq((x["rate_per_min"], x["least_by"], x["least_ms"]), (30, "rate-limit", x["requests"] * 2000), "plan: the least time that the rate limit allows", str(r)[:400])
+        t.has(plan("time2.state").out, "no more than 30 a minute", "also in words")
+    with Target(d, "time3", "--latency-ms", "200") as sim:
+        x = gstest.replay("plan", team, "--trust", "key.pub", "--url", sim.url, "--state", "time3.state", "--json", "--jobs", "2", token=sim.tokens["owner"], cwd=d).json()
+        t.ok(x["least_by"] == "latency" and x["jobs"] == 2 and x["request_ms"] >= 200 and x["least_ms"] == x["requests"] * x["request_ms"] // 2,
+             "plan: the least time by latency and --jobs", repr({k: x.get(k) for k in ("least_by", "least_ms", "request_ms", "jobs", "requests")}))
+
     # ---- while it runs ----
     with Target(d, "live", "--latency-ms", "300") as sim:
         plain = ask("status", "live.state")
