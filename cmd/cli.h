@@ -111,7 +111,7 @@ struct cli_remote {
     struct cli_common c;
     const char *url, *token_file, *token_command, *cacert;
     bool allow_http;
-    unsigned jobs, rate;
+    unsigned jobs, rate, max_wait;
 };
 extern const struct cli_opt cli_opts_remote[]; /* --url (required) --token-file --token-command --cacert --allow-http --jobs --rate */
 extern const struct cli_opt cli_opts_remote_known[]; /* the same where a state file may know the URL: --url may be left out */

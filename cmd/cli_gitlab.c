@@ -16,6 +16,8 @@
      .help = "allow http:// to another host than this one: token and data go unprotected"},                            \
     {.name = "jobs", .letter = 'j', .type = CLI_UINT, .offset = offsetof(struct cli_remote, jobs), .arg = "N",         \
      .min = 1, .max = 256, .help = "requests on the wire at once (8)"},                                                \
+    {.name = "max-wait", .type = CLI_UINT, .offset = offsetof(struct cli_remote, max_wait), .arg = "SECONDS", .min = 1,     \
+     .max = 604800, .help = "how long a server that fails is waited for, for one request (about two minutes)"},          \
     {.name = "rate", .type = CLI_UINT, .offset = offsetof(struct cli_remote, rate), .arg = "N", .min = 1,              \
      .max = 1000000, .help = "at most N requests a minute, below the limits that the server announces"},               \
     {0},
@@ -67,6 +69,8 @@ int cli_client(struct cli *cli, const struct cli_remote *r, bool need_token, str
         .allow_http = r->allow_http,
         .jobs = r->jobs,
         .rate_per_min = r->rate,
+        .max_tries = r->max_wait ? 100000 : 0, /* then the time alone decides */
+        .max_retry_ms = (int64_t)r->max_wait * 1000,
         .log = &cli->log,
         .stop = &cli_stop,
     };

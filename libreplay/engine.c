@@ -8,6 +8,7 @@
 #include <sqlite3.h>
 #include <stdio.h>
 #include <string.h>
+#include <time.h>
 
 #define SKIPS_PER_TURN 2000
 #define MAX_WAITING 256
@@ -692,6 +693,7 @@ static int begin_op(struct engine *e, struct elane *l, struct op *op, bool *out_
         f->run.op.text = strdup(why);
         return flight_end(e, f, OP_SKIPPED, err);
     }
+    e->begun++;
     if (load_record(e, f, err))
         return -1;
     if (!f->was_sent) {
@@ -709,14 +711,38 @@ static int begin_op(struct engine *e, struct elane *l, struct op *op, bool *out_
 /* Is there a place on the wire for one more? Those that wait for a replica need none, but are not without number. */
 static bool has_room(const struct engine *e)
 {
-    return e->n_flights - e->n_waiting < e->jobs && e->n_waiting < MAX_WAITING;
+    return !e->closed && e->n_flights - e->n_waiting < e->jobs && e->n_waiting < MAX_WAITING;
+}
+
+/*
+ * Outside of its hours the run begins nothing; what is on the way ends as always. Asked once a second, by the wall clock, so that
+ * it is right when that is set or the machine slept.
+ */
+static void look_at_window(struct engine *e, int64_t now)
+{
+    unsigned from = e->opts->window_from, to = e->opts->window_to;
+    if (from == to || (e->last_window_ms && now - e->last_window_ms < 1000))
+        return;
+    e->last_window_ms = now;
+    time_t t = time(NULL);
+    struct tm tm;
+    if (!localtime_r(&t, &tm))
+        return;
+    unsigned at = (unsigned)(tm.tm_hour * 60 + tm.tm_min);
+    bool open = from < to ? at >= from && at < to : at >= from || at < to;
+    unsigned left = (from + 24 * 60 - at) % (24 * 60);
+    e->p.closed_ms = open ? 0 : ((int64_t)left * 60 - tm.tm_sec) * 1000;
+    if (open == e->closed)
+        gs_logf(e->opts->log, GS_LOG_INFO, open ? "within the hours of --window: the load goes on"
+                                                 : "outside the hours of --window: the load waits until %02u:%02u", from / 60, from % 60);
+    e->closed = !open;
 }
 
 static int dispatch(struct engine *e, struct gs_err *err)
 {
     unsigned skips = 0;
     while (e->queue_n > 0 && has_room(e) && !stopped(e) && skips < SKIPS_PER_TURN) {
-        if (e->opts->stop_after && e->p.done + e->p.failed + e->n_flights >= e->opts->stop_after) {
+        if (e->opts->stop_after && e->begun >= e->opts->stop_after) {
             struct gs_err why = {0};
             GS_IGNORE(gs_fail(&why, GS_E_STOPPED, "stopped after %llu ops as asked", (unsigned long long)e->opts->stop_after),
                       "it is the reason now");
@@ -838,6 +864,9 @@ static void say_wait(struct engine *e, const struct gl_stats *st, int64_t now)
     if (st->paused_ms > 0) {
         why = "rate-limit";
         ms = st->paused_ms;
+    } else if (e->closed && e->n_flights == 0) {
+        why = "window";
+        ms = e->p.closed_ms;
     } else if (st->retrying > 0 && st->in_flight == 0) {
         why = st->retry_why == GS_E_UNREACHABLE || st->retry_why == GS_E_TLS || st->retry_why == GS_E_TIMEOUT ? "unreachable"
                                                                                                               : "server-error";
@@ -904,6 +933,7 @@ static void say_end(struct engine *e, int r, const struct gs_err *why)
 static int loop(struct engine *e, struct gs_err *err)
 {
     for (;;) {
+        look_at_window(e, gs_mono_ms());
         bool work = turn_has_work(e, gs_mono_ms());
         if (work || beat_due(e)) {
             if (state_begin(e->state, err))

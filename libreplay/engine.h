@@ -12,6 +12,7 @@
 struct engine_progress {
     uint64_t ops, done, failed, skipped, found, in_flight, requests;
     int64_t elapsed_ms, paused_ms;
+    int64_t closed_ms;   /* until the hours of the run begin; 0: they are */
     const char *group;   /* path of a group that is being worked on */
     const char *relation;
 };
@@ -25,7 +26,10 @@ struct engine_opts {
     void *cookie;
     bool look_only;                 /* only steps found `sent`, and nothing is written: what is there gets its id, what is proven absent
                                        is planned again */
-    uint64_t stop_after;            /* ops; 0: all */
+    uint64_t stop_after;            /* ops that this run takes up; 0: all */
+    /* Local time of day, minutes since midnight: outside of it nothing new is begun, and the run waits. Equal: always. The window
+     * may span midnight. */
+    unsigned window_from, window_to;
 };
 
 struct engine_result { struct engine_progress p; uint64_t commits; };

@@ -73,7 +73,10 @@ struct engine {
 
     struct flight *flights; /* all of them */
     unsigned n_flights, jobs;
+    uint64_t begun;         /* ops that this run took up */
     unsigned n_waiting;     /* flights that need no place on the wire now */
+    bool closed;            /* outside the hours of the window */
+    int64_t last_window_ms;
     int64_t lag_ms;         /* see run_lag() */
     int64_t server_ms, server_at_ms; /* the clock of the server, read at this monotonic time */
     int64_t newest[MAX_KINDS]; /* op of each kind (place in kinds[]) that was done last; 0: as stored */

@@ -12,6 +12,7 @@ struct opts {
     struct session_args args;
     bool yes, dry_run, rebase;
     unsigned stop_after;
+    const char *window;
 };
 
 static const struct cli_opt opts[] = {
@@ -30,7 +31,12 @@ static const struct cli_opt opts[] = {
      .arg = "N",
      .min = 1,
      .max = 1000000000,
-     .help = "stop after N steps of the plan; the same command goes on"},
+     .help = "take up N steps of the plan and stop; the same command goes on"},
+    {.name = "window",
+     .type = CLI_STR,
+     .offset = offsetof(struct opts, window),
+     .arg = "HH:MM-HH:MM",
+     .help = "hours of the day, local time, in which steps are begun (22:00-06:00); outside of them the run waits"},
     {0},
 };
 static const struct cli_part parts[] = {{cli_opts_remote_known, 0},
@@ -62,10 +68,35 @@ static int dry_run(struct cli *cli, const struct opts *o, struct session *s, str
     return rc;
 }
 
+/* "HH:MM" at `s`, with this character behind it, as minutes since midnight; -1: it is none. */
+static int minutes(const char *s, char end)
+{
+    static const char form[] = "dd:dd";
+    for (int i = 0; i < 5; i++)
+        if (form[i] == ':' ? s[i] != ':' : s[i] < '0' || s[i] > '9')
+            return -1;
+    int h = (s[0] - '0') * 10 + s[1] - '0', m = (s[3] - '0') * 10 + s[4] - '0';
+    return s[5] == end && h < 24 && m < 60 ? h * 60 + m : -1;
+}
+
+static int read_window(const struct opts *o, struct session *s, struct gs_err *err)
+{
+    if (!o->window)
+        return 0;
+    int from = minutes(o->window, '-'), to = from < 0 ? -1 : minutes(o->window + 6, 0);
+    if (to < 0 || from == to)
+        return gs_fail(err, GS_E_USAGE, "--window '%s': HH:MM-HH:MM is needed, such as 22:00-06:00", o->window);
+    s->window_from = (unsigned)from;
+    s->window_to = (unsigned)to;
+    return 0;
+}
+
 static int apply(struct cli *cli, const struct opts *o, struct session *s, bool *out_incomplete, struct gs_err *err)
 {
     if (o->dry_run)
         return dry_run(cli, o, s, err);
+    if (read_window(o, s, err))
+        return -1;
     if (session_state(s, s->state_path, err))
         return -1;
     if (!s->planned) {
@@ -94,10 +125,12 @@ static int run(struct cli *cli, void *optv, int argc, char **argv)
 {
     const struct opts *o = optv;
     struct gs_err err = {0};
-    struct session s;
+    struct session s = {0};
     bool incomplete = false;
     live_listen();
-    int rc = session_open(&s, cli, &o->r, &o->trust, &o->args, argc ? argv[0] : NULL, o->dry_run, &err);
+    int rc = read_window(o, &s, &err) || session_open(&s, cli, &o->r, &o->trust, &o->args, argc ? argv[0] : NULL, o->dry_run, &err)
+                 ? -1
+                 : 0;
     if (!rc)
         rc = apply(cli, o, &s, &incomplete, &err);
     int code = rc ? cli_error(cli, &err) : incomplete ? 3 : 0;
@@ -117,7 +150,7 @@ const struct cli_verb replay_verb_apply = {
             "answer did not come is looked up on the target before it is sent again. So the same command may be given\n"
             "again at any time, after an interruption, a crash or a full disk.\n"
             "\n"
-            "A target that does not answer is waited for, with longer and longer pauses, for about two minutes; then the\n"
+            "A target that does not answer is waited for, with longer and longer pauses, for about two minutes or as long as --max-wait says; then the\n"
             "run ends with 10 or 75 and goes on with the same command.\n"
             "\n"
             "When the load goes on, a sample of what was made is asked for first. If it is gone or has been moved, as after\n"

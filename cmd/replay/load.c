@@ -19,7 +19,10 @@ static void on_progress(void *cookie, const struct engine_progress *p)
     live_answer(cli, l->s->state);
     uint64_t ended = p->done + p->failed + p->skipped;
     int64_t ms = p->elapsed_ms > 0 ? p->elapsed_ms : 1;
-    if (p->paused_ms > 0)
+    if (p->closed_ms > 0 && p->in_flight == 0)
+        cli_progress(cli, "%s of %s done; waiting %s for the hours of --window", cli_count(ended), cli_count(p->ops),
+                     cli_span(p->closed_ms));
+    else if (p->paused_ms > 0)
         cli_progress(cli, "%s of %s done, %s requests; the server asks to wait: %s", cli_count(ended),
                      cli_count(p->ops), cli_count(p->requests), cli_span(p->paused_ms));
     else
@@ -73,7 +76,9 @@ int load_run(struct cli *cli, struct session *s, const char *verb, bool json, bo
 {
     struct load l = {cli, s};
     struct engine_opts eo = {.verb = verb, .log = &cli->log, .stop = &cli_stop, .progress = on_progress, .cookie = &l,
-                             .stop_after = s->stop_after};
+                             .stop_after = s->stop_after,
+                             .window_from = s->window_from,
+                             .window_to = s->window_to};
     struct engine_result res = {0};
     struct report_total t;
     if (session_load_opts(s, &eo.load, err))

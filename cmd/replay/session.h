@@ -29,6 +29,7 @@ struct session {
     struct state *state;
     char *bundle_path, *state_path, *url; /* bundle_path: absolute */
     uint64_t stop_after;                  /* steps of the run; 0: all */
+    unsigned window_from, window_to;      /* minutes of the day; equal: always */
     bool planned;                         /* the state held a plan when it was opened */
     int64_t request_ms;                   /* measured time of one request */
     uint64_t retried;                     /* steps that were taken up again */

@@ -4,9 +4,11 @@ objects that others make, rename and remove meanwhile, clocks that differ, copie
 import json
 import os
 import shutil
+import signal
 import sqlite3
 import subprocess
 import sys
+import time
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 import gstest  # noqa: E402
@@ -152,7 +154,7 @@ with gstest.scratch() as d:
         r = apply(sim, name, "--stop-after", "6")
         t.is_eq(r.code, 130, "stopped after six steps", str(r))
         sim.call("/_sim/snapshot", {"name": "backup"})
-        r = apply(sim, name, "--stop-after", "20")
+        r = apply(sim, name, "--stop-after", "14")
         t.is_eq(r.code, 130, "stopped after twenty", str(r))
         sim.call("/_sim/restore", {"name": "backup"})
         sim.call("/_sim/reset_log", {})
@@ -239,6 +241,47 @@ with gstest.scratch() as d:
             r = apply(sim, name, json_=True)
             t.ok(r.code == 0 and content(sim) == want and r.json()["ops"]["found"] == 3, f"the clocks differ by {skew} s", str(r))
             sim.call("/_sim/config", {"clock_offset_s": 0})
+
+        # ---- hours, signals, a server that goes away ----
+        hour = time.localtime().tm_hour
+        def window(a, b):  # noqa: E306
+            return f"{(hour + a) % 24:02}:00-{(hour + b) % 24:02}:00"
+        for bad in ("22-6", "25:00-06:00", "22:00-22:00", "22:00-06:00x", "22:61-06:00"):
+            r = apply(sim, name, "--window", bad)
+            t.ok(r.code == 2 and "[usage]" in r.err, f"--window {bad}", str(r))
+        name = fresh("window")
+        p = gstest.start(gstest.REPLAY, "apply", full, *last, "--url", sim.url, "--yes", "--state", name + ".state", "--window", window(3, 5),
+                         token=sim.tokens["owner"], cwd=d)
+        time.sleep(3)
+        t.ok(p.poll() is None and not writes(sim), "outside of its hours a load waits and writes nothing")
+        p.send_signal(signal.SIGTERM)
+        p.communicate()
+        t.is_eq(p.returncode, 143, "and can be stopped")
+        r = apply(sim, name, "--window", window(-2, 2))
+        t.ok(r.code == 0 and content(sim) == want, "within them it goes on", str(r))
+        name = fresh("signal")
+        sim.call("/_sim/config", {"latency_ms": 400})
+        p = gstest.start(gstest.REPLAY, "apply", full, *last, "--url", sim.url, "--yes", "--state", name + ".state", token=sim.tokens["owner"], cwd=d)
+        while not [x for x in writes(sim) if x["path"].endswith("/labels")] and p.poll() is None:
+            time.sleep(0.05)
+        p.send_signal(signal.SIGTERM)
+        p.communicate()
+        sim.call("/_sim/config", {"latency_ms": 0})
+        db = sqlite3.connect(os.path.join(d, name + ".state"))
+        left = {x[0] for x in db.execute("SELECT DISTINCT kind FROM op WHERE state = 1")}
+        db.close()
+        # steps of more than one request may stop between two of them
+        t.ok(p.returncode == 143 and left <= {"milestones", "boards", "groups.settings"}, "a signal lets what is on the way come to its end",
+             f"exit {p.returncode}, still sent: {left}")
+        r = apply(sim, name)
+        t.ok(r.code == 0 and content(sim) == want, "and the load goes on", str(r), repr(content(sim)))
+        name = fresh("away")
+        sim.faults({"match": {"path": "/badges"}, "times": 0, "do": {"status": 503, "body": "down"}})
+        r = apply(sim, name, "--max-wait", "2")
+        t.ok(r.code == 75 and "[server-error]" in r.err, "a server that fails longer than --max-wait", str(r))
+        sim.reset_faults()
+        r = apply(sim, name)
+        t.ok(r.code == 0 and content(sim) == want, "nothing is lost by it", str(r))
 
         # ---- the state file ----
         name = fresh("full")

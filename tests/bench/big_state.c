@@ -1,0 +1,165 @@
+/*
+ * A load of many ops that was cut off half-way, and how soon it goes on.
+ *
+ *     big_state make FILE [GROUPS] [LABELS PER GROUP]     1000 and 1000: a million ops, every second one done
+ *     big_state resume FILE                               time until the first write leaves, and the peak of memory
+ *
+ * The target is a thread of this program that shows every group and label it is asked for, and ends the run at the first write.
+ */
+#include "libcommon/clock.h"
+#include "libreplay/engine.h"
+
+#include <arpa/inet.h>
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+static volatile int stop;
+static int64_t began_ms, first_write_ms;
+
+static int fail(const struct gs_err *err)
+{
+    fprintf(stderr, "big_state: %s\n", err->text);
+    return 1;
+}
+
+static char *mutable(const char *s)
+{
+    return (char *)(uintptr_t)s;
+}
+
+static int add_group(struct state *s, int64_t i, int64_t labels, struct gs_err *err)
+{
+    char path[64];
+    snprintf(path, sizeof path, i == 1 ? "root" : "root/group-%06lld", (long long)i);
+    struct grp g = {.id = i, .parent = i == 1 ? 0 : 1, .depth = i > 1, .src_path = path, .dst_path = path, .name = path,
+                    .visibility = mutable("private"), .target_id = i};
+    struct lane create = {.grp = i, .phase = 10, .name = mutable("create"), .watermark = -1};
+    struct lane lane = {.grp = i, .phase = 20, .name = mutable("labels"), .watermark = -1};
+    if (state_add_grp(s, &g, err) || state_add_lane(s, &create, &create.id, err) || state_add_lane(s, &lane, &lane.id, err) ||
+        state_add_lane_need(s, lane.id, create.id, err))
+        return -1;
+    struct op op = {.lane = create.id, .grp = i, .kind = mutable("groups"), .key = path, .ref_member = -1};
+    if (state_add_op(s, &op, err))
+        return -1;
+    op.state = OP_DONE;
+    op.target_id = i;
+    if (state_op_end(s, &op, err))
+        return -1;
+    for (int64_t k = 0; k < labels; k++) {
+        char title[64], arg[160];
+        snprintf(title, sizeof title, "label-%lld-%lld", (long long)i, (long long)k);
+        snprintf(arg, sizeof arg, "{\"title\":\"%s\",\"color\":\"#6699cc\",\"description\":\"made for a measurement\"}", title);
+        op = (struct op){.lane = lane.id, .grp = i, .kind = mutable("labels"), .key = title, .ref_member = -1, .arg = arg};
+        if (state_add_op(s, &op, err))
+            return -1;
+        op.state = OP_DONE;
+        op.target_id = i * 1000000 + k + 1;
+        if (k < labels / 2 && (state_op_end(s, &op, err) || (k == 0 && state_newest(s, "labels", op.id, err))))
+            return -1;
+    }
+    return 0;
+}
+
+static int make(const char *path, int64_t groups, int64_t labels)
+{
+    struct gs_err err = {0};
+    GS_AUTO(state) s = NULL;
+    if (state_open(path, STATE_CREATE, &s, &err) || state_begin(s, &err))
+        return fail(&err);
+    for (int64_t i = 1; i <= groups; i++)
+        if (add_group(s, i, labels, &err))
+            return fail(&err);
+    return state_commit(s, &err) ? fail(&err) : 0;
+}
+
+/* Answers on one connection until it ends. */
+static void *serve_one(void *cookie)
+{
+    int fd = (int)(intptr_t)cookie;
+    char in[8192];
+    for (ssize_t n; (n = recv(fd, in, sizeof in - 1, 0)) > 0;) {
+        in[n] = 0;
+        const char *body = "{\"id\":1,\"full_path\":\"root\",\"name\":\"x\"}";
+        if (strncmp(in, "GET", 3) != 0) {
+            if (first_write_ms == 0)
+                first_write_ms = gs_mono_ms();
+            stop = 1;
+            break;
+        }
+        char out[512];
+        int len = snprintf(out, sizeof out, "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: %zu\r\n\r\n%s",
+                           strlen(body), body);
+        if (send(fd, out, (size_t)len, MSG_NOSIGNAL) != len)
+            break;
+    }
+    close(fd);
+    return NULL;
+}
+
+static void *serve(void *cookie)
+{
+    for (int fd; (fd = accept((int)(intptr_t)cookie, NULL, NULL)) >= 0;) {
+        pthread_t t;
+        if (pthread_create(&t, NULL, serve_one, (void *)(intptr_t)fd))
+            close(fd);
+        else
+            pthread_detach(t);
+    }
+    return NULL;
+}
+
+static int listen_somewhere(char *url, size_t cap)
+{
+    struct sockaddr_in a = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    socklen_t len = sizeof a;
+    int fd = socket(AF_INET, SOCK_STREAM, 0);
+    pthread_t t;
+    if (fd < 0 || bind(fd, (struct sockaddr *)&a, sizeof a) || listen(fd, 64) || getsockname(fd, (struct sockaddr *)&a, &len) ||
+        pthread_create(&t, NULL, serve, (void *)(intptr_t)fd))
+        return -1;
+    pthread_detach(t);
+    snprintf(url, cap, "http://127.0.0.1:%d", ntohs(a.sin_port));
+    return 0;
+}
+
+static int resume(const char *path)
+{
+    struct gs_err err = {0};
+    char url[64];
+    GS_AUTO(state) s = NULL;
+    GS_AUTO(gl_client) c = NULL;
+    if (listen_somewhere(url, sizeof url)) {
+        perror("big_state");
+        return 1;
+    }
+    struct gl_client_opts co = {.url = url, .jobs = 8, .stop = &stop};
+    struct gl_instance target = {.version = "17.8.1-ee", .major = 17, .minor = 8, .enterprise = 1, .user_id = 2};
+    struct engine_opts eo = {.stop = &stop};
+    struct engine_result res;
+    began_ms = gs_mono_ms();
+    if (state_open(path, STATE_WRITE, &s, &err) || gl_client_new(&co, &c, &err))
+        return fail(&err);
+    int rc = engine_run(s, NULL, c, &target, &eo, &res, &err);
+    if (rc == 0 || err.code != GS_E_STOPPED)
+        return fail(&err);
+    struct rusage u;
+    getrusage(RUSAGE_SELF, &u);
+    printf("%llu ops, %llu done: first write after %lld ms, peak %.1f MiB\n", (unsigned long long)res.p.ops,
+           (unsigned long long)res.p.done, (long long)(first_write_ms - began_ms), (double)u.ru_maxrss / 1024);
+    return 0;
+}
+
+int main(int argc, char **argv)
+{
+    if (argc >= 3 && strcmp(argv[1], "make") == 0)
+        return make(argv[2], argc > 3 ? strtoll(argv[3], NULL, 10) : 1000, argc > 4 ? strtoll(argv[4], NULL, 10) : 1000);
+    if (argc == 3 && strcmp(argv[1], "resume") == 0)
+        return resume(argv[2]);
+    fprintf(stderr, "usage: big_state make FILE [GROUPS] [LABELS] | big_state resume FILE\n");
+    return 2;
+}
