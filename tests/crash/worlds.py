@@ -60,7 +60,7 @@ def is_create(line):
     """Did this request make something? (The log tells the true status also when the answer was lost.)"""
     if line["method"] != "POST":
         return False
-    done = line.get("fault") not in ("status", "html", "reset") and (200 <= line["status"] < 300 or line.get("fault") == "after_status")
+    done = line.get("fault") not in ("status", "html", "reset") and (200 <= line["status"] < 300 or line.get("fault") in ("after_status", "twice"))
     if line["path"].endswith("/graphql"):
         query = (line.get("body") or {}).get("query", "")
         return done and query.lstrip().startswith("mutation") and "reate" in query
