@@ -295,10 +295,10 @@ static int note_identity(struct staging *s, const struct staging_identity *id, s
     snprintf(root, sizeof root, "%" PRId64, id->root_id);
     snprintf(user, sizeof user, "%" PRId64, id->user_id);
     snprintf(started, sizeof started, "%" PRId64, s->started_ms);
-    const char *rows[][2] = {{"url", id->url},         {"root_id", root},
-                             {"root_path", id->root_path}, {"user_id", user},
-                             {"username", id->username}, {"version", id->version},
-                             {"tool", GS_VERSION},     {"started_ms", started}};
+    /* the writer may store the first ones and be killed: the URL, by which a later run sees that there is an identity, is the last */
+    const char *rows[][2] = {{"root_id", root},          {"root_path", id->root_path}, {"user_id", user},
+                             {"username", id->username}, {"version", id->version},     {"tool", GS_VERSION},
+                             {"started_ms", started},    {"url", id->url}};
     for (size_t i = 0; i < GS_COUNT(rows); i++)
         if (post_meta(s, rows[i][0], rows[i][1], err))
             return -1;

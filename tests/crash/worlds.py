@@ -303,9 +303,12 @@ class Create(World):
         path = os.path.join(self.cwd, "out.gsnap")
         digest = hashlib.sha256(open(path, "rb").read()).hexdigest() if os.path.exists(path) else None
         left = sorted(x for x in os.listdir(self.cwd) if x != "out.gsnap")
-        asked = collections.Counter(f"{x['method']} {x['path']} {json.dumps(x['query'], sort_keys=True)} {json.dumps(x['body'], sort_keys=True)}"
-                                    for x in self.sim.requests() if x["status"] and x["status"] < 300)
-        return {"bundle": digest, "left": left, "asked": asked}
+        asked = [f"{x['method']} {x['path']} {json.dumps(x['query'], sort_keys=True)} {json.dumps(x['body'], sort_keys=True)}"
+                 for x in self.sim.requests() if x["status"] and x["status"] < 300]
+        asked = [x for x in asked if not self.FIRST.fullmatch(x.split(" ")[1])]
+        # the last look at the source begins with what was asked before; it is about now, so a later run looks anew
+        begin = next((i for i, x in enumerate(asked) if x in asked[:i]), len(asked))
+        return {"bundle": digest, "left": left, "asked": collections.Counter(asked), "look": set(asked[begin:])}
 
     def judge(self, want, got, kills):
         """What was on the way when the run was killed may be asked for again, nothing else."""
@@ -316,7 +319,7 @@ class Create(World):
         # a kill between the bundle's new name and the tidying up leaves these
         if [x for x in got["left"] if x not in ("out.gsnap.work", "out.gsnap.lock") or not kills]:
             v.words.append(f"left beside the bundle: {got['left']}")
-        more = {k: n for k, n in (got["asked"] - want["asked"]).items() if not self.FIRST.fullmatch(k.split(" ")[1])}
+        more = {k: n for k, n in (got["asked"] - want["asked"]).items() if k not in want["look"]}
         if kills is not None and sum(more.values()) > kills * self.jobs:
             v.duplicates = sum(more.values())
             v.words.append(f"{kills} kills, and these were asked for again: {more}")
