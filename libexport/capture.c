@@ -737,7 +737,9 @@ static int forget_tree(struct capture *c, struct gs_err *err)
 static int forget_change(struct capture *c, const struct book_change *m, struct gs_err *err)
 {
     bool self = strcmp(m->relation, "self") == 0;
-    if (staging_export_drop(c->o.staging, m->group_id, err) || forget(c, m->group_id, m->relation, err))
+    /* the files of an export are of one moment: a new one is asked for, and what is known of the old one is no answer */
+    if (staging_export_drop(c->o.staging, m->group_id, err) || forget(c, m->group_id, "export", err) ||
+        forget(c, m->group_id, m->relation, err))
         return -1;
     if (self || strcmp(m->relation, "subgroups") == 0)
         return forget_tree(c, err) || (self && forget(c, m->group_id, "avatar", err)) ? -1 : 0;

@@ -310,6 +310,28 @@ def test_until_stable(d, s):
     t.ok(plain.code == 4 and "--until-stable" in plain.err and f"badges of group {qa}" in plain.err, "the message of exit 4 says what moved and what to do", plain.err)
 
 
+def test_relations(d, s):
+    """The same look at the end when the records come from GitLab's relation exports."""
+    def via_relations(out, *more):
+        return gstest.snap("create", "--via", "relations", "--url", s.url, "-o", out, "--key", "key", "--json", *more, ROOT, token=s.tokens["owner"], cwd=d)
+    edit = {"match": {"method": "POST", "path": "/graphql$", "body": "labels: String"},
+            "do": [{"update": "labels", "where": {"group": QA, "title": "flaky"}, "set": {"description": "other"}}]}
+    qa = [g["id"] for g in s.dump()["groups"] if g["full_path"] == QA][0]
+    fresh(s)
+    r = via_relations("r1.gsnap")
+    marks = [x for x in records(d, "r1.gsnap", "ledger") if x["entry"] == "watermark"]
+    t.is_eq((r.code, changed(d, "r1.gsnap"), len(marks)), (0, {}, 8 * 5), "--via relations: a quiet source raises no alarm", r.err)
+    fresh(s)
+    s.call("/_sim/at", edit)
+    r = via_relations("r2.gsnap")
+    t.is_eq((r.code, set(changed(d, "r2.gsnap"))), (4, {(qa, "labels")}), "--via relations: an edited label is found", r.err)
+    fresh(s)
+    s.call("/_sim/at", edit)
+    r = via_relations("r3.gsnap", "--until-stable", "2")
+    rows = {x["title"]: x["description"] for x in records(d, "r3.gsnap", QA + "/labels")}
+    t.is_eq((r.code, r.json()["passes"], rows["flaky"], verified(d, "r3.gsnap")), (0, 2, "other", 0), "--via relations --until-stable: read again", r.err)
+
+
 with gstest.scratch() as d:
     gstest.keygen(d)
     with gstest.Sim(d, "source", "--seed", gstest.DEMO_TREE) as s:
@@ -322,5 +344,6 @@ with gstest.scratch() as d:
         test_confirmed_gap(d, s)
         test_faults_are_counted(d, s)
         test_until_stable(d, s)
+        test_relations(d, s)
     test_long_lists(d)
 t.done()
