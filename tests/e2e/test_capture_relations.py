@@ -1,0 +1,326 @@
+#!/usr/bin/env python3
+"""Captures by GitLab's relation export: every version and edition, every failure of an export, damaged files, kills and resumes."""
+import json
+import os
+import signal
+import sqlite3
+import subprocess
+import time
+
+import gstest
+
+t = gstest.Tap()
+TIME = "2025-01-01T00:00:00Z"
+SECRET = "0123456789abcdef0123456789abcdef"
+USERS = [{"username": "ada", "name": "Ada Lane", "email": "ada@a.example", "public_email": "ada@a.example"},
+         {"username": "ben", "name": "Ben Oak", "email": "ben@a.example", "public_email": "ben@a.example"},
+         {"username": "cho", "name": "Cho Ash", "email": "cho@a.example", "public_email": "cho@a.example"}]
+
+
+def small_tree(boards=2):
+    epic = {"id": 900, "iid": 1, "title": "Epic", "description": "d", "author_id": 3, "state": "opened", "group_id": 1,
+            "created_at": "2024-01-01T00:00:00.000Z", "updated_at": "2024-01-02T00:00:00.000Z", "label_links": [], "notes": []}
+    sub = {"path": "sub", "name": "Sub", "creator": "ada", "visibility": "private",
+           "labels": [{"title": f"s{i}", "color": "#445566"} for i in range(3)],
+           "milestones": [{"title": "sub one"}]}
+    return {"users": USERS, "tokens": {"owner": "ada"}, "groups": [
+        {"path": "top", "name": "Top", "creator": "ada", "visibility": "private", "avatar": {"color": "#336699", "size": 8, "filename": "a.png"},
+         "members": [{"user": "ada", "access_level": 50}, {"user": "ben", "access_level": 30}],
+         "labels": [{"title": f"l{i:02}", "color": "#112233", "description": "x"} for i in range(20)],
+         "milestones": [{"title": "one"}, {"title": "two", "state": "closed"}],
+         "badges": [{"name": "b", "link_url": "https://x.example/l", "image_url": "https://x.example/i"}],
+         "boards": [{"name": "Dev", "lists": [{"label": "l01", "position": 0}]}, {"name": "Mine", "assignee": "ben", "lists": []}][:boards],
+         "uploads": [{"name": "plan.txt", "secret": SECRET, "text": "the plan"}],
+         "epics": [epic], "subgroups": [sub]}]}
+
+
+class World:
+    """A simulated source with the small tree, and captures of it."""
+
+    def __init__(self, d, name, *args, tree=None, config=None):
+        self.d = os.path.join(d, name)
+        os.mkdir(self.d)
+        path = os.path.join(self.d, "tree.json")
+        with open(path, "w") as f:
+            json.dump(tree or small_tree(), f)
+        self.sim = gstest.Sim(self.d, "s", "--seed", path, *args, "--config", json.dumps(config or {}))
+        self.n = 0
+
+    def __enter__(self):
+        self.sim.start()
+        self.key = gstest.keygen(self.d)
+        return self
+
+    def __exit__(self, *_):
+        self.sim.stop()
+
+    def create(self, *more, via="relations", out=None, token="owner", root="top"):
+        self.n += 1
+        self.out = out or f"b{self.n}.gsnap"
+        return gstest.snap("create", "--url", self.sim.url, root, "-o", self.out, "--key", self.key, "--via", via, "--time", TIME, "--json",
+                           *more, token=self.sim.tokens[token], cwd=self.d, timeout=280)
+
+    def cat(self, what, out=None):
+        return gstest.snap("cat", out or self.out, what, cwd=self.d).out
+
+    def ledger(self, out=None):
+        return [json.loads(x) for x in self.cat("ledger", out).splitlines()]
+
+    def good(self, name, r, code=0, out=None):
+        t.is_eq(r.code, code, name, str(r))
+        v = gstest.snap("verify", out or self.out, "--trust", self.key + ".pub", "--deep", cwd=self.d)
+        t.is_eq(v.code, 0, name + ": verifies", str(v))
+
+    def bytes(self, out=None):
+        with open(os.path.join(self.d, out or self.out), "rb") as f:
+            return f.read()
+
+    def faults(self, *rules):
+        self.sim.call("/_sim/config", {"export_faults": list(rules)})
+
+
+def entries(ledger, kind, **match):
+    return [x for x in ledger if x["entry"] == kind and all(x.get(k) == v for k, v in match.items())]
+
+
+def fetched(ledger, relation, group):
+    return sorted({x["endpoint"].split(":")[0] for x in entries(ledger, "fetch", relation=relation, group=group)})
+
+
+def versions(d):
+    for version, tier in (("14.0.0-ee", "premium"), ("14.10.5", "free"), ("15.11.2-ee", "premium"), ("15.11.2", "free"),
+                          ("16.11.1-ee", "free"), ("17.11.0-ee", "ultimate"), ("18.8.0-ee", "premium"), ("18.8.0", "free")):
+        name = version + " " + tier
+        enterprise = version.endswith("-ee")
+        # one board is what the licence shows without Premium
+        with World(d, name.replace(" ", "_"), "--version", version, "--tier", tier, tree=small_tree(1 if tier == "free" else 2)) as w:
+            w.good(name + ": by export", w.create())
+            led, by_export = w.ledger(), w.out
+            t.is_eq(fetched(led, "labels", 1), ["export"], name + ": labels by export")
+            t.is_eq(len(w.cat("top/labels").splitlines()), 20, name + ": all labels")
+            member = next(m for m in map(json.loads, w.cat("top/members").splitlines()) if m["user"]["username"] == "ben")
+            t.is_eq((member["user"].get("name"), "notification_level" in member), ("Ben Oak", True), name + ": a member joined of both")
+            own = json.loads(w.cat("top/self"))
+            t.is_eq((own["ldap_sync_status"] if enterprise else 1, own["full_path"]), ("ready" if enterprise else 1, "top"),
+                    name + ": the group joined of both")
+            t.is_eq(len(w.cat("top/epics").splitlines()), 1 if enterprise else 0, name + ": epics")
+            batched = int(version.split(".")[0]) >= 17 or version.startswith("16.")
+            posts = [x for x in w.sim.requests() if x["method"] == "POST" and "export_relations" in x["path"]]
+            t.is_eq({bool(x["query"].get("batched")) if isinstance(x["query"], dict) else "batched" in (x["query"] or "") for x in posts},
+                    {batched}, name + ": batches asked for")
+            w.good(name + ": auto", w.create(via="auto"))
+            t.is_eq(w.bytes() == w.bytes(by_export), True, name + ": auto takes the same way to the same bytes")
+            w.good(name + ": api", w.create(via="api"))
+            r = gstest.snap("diff", by_export, w.out, "--json", cwd=w.d)
+            told = {(x["relation"], x.get("attribute"), x["kind"]) for x in r.lines() if x.get("kind") and x.get("class") in ("value", None)}
+            t.ok(told <= {("epics", None, "missing"), ("uploads", None, "missing"), ("namespace_settings", None, "missing"),
+                          ("boards", "board_assignee", "differs")}, name + ": the API differs as it must", str(sorted(told, key=str)))
+
+
+def lines_as_they_are(d):
+    """What needs no addition is kept byte for byte."""
+    tree = small_tree()
+    odd = ['{"id":70,"iid":1,"title":"a/b \\u003c \\u00e9","author_id":3,"group_id":1,"weird":1.50,"big":18446744073709551616}',
+           '{"title" : "blank",  "iid":2, "id":71,"state":"closed","group_id":1}']
+    tree["groups"][0]["export"] = {"epics": odd, "strange_kind": ['{"any":[1,2.0]}']}
+    with World(d, "lines", tree=tree) as w:
+        w.good("odd lines", w.create())
+        t.is_eq(w.cat("top/epics").splitlines(), odd, "lines arrive byte for byte")
+        t.is_eq(w.cat("top/strange_kind"), '{"any":[1,2.0]}\n', "a relation that nobody knows is carried")
+        users = [json.loads(x) for x in w.cat("users").splitlines()]
+        by_id = {u["id"]: u for u in users}
+        epic = json.loads(w.cat("top/epics").splitlines()[0])
+        t.is_eq(by_id[epic["author_id"]].get("name") is not None, True, "the author of an epic has a name in the list of users", str(users))
+        files = gstest.snap("inspect", w.out, "--json", cwd=w.d).out
+        t.has(files, f"uploads/{SECRET}/plan.txt", "an upload is a plain file")
+        t.has(files, "avatar/a.png", "so is the avatar")
+        board = [json.loads(x) for x in w.cat("top/boards").splitlines()][1]
+        t.is_eq(board.get("board_assignee", {}).get("assignee", {}).get("username"), "ben", "a board's assignee is named", str(board))
+
+
+def failures(d):
+    """Every way in which one relation goes wrong: (rule of the simulator, outcome)."""
+    cases = [
+        ("fails twice", {"relation": "labels", "fail": "PG::Error: no"}, "gap"),
+        ("fails once", {"relation": "labels", "fail": "Net::Timeout", "times": 1}, "good"),
+        ("file lost once", {"relation": "labels", "lose_file": True, "times": 1}, "good"),
+        ("file lost", {"relation": "labels", "lose_file": True}, "gap"),
+        ("damaged gzip", {"relation": "labels", "corrupt_gzip": True}, "gap"),
+        ("cut gzip", {"relation": "labels", "truncate_gzip": True}, "gap"),
+        ("no gzip", {"relation": "labels", "no_gzip": True}, "gap"),
+        ("bomb", {"relation": "labels", "bomb": 200 << 20}, "gap"),
+        ("never ends", {"relation": "labels", "never": True}, "timeout"),
+        ("another content type", {"relation": "labels", "content_type": "application/x-gzip; charset=binary"}, "good"),
+        ("epics fail", {"relation": "epics", "fail": "boom"}, "epics"),
+        ("self fails", {"relation": "self", "fail": "boom"}, "self"),
+        ("members fail", {"relation": "members", "fail": "boom"}, "members"),
+        ("uploads damaged", {"relation": "uploads", "corrupt_gzip": True}, "uploads"),
+    ]
+    with World(d, "failures") as w:
+        w.good("nothing wrong", w.create("--no-subgroups"))
+        whole = {x: w.cat("top/" + x) for x in ("self", "labels", "members", "epics")}
+        for name, rule, what in cases:
+            relation = rule["relation"]
+            w.faults(rule)
+            r = w.create("--no-subgroups", *(["--export-timeout", "2"] if what == "timeout" else []))
+            if what == "timeout":
+                t.is_eq((r.code, "export-timeout" in r.out + r.err), (75, True), name + ": relations: 75 and said", str(r))
+            else:
+                w.good(name + ": relations", r, 0 if what == "good" else 3)
+                if what != "good":
+                    miss = entries(w.ledger(), "lost", relation=relation, rule="relation-not-read")
+                    t.is_eq(len(miss), 1, name + ": named as missing", str(w.ledger()))
+                else:
+                    t.is_eq(w.cat("top/labels"), whole["labels"], name + ": nothing is missing")
+            w.faults(rule)
+            r = w.create("--no-subgroups", *(["--export-timeout", "2"] if what == "timeout" else []), via="auto")
+            fallen = what in ("gap", "timeout", "self", "members")
+            w.good(name + ": auto", r, 0 if what == "good" or fallen else 3)
+            fb = entries(w.ledger(), "fallback", relation=relation)
+            t.is_eq(len(fb), 1 if fallen else 0, name + ": the other way is in the ledger", str(fb))
+            if fallen:
+                t.is_eq((fb[0]["from"], fb[0]["to"]), ("relations", "api"), name + ": from exports to the API")
+                t.is_eq(len(w.cat("top/" + relation).splitlines()), len(whole[relation].splitlines()), name + ": the API gives all of them")
+                t.is_eq(r.json()["fallbacks"], 1, name + ": and the report says one")
+            w.faults()
+
+
+def bad_lines(d):
+    with World(d, "bad_lines") as w:
+        w.faults({"relation": "labels", "invalid_json": 3})
+        r = w.create("--no-subgroups")
+        w.good("a line that is no JSON", r, 3)
+        t.is_eq(len(w.cat("top/labels").splitlines()), 19, "the others are carried")
+        bad = entries(w.ledger(), "left_out", rule="invalid-record")
+        t.is_eq([(x["what"], x["count"]) for x in bad], [("line 3", 1)], "the ledger names the line")
+        w.faults({"relation": "milestones", "oversized_line": 51 << 20})
+        r = w.create("--no-subgroups")
+        w.good("a line of 51 MiB", r, 3)
+        t.is_eq(len(entries(w.ledger(), "left_out", rule="oversize-record")), 1, "the ledger names it")
+        t.is_eq(len(w.cat("top/milestones").splitlines()), 2, "and the others are there")
+        w.faults({"relation": "uploads", "tar_members": [
+            {"name": "./" + SECRET + "/link", "type": "symlink", "target": "/etc/passwd"},
+            {"name": "./" + SECRET + "/hard", "type": "hardlink", "target": "./" + SECRET + "/plan.txt"},
+            {"name": "./" + SECRET + "/pipe", "type": "fifo"},
+            {"name": "./../" + SECRET + "/up.txt", "type": "file", "text": "x"},
+            {"name": "./short/odd.txt", "type": "file", "text": "x"},
+            {"name": "./" + SECRET + "/second.txt", "type": "file", "text": "second"},
+            {"name": "./" + SECRET + "/second.txt", "type": "file", "text": "again"}]})
+        r = w.create("--no-subgroups")
+        w.good("odd entries among the uploads", r)
+        files = gstest.snap("inspect", w.out, "--json", cwd=w.d).out
+        t.has(files, "second.txt", "a plain file is carried")
+        for name in ("link", "hard", "pipe", "up.txt", "odd.txt"):
+            t.lacks(files, "/" + name + '"', f"{name} is not in the bundle")
+        named = [x.get("what", "") for x in w.ledger() if x["entry"] == "left_out" and x["relation"] == "uploads"]
+        t.is_eq(sorted(x.split("/")[-1] for x in named), ["hard", "link", "odd.txt", "pipe", "second.txt", "up.txt"], "each is named in the ledger")
+
+
+def closed(d):
+    with World(d, "closed", config={"bulk_import_enabled": False}) as w:
+        r = w.create()
+        t.is_eq((r.code, "export-disabled" in r.out + r.err), (12, True), "relations with the setting off", str(r))
+        r = w.create(via="auto")
+        w.good("auto with the setting off", r)
+        t.is_eq([(x["relation"], x["to"]) for x in entries(w.ledger(), "fallback")], [("export", "api")], "said once")
+        w.create(via="api", out="api.gsnap")
+        t.is_eq(gstest.snap("diff", w.out, "api.gsnap", cwd=w.d).code, 0, "and it is what the API gives")
+        m = json.loads(gstest.snap("inspect", w.out, "--json", cwd=w.d).out)
+        t.is_eq(m["manifest"]["capture"]["via"] if "manifest" in m else m.get("capture", {}).get("via"), "api", "the manifest says so")
+    with World(d, "maintainer") as w:
+        r = w.create(token="maintainer")
+        t.is_eq((r.code, "[forbidden]" in r.err or '"forbidden"' in r.out), (12, True), "relations without being an Owner", str(r))
+        r = w.create(token="maintainer", via="auto")
+        w.good("auto without being an Owner", r)
+        t.is_eq(len(entries(w.ledger(), "fallback", relation="export")), 1, "said once")
+        t.is_eq([x for x in w.sim.requests() if "export_relations" in x["path"] and x["status"] == 202], [], "nothing was started")
+
+
+def others(d):
+    """An export of a moment ago is not taken for ours."""
+    with World(d, "others", "--version", "15.11.2-ee", config={"export_ttl_s": 60}) as w:
+        base = "/api/v4/groups/1/export_relations"
+        w.sim.call(base, {}, token=w.sim.tokens["owner"], method="POST")
+        while not all(x["status"] == 1 for x in w.sim.call(base + "/status", token=w.sim.tokens["owner"]) or [{"status": 0}]):
+            time.sleep(0.1)
+        time.sleep(4)
+        w.sim.call("/api/v4/groups/1/labels", {"name": "late", "color": "#112233"}, token=w.sim.tokens["owner"], method="POST")
+        p = gstest.start(gstest.SNAP, "create", "--url", w.sim.url, "top", "-o", "o.gsnap", "--key", w.key, "--via", "relations",
+                         "--no-subgroups", "--export-timeout", "4", token=w.sim.tokens["owner"], cwd=w.d)
+        time.sleep(4)
+        p.kill()
+        p.wait()
+        p.stdout.close()
+        p.stderr.close()
+        t.ok(not os.path.exists(os.path.join(w.d, "o.gsnap")), "a capture does not take what was exported before it began")
+        got = [x for x in w.sim.requests() if "/download" in x["path"]]
+        t.is_eq(got, [], "and downloads nothing of it")
+
+
+def kept_files(db):
+    """Names of the files that a killed capture had noted as complete."""
+    if not os.path.exists(db):
+        return set()
+    c = sqlite3.connect(db)
+    try:
+        return {name for name, in c.execute("SELECT name FROM file") if name.endswith(".gz")}
+    except sqlite3.OperationalError:
+        return set()
+    finally:
+        c.close()
+
+
+def kills(d):
+    """Killed at every stage, the capture goes on: the same bytes, and no file is fetched twice."""
+    delay = {"labels": 300, "boards": 900, "*": 20}
+    with World(d, "kills", config={"export_delay_ms": delay}) as w:
+        w.good("unbroken", w.create("--jobs", "2"))
+        whole = w.bytes()
+        n = len(w.sim.requests())
+        stages = list(range(4, n + 4, 5))
+        for k in stages:
+            w.sim.call("/_sim/reset_log", {})
+            out = f"k{k}.gsnap"
+            args = [gstest.SNAP, "create", "--url", w.sim.url, "top", "-o", out, "--key", w.key, "--via", "relations", "--time", TIME,
+                    "--jobs", "2"]
+            p = subprocess.Popen(args, cwd=w.d, env=gstest.environment(w.sim.tokens["owner"]), stdout=subprocess.DEVNULL,
+                                 stderr=subprocess.DEVNULL)
+            while p.poll() is None and len(w.sim.requests()) < k:
+                time.sleep(0.01)
+            p.send_signal(signal.SIGKILL)
+            p.wait()
+            before = [x for x in w.sim.requests()]
+            files = kept_files(os.path.join(w.d, out + ".work/staging.db"))
+            r = gstest.run(*args, cwd=w.d, env=gstest.environment(w.sim.tokens["owner"])) if not os.path.exists(os.path.join(w.d, out)) else None
+            if r and r.code:
+                t.ok(False, f"killed at request {k}: goes on", str(r))
+                continue
+            again = [x for x in w.sim.requests()[len(before):] if "/download" in x["path"]]
+            twice = [f for f in files for x in again if f.split(".")[0] == x["path"].split("/")[4] and
+                     f.split(".")[1] == (x["query"].get("relation") if isinstance(x["query"], dict) else dict(y.split("=") for y in x["query"].split("&"))["relation"])]
+            started = [x["path"] for x in w.sim.requests() if x["method"] == "POST" and "export_relations" in x["path"] and x["status"] == 202]
+            t.ok(w.bytes(out) == whole and not twice, f"killed at request {k} of {n}: the same bytes, no file twice", twice)
+            t.ok(len(started) <= 3, f"killed at request {k}: no export is started again", str(started))
+
+
+def slow(d):
+    with World(d, "slow", "--latency-ms", "100") as w:
+        w.good("100 ms latency", w.create())
+        w.sim.call("/_sim/config", {"latency_ms": 0})
+        w.sim.faults({"match": {"path": "/download$", "every": 3}, "times": 0, "do": {"cut_after": 40}},
+                     {"match": {"path": "/status$", "every": 2}, "times": 4, "do": {"status": 502, "body": "bad gateway"}},
+                     {"match": {"path": "/export_relations$"}, "times": 1, "do": {"lose_answer": True}})
+        one = w.bytes()
+        w.good("cut downloads, bad gateways, a lost answer", w.create())
+        t.is_eq(w.bytes() == one, True, "and the same bytes")
+
+
+def main():
+    with gstest.scratch() as d:
+        for part in (lines_as_they_are, versions, failures, bad_lines, closed, others, kills, slow):
+            if len(os.sys.argv) < 2 or part.__name__ in os.sys.argv[1:]:
+                part(d)
+    t.done()
+
+
+main()
