@@ -1,6 +1,7 @@
 #include "libexport/diff.h"
 
 #include "formats/shape.h"
+#include "libexport/idset.h"
 
 #include <sodium.h>
 #include <stdlib.h>
@@ -23,6 +24,9 @@ struct side {
         size_t member;
     } *places;
     size_t n_places;
+    struct idset read; /* read_place() of each relation that the ledger says was read */
+    bool books;        /* the ledger says what was read */
+    bool by_api;       /* captured over REST and GraphQL alone */
 };
 
 /* One record of the relation that is compared. */
@@ -40,6 +44,7 @@ struct half {
 
 struct diff {
     struct side a, b;
+    int64_t group_a, group_b; /* the group that is compared; 0: not there */
     const struct diff_opts *o;
     struct diff_result *r;
     struct half ha, hb;
@@ -61,12 +66,54 @@ static int by_group(const void *a, const void *b)
     return x->member < y->member ? -1 : x->member > y->member;
 }
 
+static int64_t read_place(int64_t group, const char *relation)
+{
+    uint64_t h = 14695981039346656037u ^ (uint64_t)group * 0x9e3779b97f4a7c15u;
+    for (; *relation; relation++)
+        h = (h ^ (unsigned char)*relation) * 1099511628211u;
+    return (int64_t)(h >> 1) | 1;
+}
+
+/* Which relations of which groups were read: those with a balance, and those that were fetched. */
+static int read_books(struct side *s, struct gs_err *err)
+{
+    GS_AUTO(bundle_cursor) c = NULL;
+    const void *data;
+    size_t len;
+    bool is_new;
+    if (bundle_cursor_open(s->b, 0, "ledger", &c, err))
+        return -1;
+    for (;;) {
+        GS_AUTO(yyjson_doc) doc = NULL;
+        int64_t group;
+        if (bundle_cursor_next(c, &data, &len, NULL, err))
+            return -1;
+        if (!data)
+            return 0;
+        if (gs_json_parse(data, len, NULL, &doc, err))
+            return gs_wrap(err, "ledger");
+        yyjson_val *v = yyjson_doc_get_root(doc);
+        const char *entry = gs_json_str(v, "entry"), *relation = gs_json_str(v, "relation");
+        if (!entry || !relation || !gs_json_i64(v, "group", &group) ||
+            (strcmp(entry, "relation") != 0 && strcmp(entry, "fetch") != 0))
+            continue;
+        s->books |= strcmp(entry, "relation") == 0;
+        if (idset_add(&s->read, read_place(group, relation), &is_new, err))
+            return -1;
+    }
+}
+
 static int side_open(struct side *s, struct bundle *b, struct gs_err *err)
 {
     const struct bundle_group *g;
     const struct bundle_member *m;
     size_t n = bundle_groups(b, &g), nm = bundle_members(b, &m);
     s->b = b;
+    idset_init(&s->read);
+    const char *via = gs_json_str(yyjson_obj_get(bundle_manifest(b), "capture"), "via");
+    s->by_api = via && strcmp(via, "api") == 0;
+    if (read_books(s, err))
+        return -1;
     s->groups = calloc(n + 1, sizeof *s->groups);
     s->places = calloc(nm + 1, sizeof *s->places);
     if (!s->groups || !s->places)
@@ -86,6 +133,7 @@ static int side_open(struct side *s, struct bundle *b, struct gs_err *err)
 
 static void side_close(struct side *s)
 {
+    idset_release(&s->read);
     free(s->groups);
     free(s->places);
 }
@@ -136,20 +184,31 @@ static int tell(struct diff *d, const struct diff_item *i, struct gs_err *err)
     return d->o->item ? d->o->item(d->o->cookie, i, err) : 0;
 }
 
+/* Did this capture leave the relation alone? An avatar is asked for only where there is one. */
+static bool unread(const struct side *other, int64_t group, const char *relation)
+{
+    return other->books && group > 0 && strcmp(relation, "avatar") != 0 && strcmp(relation, "groups") != 0 &&
+           !idset_has(&other->read, read_place(group, relation));
+}
+
 /* A record, group or file that stands on one side only. */
 static int one_sided(struct diff *d, const char *group, const char *relation, const char *key, bool extra, struct gs_err *err)
 {
     struct diff_relation *s = sums(d, relation, err);
     if (!s)
         return -1;
-    if (extra) {
+    struct diff_item i = {.kind = extra ? DIFF_EXTRA : DIFF_MISSING, .group = group, .relation = relation, .key = key,
+                          .unread = unread(extra ? &d->a : &d->b, extra ? d->group_a : d->group_b, relation)};
+    if (i.unread) {
+        s->set_aside++;
+        d->r->set_aside++;
+    } else if (extra) {
         s->extra++;
         d->r->extra++;
     } else {
         s->missing++;
         d->r->missing++;
     }
-    struct diff_item i = {.kind = extra ? DIFF_EXTRA : DIFF_MISSING, .group = group, .relation = relation, .key = key};
     return tell(d, &i, err);
 }
 
@@ -165,6 +224,12 @@ static bool ignored(const struct diff *d, const char *relation, const char *attr
 }
 
 /* ---- records ---- */
+
+/* What REST shows of a group is what holds there, inherited or not; an export shows what is set in the group itself. */
+static bool effective(const struct diff *d, const char *relation, const char *attr)
+{
+    return d->a.by_api != d->b.by_api && strcmp(relation, "self") == 0 && strcmp(attr, "emails_enabled") == 0;
+}
 
 /* The bytes of one record as stored, normalised into `out`. */
 static int normalise(struct diff *d, const struct side *s, const char *relation, const void *data, size_t len,
@@ -256,7 +321,7 @@ static int attribute(struct diff *d, struct diff_relation *s, const char *group,
     const struct rel_attr *a = r ? relation_attr(r, attr) : NULL;
     /* an attribute that is not in the table is like a setting: versions differ in what they have */
     enum rel_class cls = a ? a->cls : REL_SETTING;
-    if (cls == REL_SETTING && va && vb)
+    if (cls == REL_SETTING && va && vb && !effective(d, relation, attr))
         cls = REL_VALUE;
     if (cls == REL_INSTANCE || ignored(d, relation, attr) ||
         (d->o->ignore_times && cls != REL_VALUE && a && a->type == REL_TIME))
@@ -445,6 +510,8 @@ static int compare_group(struct diff *d, const char *path, int64_t ga, int64_t g
     const struct bundle_member *ma, *mb;
     bundle_members(d->a.b, &ma);
     bundle_members(d->b.b, &mb);
+    d->group_a = ga;
+    d->group_b = gb;
     members_of(&d->a, ga, &fa, &ta);
     members_of(&d->b, gb, &fb, &tb);
     gs_autofree const char **names = malloc((ta - fa + tb - fb + 1) * sizeof *names);

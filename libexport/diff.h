@@ -20,6 +20,7 @@ struct diff_item {
     const char *key;      /* natural key as text */
     const char *attr;     /* of DIFF_DIFFERS */
     enum rel_class cls;   /* of the attribute: only REL_VALUE counts as a difference */
+    bool unread;          /* of the other kinds: the other capture did not read this relation, so it says nothing; set aside */
     const char *a, *b;    /* canonical JSON of both values; NULL where there is none */
 };
 
@@ -28,7 +29,7 @@ struct diff_relation {
     uint64_t a, b;        /* records */
     uint64_t equal;       /* pairs without any difference of class REL_VALUE */
     uint64_t differs, missing, extra;
-    uint64_t set_aside;   /* attributes that differ and do not count */
+    uint64_t set_aside;   /* attributes that differ and do not count, records of what the other capture did not read */
 };
 
 struct diff_opts {

@@ -2,6 +2,7 @@
 
 #include "libcommon/clock.h"
 #include "libexport/capture.h"
+#include "libgitlab/relations.h"
 
 #include <inttypes.h>
 #include <stdlib.h>
@@ -159,6 +160,38 @@ static int tier(struct flight *f, struct gs_err *err)
     return 0;
 }
 
+/* Which way --via auto would take: asked of the status of an export, which starts nothing. */
+static int way(struct flight *f, struct gs_err *err)
+{
+    const struct gl_instance *i = f->o->instance;
+    struct preflight *p = f->out;
+    struct gl_response rsp;
+    if (i->scopes_known && !i->scope_api) {
+        snprintf(p->why, sizeof p->why, "the token lacks the scope 'api', which an export needs");
+        return 0;
+    }
+    if (p->role && strcmp(p->role, "owner") != 0 && strcmp(p->role, "admin") != 0) {
+        snprintf(p->why, sizeof p->why, "the token's user is not an Owner of the group, which an export needs");
+        return 0;
+    }
+    struct gl_request *r = gl_export_poll(p->root_id);
+    if (!r)
+        return gs_fail(err, GS_E_NOMEM, "no memory for a request");
+    int n = gl_perform(f->o->client, r, &rsp, err);
+    enum gl_export_refusal no = gl_export_refusal(&rsp, false);
+    gl_response_release(&rsp);
+    p->by_export = n == 0;
+    if (n == 0)
+        return 0;
+    if (no != GL_EXPORT_OFF && no != GL_EXPORT_NOT_OWNER)
+        return -1;
+    snprintf(p->why, sizeof p->why, "%s",
+             no == GL_EXPORT_OFF ? "the source does not export relations (its setting bulk_import_enabled is off)"
+                                 : "only an Owner may export the group");
+    gs_err_clear(err);
+    return 0;
+}
+
 static int latency(struct flight *f, struct gs_err *err)
 {
     gs_autofree char *path = gs_asprintf("/groups/%" PRId64 "?with_projects=false", f->out->root_id);
@@ -265,7 +298,7 @@ int preflight_run(const struct preflight_opts *o, struct preflight *out, struct 
     struct flight f = {.o = o, .out = out};
     for (unsigned k = 0; k < PREFLIGHT_KINDS; k++)
         out->kinds[k].name = kinds[k].name;
-    int r = root(&f, err) || role(&f, err) || tier(&f, err) || latency(&f, err) ? -1 : 0;
+    int r = root(&f, err) || role(&f, err) || tier(&f, err) || way(&f, err) || latency(&f, err) ? -1 : 0;
     if (r == 0 && !o->no_subgroups) {
         gs_autofree char *path = gs_asprintf("/groups/%" PRId64 "/descendant_groups?all_available=true&order_by=id&sort=asc",
                                              out->root_id);

@@ -29,6 +29,8 @@ struct preflight {
     char root_path[1024];
     const char *role;       /* "owner" ...; NULL: not known */
     const char *tier;       /* "free", "premium or ultimate", "community edition"; NULL: not known */
+    bool by_export;         /* --via auto would read the relation exports */
+    char why[240];          /* why it would not */
     uint64_t groups, counted; /* groups of the tree; groups that were counted */
     uint64_t avatars;       /* groups with one */
     struct {

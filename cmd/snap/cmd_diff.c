@@ -44,6 +44,8 @@ static int print_json(struct cli *cli, const struct diff_item *i, struct gs_err 
     gs_jw_kstr(&w, "group", i->group);
     gs_jw_kstr(&w, "relation", i->relation);
     gs_jw_kstr(&w, "key", i->key);
+    if (i->kind != DIFF_DIFFERS)
+        gs_jw_kstr(&w, "class", i->unread ? "unread" : "value");
     if (i->kind == DIFF_DIFFERS) {
         gs_jw_kstr(&w, "attribute", i->attr);
         gs_jw_kstr(&w, "class", classes[i->cls]);
@@ -65,7 +67,8 @@ static int item(void *cookie, const struct diff_item *i, struct gs_err *err)
         return print_json(cli, i, err);
     const char *group = *i->group ? cli_safe(i->group) : ".";
     if (i->kind != DIFF_DIFFERS)
-        cli_out(cli, "%-8s %s %s '%s'\n", kinds[i->kind], group, i->relation, cli_safe(i->key));
+        cli_out(cli, "%-8s %s %s '%s'%s\n", i->unread ? "aside" : kinds[i->kind], group, i->relation, cli_safe(i->key),
+                !i->unread ? "" : i->kind == DIFF_MISSING ? " (not read for B)" : " (not read for A)");
     else
         cli_out(cli, "%-8s %s %s '%s' %s%s%s: %s -> %s\n", i->cls == REL_VALUE ? "differs" : "aside", group, i->relation,
                 cli_safe(i->key), cli_safe(i->attr), i->cls == REL_VALUE ? "" : " ", i->cls == REL_VALUE ? "" : classes[i->cls],
@@ -159,7 +162,9 @@ const struct cli_verb snap_verb_diff = {
     .summary = "Compare the records of two bundles",
     .text = "Groups are matched by their path below the root, records by what identifies them (a label by its title).\n"
             "Ids do not count. What only the server sets (times) or computes is named as 'aside', and does not make the\n"
-            "bundles different. The exit code is 0 when they hold the same, else 3.",
+            "bundles different; neither do records of a relation that the other capture did not read at all, as its ledger\n"
+            "says ('unread': epics, iterations and uploads of a capture over the API, for example). The exit code is 0 when\n"
+            "they hold the same, else 3.",
     .opts = opts,
     .more = parts,
     .opts_size = sizeof(struct opts),

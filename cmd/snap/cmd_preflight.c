@@ -37,6 +37,8 @@ static void progress(void *cookie, uint64_t groups, uint64_t counted)
 static bool applies(const struct preflight *p, size_t i, uint64_t *out_count)
 {
     *out_count = losses[i].kind >= 0 ? p->kinds[losses[i].kind].count : 0;
+    if (p->by_export && losses[i].kind >= 0) /* the export has them */
+        return false;
     return losses[i].kind < 0 || losses[i].kind == PREFLIGHT_EPICS || *out_count > 0;
 }
 
@@ -65,6 +67,9 @@ static int print_json(struct cli *cli, const struct gl_client *c, const struct g
     gs_jw_kstr(&w, "user", i->username);
     gs_jw_kstr(&w, "role", p->role);
     gs_jw_kbool(&w, "owner", owner);
+    gs_jw_kstr(&w, "via", p->by_export ? "relations" : "api");
+    if (!p->by_export)
+        gs_jw_kstr(&w, "why", p->why);
     gs_jw_key(&w, "scopes");
     if (i->scopes_known) {
         gs_jw_obj(&w);
@@ -122,6 +127,10 @@ static void print_text(struct cli *cli, const struct gl_client *c, const struct 
         cli_out(cli, ", scopes:%s%s%s", i->scope_api ? " api" : "", i->scope_read_api ? " read_api" : "",
                 i->scope_read_repository ? " read_repository" : "");
     cli_out(cli, ", expires: %s\n", i->token_expires_at[0] ? i->token_expires_at : "never, or not told");
+    if (p->by_export)
+        cli_out(cli, "way        --via auto reads GitLab's relation exports, and over the API what they do not have\n");
+    else
+        cli_out(cli, "way        --via auto reads everything over the API: %s\n", p->why);
     cli_out(cli, "group      %s (id %lld), %s groups in the tree", cli_safe(p->root_path), (long long)p->root_id,
             cli_count(p->groups));
     if (p->counted < p->groups)
@@ -130,7 +139,7 @@ static void print_text(struct cli *cli, const struct gl_client *c, const struct 
     for (unsigned k = 0; k < PREFLIGHT_KINDS; k++)
         cli_out(cli, "  %-12s %s%s%s\n", p->kinds[k].name, p->kinds[k].known ? about : "",
                 p->kinds[k].known ? cli_count(p->kinds[k].count) : "not readable, or not there",
-                k == PREFLIGHT_EPICS && p->kinds[k].known && p->kinds[k].count ? "  (not carried over the API in this version)" : "");
+                k == PREFLIGHT_EPICS && !p->by_export && p->kinds[k].known && p->kinds[k].count ? "  (not carried over the API in this version)" : "");
     cli_out(cli, "\nestimate   %s requests, %s at %lld ms each with %u jobs, %s on disk\n", cli_count(p->requests),
             cli_span(p->duration_ms), (long long)p->latency_ms, jobs, cli_bytes(p->bytes));
     cli_out(cli, "\nNot carried, or poorer than at the source:\n");

@@ -329,6 +329,8 @@ int snap_output_report(struct cli *cli, struct snap_output *out, const char *wha
         cli_out(cli, "%-22s %12s %9s\n", s->relations[i].relation, cli_count(s->relations[i].records),
                 cli_count(s->relations[i].groups));
     cli_out(cli, "%-22s %12s %9s\n", "total", cli_count(s->records), cli_count(groups));
+    if (s->fallbacks)
+        cli_out(cli, "\n%s times another way was taken than the one first tried; the ledger says where and why\n", cli_count(s->fallbacks));
     report_rules(cli, s, true);
     report_rules(cli, s, false);
     cli_out(cli, "\n%s  %s in %s", cli_safe(out->path), cli_bytes(out->size), cli_span(gs_mono_ms() - out->begun_ms));
