@@ -751,10 +751,12 @@ static int remove_group(struct look *l, struct gs_err *err)
         l->again = true;
         return 0;
     }
-    if (!l->marked && !good(status) && status != 404)
-        return end_group(l, UNDO_FAILED, gs_code_name(why.code), why.text, &why, request, err);
+    bool refused = !l->marked && !good(status) && status != 404;
     if (look_self(l, err))
         return -1;
+    /* a first copy of the request may have done it and lost its answer: "already marked" is then what a repeated one is told */
+    if (refused && !l->gone && !l->marked)
+        return end_group(l, UNDO_FAILED, gs_code_name(why.code), why.text, &why, request, err);
     if (l->gone)
         return end_group(l, UNDO_DONE, "removed", NULL, NULL, NULL, err);
     if (l->marked)

@@ -107,7 +107,7 @@ def creates(log, dump):
 class World:
     """The common part. `d` is a folder of its own, `shared` what all worlds of a campaign have in common (see prepare())."""
     sim_arguments = ()
-    allowed_early = ()  # exit codes, other than by a signal, of a run that is disturbed but not killed
+    good = (0,)  # exit codes of an unbroken run
 
     def __init__(self, d, shared, jobs):
         self.d, self.shared, self.jobs = d, shared, jobs
@@ -242,13 +242,19 @@ class Apply(World):
 
 
 class Undo(Apply):
-    """replay undo: takes a load back."""
+    """replay undo: takes a load back, into which somebody has put something here and there, so that some groups are removed as a
+    whole and others object by object."""
+    good = (3,)  # something stays
+    FOREIGN = ("firmware/bootloader", "quality-assurance")
 
     def __init__(self, *a):
         super().__init__(*a)
         r = self.step()
         if r.code:
             raise RuntimeError(str(r))
+        for place in self.FOREIGN:
+            path = f"{self.shared['root']}/{place}".replace("/", "%2F")
+            self.sim.call(f"/api/v4/groups/{path}/labels", {"name": "of somebody else", "color": "#123456"}, token=self.sim.tokens["admin"])
         os.rename(os.path.join(self.cwd, "s.state"), os.path.join(self.d, "loaded"))
         self.keep("loaded")
 
@@ -260,13 +266,14 @@ class Undo(Apply):
     def step(self, **env):
         if not os.path.exists(os.path.join(self.d, "loaded")):
             return super().step(**env)
-        return self.run(REPLAY, "undo", "--url", self.sim.url, "--state", "s.state", "--yes", **env)
+        return self.run(REPLAY, "undo", "--url", self.sim.url, "--trust", self.shared["key"] + ".pub", "--state", "s.state", "--jobs", self.jobs, "--yes",
+                        **env)
 
 
 class Create(World):
     """snap create: the sample tree, or a tree of that many records, into a bundle."""
-    # asked by every run: who are we, where are we, is it the same group
-    FIRST = re.compile(r"/api/v4/(metadata|version|user|personal_access_tokens/self|groups/[^/]+)")
+    # asked by every run: who are we, where are we, is it the same group, how far is an export
+    FIRST = re.compile(r"/api/v4/(metadata|version|user|personal_access_tokens/self|groups/[^/]+|groups/[^/]+/export_relations/status)")
 
     @staticmethod
     def prepare(d, options):
@@ -276,7 +283,7 @@ class Create(World):
             with open(tree, "w", encoding="utf-8") as f:
                 subprocess.run([os.path.join(gstest.TOP, "tests/sim/make-tree"), "--records", str(options.records)], stdout=f, check=True)
         root = json.load(open(tree, encoding="utf-8"))["groups"][0]["path"]
-        return {"tree": tree, "root": root, "key": gstest.keygen(d)}
+        return {"tree": tree, "root": root, "key": gstest.keygen(d), "via": options.via}
 
     def __init__(self, d, shared, jobs):
         self.sim_arguments = ("--seed", shared["tree"], "--tier", "premium")
@@ -296,8 +303,8 @@ class Create(World):
         self.sim.call("/_sim/reset_log", {})
 
     def step(self, **env):
-        return self.run(SNAP, "create", "--via", "api", "--url", self.sim.url, self.shared["root"], "-o", "out.gsnap", "--key", self.shared["key"],
-                        "--jobs", self.jobs, "--time", TIME, **env)
+        return self.run(SNAP, "create", "--url", self.sim.url, self.shared["root"], "-o", "out.gsnap", "--key", self.shared["key"],
+                        "--jobs", self.jobs, "--time", TIME, "--via", self.shared["via"], **env)
 
     def picture(self):
         path = os.path.join(self.cwd, "out.gsnap")
