@@ -3,6 +3,8 @@
 #include "libcommon/clock.h"
 #include "libcommon/json.h"
 #include "libcommon/json_scan.h"
+#include "libcommon/mp.h"
+#include "libcommon/utf8.h"
 
 #include <string.h>
 #include <strings.h>
@@ -97,6 +99,28 @@ static void ku64(struct gs_jw *w, const char *key, uint64_t v)
     gs_jw_u64(w, v);
 }
 
+/*
+ * Words of the other side: names of files, messages of servers, cut off at some length by whoever noted them. Nobody promised that
+ * they are UTF-8, and a ledger line must be.
+ */
+static void ktext(struct gs_jw *w, const char *key, const char *text)
+{
+    size_t len = text ? strlen(text) : 0, n;
+    gs_autofree char *sound = NULL;
+    if (text && !mp_utf8_ok(text, len)) {
+        sound = strdup(text);
+        if (!sound) {
+            w->failed = gs_fail(w->err, GS_E_NOMEM, "no memory for a ledger line");
+            return;
+        }
+        for (size_t i = 0; i < len; i += n ? n : 1)
+            if ((n = gs_utf8_len((unsigned char *)sound + i, len - i)) == 0)
+                sound[i] = '?';
+        text = sound;
+    }
+    gs_jw_kstr(w, key, text);
+}
+
 int ledger_fetch_line(const struct ledger_fetch *f, struct gs_buf *out, struct gs_err *err)
 {
     struct gs_jw w;
@@ -145,13 +169,13 @@ int ledger_rule_line(const char *entry, int64_t group_id, const char *relation, 
     gs_jw_obj(&w);
     ku64(&w, "count", count);
     if (detail)
-        gs_jw_kstr(&w, "detail", detail);
+        ktext(&w, "detail", detail);
     gs_jw_kstr(&w, "entry", entry);
     gs_jw_ki64(&w, "group", group_id);
     gs_jw_kstr(&w, "relation", relation);
     gs_jw_kstr(&w, "rule", rule);
     if (what)
-        gs_jw_kstr(&w, "what", what);
+        ktext(&w, "what", what);
     gs_jw_end(&w);
     return gs_jw_finish(&w);
 }
@@ -167,7 +191,7 @@ int ledger_fallback_line(int64_t group_id, const char *relation, const char *fro
     gs_jw_ki64(&w, "group", group_id);
     gs_jw_kstr(&w, "relation", relation);
     gs_jw_kstr(&w, "to", to);
-    gs_jw_kstr(&w, "why", why);
+    ktext(&w, "why", why);
     gs_jw_end(&w);
     return gs_jw_finish(&w);
 }
@@ -178,8 +202,8 @@ int ledger_changed_line(int64_t group_id, const char *relation, const char *befo
     struct gs_jw w;
     gs_jw_init(&w, out, 0, err);
     gs_jw_obj(&w);
-    gs_jw_kstr(&w, "after", after);
-    gs_jw_kstr(&w, "before", before);
+    ktext(&w, "after", after);
+    ktext(&w, "before", before);
     gs_jw_kstr(&w, "entry", "changed");
     gs_jw_ki64(&w, "group", group_id);
     gs_jw_kstr(&w, "relation", relation);
@@ -212,8 +236,8 @@ int ledger_settled_line(int64_t group_id, const char *relation, unsigned pass, c
     struct gs_jw w;
     gs_jw_init(&w, out, 0, err);
     gs_jw_obj(&w);
-    gs_jw_kstr(&w, "after", after);
-    gs_jw_kstr(&w, "before", before);
+    ktext(&w, "after", after);
+    ktext(&w, "before", before);
     gs_jw_kstr(&w, "entry", "settled");
     gs_jw_ki64(&w, "group", group_id);
     gs_jw_ki64(&w, "pass", pass);

@@ -1,5 +1,7 @@
 #include "json_scan.h"
 
+#include "utf8.h"
+
 #include <stdint.h>
 #include <string.h>
 #ifdef __SSE2__
@@ -50,31 +52,6 @@ static const unsigned char *skip_plain(const unsigned char *p, const unsigned ch
     return p;
 }
 
-static bool tail(unsigned char c)
-{
-    return (c & 0xc0) == 0x80;
-}
-
-/* One character of two to four bytes: shortest form, no surrogates, nothing beyond U+10FFFF. 0: not valid. */
-static size_t utf8_len(const unsigned char *p, const unsigned char *end)
-{
-    size_t left = (size_t)(end - p);
-    unsigned char c = p[0];
-    if (c >= 0xc2 && c <= 0xdf)
-        return left >= 2 && tail(p[1]) ? 2 : 0;
-    if ((c & 0xf0) == 0xe0) {
-        if (left < 3 || !tail(p[1]) || !tail(p[2]) || (c == 0xe0 && p[1] < 0xa0) || (c == 0xed && p[1] > 0x9f))
-            return 0;
-        return 3;
-    }
-    if (c >= 0xf0 && c <= 0xf4) {
-        if (left < 4 || !tail(p[1]) || !tail(p[2]) || !tail(p[3]) || (c == 0xf0 && p[1] < 0x90) || (c == 0xf4 && p[1] > 0x8f))
-            return 0;
-        return 4;
-    }
-    return 0;
-}
-
 /* Four hexadecimal digits; -1 when they are none. */
 static int hex4(const unsigned char *p)
 {
@@ -121,7 +98,7 @@ static const unsigned char *string_end(const unsigned char *p, const unsigned ch
         size_t n = 0;
         if (*p >= 0x80) {
             /* texts in other scripts are runs of such characters */
-            while (p < end && *p >= 0x80 && (n = utf8_len(p, end)) > 0)
+            while (p < end && *p >= 0x80 && (n = gs_utf8_len(p, (size_t)(end - p))) > 0)
                 p += n;
             if (p < end && *p >= 0x80)
                 return NULL;

@@ -1,5 +1,7 @@
 #include "mp.h"
 
+#include "utf8.h"
+
 #include <stdlib.h>
 #include <string.h>
 
@@ -8,25 +10,10 @@
 bool mp_utf8_ok(const char *str, size_t len)
 {
     const unsigned char *s = (const unsigned char *)str;
-    size_t i = 0;
-    while (i < len) {
-        unsigned char c = s[i];
-        if (c < 0x80) {
-            i++;
-            continue;
-        }
-        size_t n = c >= 0xf0 ? 4 : c >= 0xe0 ? 3 : 2;
-        if (c < 0xc2 || c > 0xf4 || n > len - i)
-            return false;
-        for (size_t k = 1; k < n; k++)
-            if ((s[i + k] & 0xc0) != 0x80)
-                return false;
-        unsigned char d = s[i + 1];
-        if ((c == 0xe0 && d < 0xa0) || (c == 0xed && d > 0x9f) || (c == 0xf0 && d < 0x90) || (c == 0xf4 && d > 0x8f))
-            return false;
-        i += n;
-    }
-    return true;
+    size_t i = 0, n = 1;
+    for (; i < len && n > 0; i += n)
+        n = gs_utf8_len(s + i, len - i);
+    return n > 0;
 }
 
 static size_t digits(const char *s, size_t len, size_t i)

@@ -1,6 +1,8 @@
 /* What an error's body says, in whichever of GitLab's shapes it comes. */
 #include "rest.h"
 
+#include "libcommon/utf8.h"
+
 #include <ctype.h>
 #include <string.h>
 #include <strings.h>
@@ -27,31 +29,12 @@ static void put(struct words *w, const char *s, size_t n)
     w->out[w->n] = 0;
 }
 
-/* Length of the UTF-8 character at `s`, 0 when it is none. */
-static size_t utf8_len(const unsigned char *s, size_t n)
-{
-    size_t k = s[0] < 0x80                   ? 1
-               : s[0] >= 0xc2 && s[0] < 0xe0 ? 2
-               : (s[0] & 0xf0) == 0xe0       ? 3
-               : s[0] >= 0xf0 && s[0] < 0xf5 ? 4
-                                             : 0;
-    if (k == 0 || k > n)
-        return 0;
-    for (size_t i = 1; i < k; i++)
-        if ((s[i] & 0xc0) != 0x80)
-            return 0;
-    if ((s[0] == 0xe0 && s[1] < 0xa0) || (s[0] == 0xed && s[1] > 0x9f) || (s[0] == 0xf0 && s[1] < 0x90) ||
-        (s[0] == 0xf4 && s[1] > 0x8f))
-        return 0;
-    return k;
-}
-
 /* Blanks are squeezed and what could steer a terminal is dropped: the text comes from the other side of the wire. */
 static void add(struct words *w, const char *s, size_t n)
 {
     const unsigned char *p = (const unsigned char *)s;
     for (size_t i = 0; i < n && !w->full;) {
-        size_t k = utf8_len(p + i, n - i);
+        size_t k = gs_utf8_len(p + i, n - i);
         bool control = k == 1 && (p[i] < 32 || p[i] == 127);
         bool c1 = k == 2 && p[i] == 0xc2 && p[i + 1] < 0xa0;
         if (k == 0) {

@@ -129,6 +129,14 @@ static void test_lines(void **state)
     OK(ledger_fallback_line(7, "labels", "graphql", "rest", "403", &out, &err));
     OK(ledger_changed_line(7, "labels", "1", "2", &out, &err));
     gs_buf_reset(&out);
+    /* a name in Latin-1, and one that was cut off within a character, are told all the same */
+    OK(ledger_rule_line("left_out", 7, "uploads", "file-name", "caf\xe9.txt", 1, "\xc3\xa9 \xe2\x82", &out, &err));
+    OK(ledger_fallback_line(7, "labels", "graphql", "rest", "\xed\xa0\x80", &out, &err));
+    assert_string_equal(gs_buf_str(&out), "{\"count\":1,\"detail\":\"\xc3\xa9 ?\?\",\"entry\":\"left_out\",\"group\":7,"
+                                          "\"relation\":\"uploads\",\"rule\":\"file-name\",\"what\":\"caf?.txt\"}"
+                                          "{\"entry\":\"fallback\",\"from\":\"graphql\",\"group\":7,\"relation\":\"labels\","
+                                          "\"to\":\"rest\",\"why\":\"??\?\"}");
+    gs_buf_reset(&out);
     OK(ledger_watermark_line(7, "members", 2, 0, 0, "all", &out, &err));
     OK(ledger_watermark_line(7, "labels", 2, 9, 1714557600, "number", &out, &err));
     assert_string_equal(gs_buf_str(&out),
