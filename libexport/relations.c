@@ -254,9 +254,9 @@ static void start_done(void *cookie, struct gl_request *req, struct gl_response 
     } else {
         struct gs_err why = {0};
         closed(rsp, g->full_path, &why);
-        if (rg->starts == 0) {
+        if (rg->starts == 0 && rg->n_items == 0) {
             refuse_group(rg, &why);
-        } else { /* a second time: what is missing has failed */
+        } else { /* some of it was shown before, and is here or on its way: what is missing has failed */
             rg->state = RG_EXPORTING;
             rg->again = false;
             for (size_t i = 0; i < rg->n_items; i++)
@@ -595,8 +595,8 @@ static int downloaded(struct rel_download *d, const struct gl_response *rsp, str
             it->n_batches++;
         return staging_file_commit(gs_steal(&d->file), tag, 0, NULL, err);
     }
-    if (it->phase != ITEM_DOWNLOAD)
-        return 0; /* another file of it was refused before */
+    if (it->phase != ITEM_DOWNLOAD || it->next_batch == 0)
+        return 0; /* another file of it was refused before, and what was asked for then is no matter any more */
     if (rsp->outcome == GL_ANSWERED && rsp->status >= 400 && rsp->err.code != GS_E_TOKEN && rsp->err.code != GS_E_RATE)
         return download_refused(d, rsp, err);
     /* an answer that began and never came whole, or is no gzip: that of this file, not of the server */
@@ -666,6 +666,9 @@ static int download(struct rel_item *it, unsigned batch, struct gs_err *err)
 static int download_more(struct rel_item *it, unsigned max, struct gs_err *err)
 {
     struct relations *r = it->rg->all;
+    /* it begins anew: answers to what was asked for before must not be taken for the new ones, nor be written into the same file */
+    if (it->next_batch == 0 && it->in_flight > 0)
+        return 0;
     while (it->phase == ITEM_DOWNLOAD && it->next_batch < it->n_batches) {
         unsigned batch = it->batched ? it->next_batch + 1 : 0;
         struct staging_file_info info = {0};

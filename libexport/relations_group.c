@@ -126,6 +126,8 @@ static int recall_item(struct rel_group *rg, yyjson_val *v, struct gs_err *err)
     if (!gs_json_i64(v, "updated_ms", &it->updated_ms) || !gs_json_i64(v, "batches", &batches) ||
         !gs_json_i64(v, "objects", &it->objects))
         return gs_fail(err, GS_E_RECORD, "relation '%s'", it->name);
+    if (batches < 0 || batches > GL_EXPORT_MAX_BATCHES)
+        return gs_fail(err, GS_E_RECORD, "relation '%s' of %" PRId64 " batches", it->name, batches);
     it->n_batches = it->open_ended ? 1 : (unsigned)batches;
     if (failed) {
         it->phase = ITEM_FAILED;

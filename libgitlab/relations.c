@@ -9,7 +9,6 @@
 #include <string.h>
 
 #define MAX_RELATIONS 512
-#define MAX_BATCHES 1000000
 #define STATUS_MAX ((size_t)64 << 20)
 #define DOWNLOAD_MS (6 * 3600 * 1000) /* of one try; a stalled one ends much earlier */
 
@@ -56,8 +55,8 @@ static int64_t read_count(yyjson_val *obj, const char *key)
 static int read_batches(yyjson_val *array, struct gl_export_relation *r, struct gs_err *err)
 {
     size_t n = yyjson_arr_size(array);
-    if (n > MAX_BATCHES)
-        return gs_fail(err, GS_E_LIMIT, "the export of '%s' has %zu batches, limit %d", r->name, n, MAX_BATCHES);
+    if (n > GL_EXPORT_MAX_BATCHES)
+        return gs_fail(err, GS_E_LIMIT, "the export of '%s' has %zu batches, limit %d", r->name, n, GL_EXPORT_MAX_BATCHES);
     if (n == 0)
         return 0;
     r->batches = calloc(n, sizeof *r->batches);
@@ -68,7 +67,7 @@ static int read_batches(yyjson_val *array, struct gl_export_relation *r, struct 
     while ((v = yyjson_arr_iter_next(&it))) {
         struct gl_export_batch *b = &r->batches[r->n_told];
         int64_t number;
-        if (!gs_json_i64(v, "batch_number", &number) || number < 1 || number > MAX_BATCHES || !read_state(v, &b->state))
+        if (!gs_json_i64(v, "batch_number", &number) || number < 1 || number > GL_EXPORT_MAX_BATCHES || !read_state(v, &b->state))
             continue;
         b->number = (unsigned)number;
         b->objects = read_count(v, "objects_count");
@@ -90,8 +89,8 @@ static int read_relation(yyjson_val *v, struct gl_export_status *out, struct gs_
         r.updated_ms = 0;
     int64_t batches = read_count(v, "batches_count");
     r.batched = gs_json_true(v, "batched");
-    if (r.batched && batches > MAX_BATCHES)
-        return gs_fail(err, GS_E_LIMIT, "the export of '%s' announces %" PRId64 " batches, limit %d", name, batches, MAX_BATCHES);
+    if (r.batched && batches > GL_EXPORT_MAX_BATCHES)
+        return gs_fail(err, GS_E_LIMIT, "the export of '%s' announces %" PRId64 " batches, limit %d", name, batches, GL_EXPORT_MAX_BATCHES);
     r.n_batches = r.batched && batches > 0 ? (unsigned)batches : 0;
     r.objects = read_count(v, "total_objects_count");
     read_error(v, r.error, sizeof r.error);

@@ -9,6 +9,8 @@
 
 #include "libgitlab/http.h"
 
+#define GL_EXPORT_MAX_BATCHES 1000000 /* of one relation */
+
 enum gl_export_state { GL_EXPORT_PENDING = -2, GL_EXPORT_FAILED = -1, GL_EXPORT_STARTED = 0, GL_EXPORT_FINISHED = 1 };
 
 struct gl_export_batch {
