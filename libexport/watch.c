@@ -53,6 +53,7 @@ struct side {
     char *cursor;
     int64_t total; /* announced, -1 */
     bool complete; /* nothing more is asked for */
+    bool by_rest;  /* GraphQL shows none of it to this user, REST may */
     bool denied;
     struct gs_err why;
 };
@@ -311,6 +312,10 @@ static int take_connection(struct look *l, enum mark_kind k, yyjson_val *group, 
     struct side *s = &l->side[k];
     yyjson_val *conn = yyjson_obj_get(group, lists[k].connection), *info = yyjson_obj_get(conn, "pageInfo");
     const struct mark *b = before(l, k);
+    if (yyjson_is_null(conn)) { /* GitLab's way to say: not for you */
+        s->complete = s->by_rest = true;
+        return rest_start(l, k, err);
+    }
     if (!yyjson_is_arr(yyjson_obj_get(conn, "nodes")))
         return gs_fail(err, GS_E_REMOTE, "GraphQL: the server's answer has no '%s.nodes'", lists[k].connection);
     yyjson_arr_iter it = yyjson_arr_iter_with(yyjson_obj_get(conn, "nodes"));
@@ -339,7 +344,7 @@ static int count_rest(struct look *l, struct gs_err *err)
 {
     for (size_t k = 0; k < MARK_BADGES; k++) {
         struct side *s = &l->side[k];
-        if (s->seen != SEEN_NOT || !s->complete || !before(l, (enum mark_kind)k))
+        if (s->seen != SEEN_NOT || !s->complete || s->by_rest || !before(l, (enum mark_kind)k))
             continue;
         if (s->total >= 0) {
             s->mark.n = (uint64_t)s->total;
@@ -384,7 +389,7 @@ static void graphql_done(void *cookie, struct gl_request *req, struct gl_respons
         w->graphql_refused += r != 0;
         r = 0;
         for (size_t k = 0; k < MARK_BADGES && r == 0; k++)
-            r = rest_start(l, (enum mark_kind)k, &err);
+            r = l->side[k].by_rest ? 0 : rest_start(l, (enum mark_kind)k, &err);
     }
     if (r)
         cap_fail(w->c, &err);

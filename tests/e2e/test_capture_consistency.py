@@ -212,6 +212,30 @@ def test_long_lists(d):
         t.is_eq(verified(d, r.file), 0, "the books of it add up")
 
 
+def test_hidden_from_graphql(d):
+    """GraphQL says null for what its user may not see; REST is asked for that, and nothing fails."""
+    tree = os.path.join(d, "hidden.json")
+    with open(tree, "w") as f:
+        json.dump({"users": [{"username": "ada", "name": "Ada", "email": "ada@a.example"}, {"username": "ben", "name": "Ben", "email": "ben@a.example"}],
+                   "groups": [{"path": "hidden", "name": "Hidden", "id": 40,
+                               "members": [{"user": "ada", "access_level": 30}, {"user": "ben", "access_level": 30}]}]}, f)
+    nothing = {"nodes": [], "pageInfo": {"hasNextPage": False, "endCursor": None}}
+    answer = {"id": "gid://gitlab/Group/40", "labels": dict(nothing, count=0), "milestones": nothing, "boards": nothing, "groupMembers": None}
+    with gstest.Sim(d, "hidden", "--seed", tree) as s:
+        s.call("/_sim/snapshot", {"name": "start"})
+        ben = [x["id"] for x in s.dump()["users"] if x["username"] == "ben"][0]
+        for name, steps, want in (("a quiet source raises no alarm", [], {}),
+                                  ("a change is seen over REST", [{"delete": "members", "where": {"group": "hidden", "user_id": ben}}], {(40, "members"): "some are gone"})):
+            fresh(s)
+            s.faults({"match": {"path": "/graphql$", "body": "labels: String"}, "times": 0, "do": {
+                "status": 200, "headers": {"Content-Type": "application/json"}, "body": {"data": {"group": answer}}}})
+            if steps:
+                s.call("/_sim/at", at_the_look(*steps))
+            r = create(d, s, group="hidden")
+            got = {k: v.rsplit(": ", 1)[-1] for k, v in changed(d, r.file).items()} if r.code in (0, 4) else None
+            t.is_eq((r.code, got), (4 if want else 0, want), f"members that GraphQL hides: {name}", r.err, s.call("/_sim/at"))
+
+
 def test_confirmed_gap(d, s):
     """The server announces more than it gives, and goes on to do so: no change of the source, but a loss."""
     fresh(s)
@@ -346,4 +370,5 @@ with gstest.scratch() as d:
         test_until_stable(d, s)
         test_relations(d, s)
     test_long_lists(d)
+    test_hidden_from_graphql(d)
 t.done()
