@@ -676,18 +676,24 @@ static int choose_way(struct capture *c, struct gs_err *err)
     return 0;
 }
 
+/* What depends on the root alone travels together. */
+static int begin(struct capture *c, struct gs_err *err)
+{
+    if (!c->o.no_subgroups && discover(c, 0, false, err))
+        return -1;
+    if (c->o.via == CAPTURE_API && fill(c, err)) /* else it is not known yet how groups are read */
+        return -1;
+    return find_role(c, err) || choose_way(c, err) ? -1 : 0;
+}
+
 int capture_run(struct capture *c, struct gs_err *err)
 {
     c->started_ms = gs_unix_ms();
     gl_client_keep(c->client, NULL); /* of an earlier pass */
     if (find_root(c, err) || begin_staging(c, err))
         return -1;
-    if (find_role(c, err) || choose_way(c, err)) {
-        forget_doubtful(c, err);
-        return -1;
-    }
-    if (!c->o.no_subgroups && discover(c, 0, false, err))
-        return -1;
+    if (begin(c, err))
+        cap_fail(c, err);
     loop(c);
     c->looking = true;
     if (!c->failed)

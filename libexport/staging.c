@@ -454,16 +454,16 @@ static int keep(void *cookie, const struct gl_request *req, const struct gl_resp
     return stg_writer_post(s->writer, j, err);
 }
 
-static int settled(void *cookie, bool *out, struct gs_err *err)
+static int unstored(void *cookie, unsigned *out, struct gs_err *err)
 {
     struct staging *s = cookie;
-    return stg_writer_settled(s->writer, out, err);
+    return stg_writer_unstored(s->writer, out, err);
 }
 
 struct gl_keep staging_keep(struct staging *s, struct gl_client *client)
 {
     stg_writer_wakes(s->writer, client);
-    return (struct gl_keep){.cookie = s, .find = find, .keep = keep, .settled = settled};
+    return (struct gl_keep){.cookie = s, .find = find, .keep = keep, .unstored = unstored};
 }
 
 /* ---- forgetting ---- */

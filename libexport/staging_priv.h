@@ -95,8 +95,9 @@ void stg_job_free(struct stg_job *j);
 int stg_writer_post(struct stg_writer *w, struct stg_job *j, struct gs_err *err) GS_MUST_USE;
 /* Waits until everything is stored. */
 int stg_writer_drain(struct stg_writer *w, struct gs_err *err) GS_MUST_USE;
-int stg_writer_settled(struct stg_writer *w, bool *out, struct gs_err *err) GS_MUST_USE;
-/* Who is woken when everything is stored; NULL: nobody. */
+/* How many jobs are not stored yet. */
+int stg_writer_unstored(struct stg_writer *w, unsigned *out, struct gs_err *err) GS_MUST_USE;
+/* Who is woken when something was stored; NULL: nobody. */
 void stg_writer_wakes(struct stg_writer *w, struct gl_client *client);
 /* Writes what waits, and ends. NULL is fine. */
 void stg_writer_free(struct stg_writer *w);

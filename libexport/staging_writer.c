@@ -121,7 +121,7 @@ static void stored(struct stg_writer *w, unsigned n, size_t bytes)
         w->unsynced_since = gs_mono_ms();
     pthread_cond_signal(&w->unsynced);
     pthread_cond_broadcast(&w->done);
-    if (w->pending == 0 && w->client)
+    if (w->client)
         gl_client_wake(w->client);
 }
 
@@ -298,13 +298,13 @@ int stg_writer_drain(struct stg_writer *w, struct gs_err *err)
     return r;
 }
 
-int stg_writer_settled(struct stg_writer *w, bool *out, struct gs_err *err)
+int stg_writer_unstored(struct stg_writer *w, unsigned *out, struct gs_err *err)
 {
     pthread_mutex_lock(&w->lock);
     int r = w->failed ? -1 : 0;
     if (r)
         *err = w->err;
-    *out = w->pending == 0;
+    *out = w->pending;
     pthread_mutex_unlock(&w->lock);
     return r;
 }

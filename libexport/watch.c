@@ -415,6 +415,7 @@ static int graphql_start(struct look *l, struct gs_err *err)
         return gs_fail(err, GS_E_NOMEM, "no memory for a request");
     r->done = graphql_done;
     r->cookie = l;
+    r->goes_on = l->pages > 0;
     r->live = true;
     r->tag = (struct gl_tag){l->id, "watermarks"};
     l->pending++;

@@ -197,6 +197,7 @@ static int ask(struct connection *n, struct gs_err *err)
     r->cookie = n;
     r->tag = n->tag;
     r->live = n->live;
+    r->goes_on = n->cursor != NULL;
     return gl_submit(n->client, r, err);
 }
 

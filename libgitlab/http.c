@@ -45,6 +45,15 @@ static void list_insert(struct gl_list *l, struct gl_transfer *after, struct gl_
     l->n++;
 }
 
+/* Behind which a further one of its kind has its place; NULL: at the front. There are few. */
+static struct gl_transfer *last_going_on(const struct gl_list *l)
+{
+    struct gl_transfer *last = NULL;
+    for (struct gl_transfer *t = l->first; t && t->req->goes_on; t = t->next)
+        last = t;
+    return last;
+}
+
 static void place(struct gl_transfer *t, enum gl_place where)
 {
     struct gl_client *c = t->client;
@@ -58,6 +67,8 @@ static void place(struct gl_transfer *t, enum gl_place where)
     if (where == GL_PLACE_WAITING)
         while (after && after->due_ms > t->due_ms)
             after = after->prev;
+    if (where == GL_PLACE_QUEUE && t->req->goes_on)
+        after = last_going_on(lists[where]);
     list_insert(lists[where], after, t);
 }
 
@@ -260,7 +271,7 @@ void gl_client_stats(const struct gl_client *c, struct gl_stats *out)
 void gl_client_keep(struct gl_client *c, const struct gl_keep *k)
 {
     c->keep = k ? *k : (struct gl_keep){0};
-    c->unsettled = false;
+    c->store_behind = false;
 }
 
 void gl_client_wake(struct gl_client *c)
@@ -410,14 +421,14 @@ static unsigned look_up_fresh(struct gl_client *c)
     return ran;
 }
 
-/* May a request leave? Also true when the store failed, which then is each request's end. */
-static bool settled(struct gl_client *c, struct gs_err *err)
+/* May a request leave, as far as the store goes? Also true when that failed, which then is each request's end. */
+static bool store_follows(struct gl_client *c, struct gs_err *err)
 {
-    bool yes = true;
-    if (c->keep.settled && c->keep.settled(c->keep.cookie, &yes, err))
-        yes = true;
-    c->unsettled = !yes;
-    return yes;
+    unsigned unstored = 0;
+    if (c->keep.unstored && c->keep.unstored(c->keep.cookie, &unstored, err))
+        return true;
+    c->store_behind = unstored > 0 && c->wire.n + unstored >= c->pace.window + c->pace.window / 4;
+    return !c->store_behind;
 }
 
 /* The pace learns that a try is over; `answered`: with an answer, whose headers count. */
@@ -483,10 +494,10 @@ static unsigned start_ready(struct gl_client *c, int64_t now)
 {
     unsigned ran = 0;
     int64_t wake;
-    c->unsettled = false;
+    c->store_behind = false;
     for (struct gl_transfer *t; (t = next_to_leave(c, now, &wake));) {
         struct gs_err e = {0};
-        if (!settled(c, &e))
+        if (!store_follows(c, &e))
             break;
         if (e.code) {
             finish_broken(t, &e);
@@ -621,7 +632,7 @@ static int64_t sleep_ms(const struct gl_client *c, int64_t now, int64_t until)
     if (c->fresh.n > 0)
         return 0;
     int64_t wake = GL_PACE_NEVER;
-    if (!c->unsettled && next_to_leave(c, now, &wake))
+    if (!c->store_behind && next_to_leave(c, now, &wake))
         return 0;
     if (wake != GL_PACE_NEVER)
         wait = min64(wait, wake - now);

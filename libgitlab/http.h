@@ -100,6 +100,7 @@ struct gl_request {
     const struct gl_part *parts; /* instead of body */
     size_t n_parts;
     struct gl_tag tag;
+    bool goes_on;        /* of a list that has begun: leaves before those that begin something, so that few lists are open */
     bool live;           /* always asked of the server: neither looked for among kept answers nor kept (polls, watermarks) */
     size_t max_body;     /* bound of the answer's body; 0: 64 MiB */
     int64_t deadline_ms; /* 0: the client's */
@@ -162,9 +163,10 @@ struct gl_keep {
     int (*find)(void *cookie, const struct gl_request *req, struct gl_response *out, bool *out_found, struct gs_err *err);
     /* Takes a copy; need not have stored it when it returns. */
     int (*keep)(void *cookie, const struct gl_request *req, const struct gl_response *rsp, struct gs_err *err);
-    /* *out: all that was given to keep() survives the end of the process. While it does not, no further request leaves; the
-     * store calls gl_client_wake() as soon as it does. NULL: always. */
-    int (*settled)(void *cookie, bool *out, struct gs_err *err);
+    /* *out: how many of the things given to keep() do not survive the end of the process yet. Each takes the place of a request
+     * on the wire, but for a quarter of the window, so that what such an end costs is bounded (with a single job: nothing that
+     * was received). The store calls gl_client_wake() whenever there are fewer. NULL: always 0. */
+    int (*unstored)(void *cookie, unsigned *out, struct gs_err *err);
 };
 /* NULL: none, which is how a client begins. Copied; the cookie lives until the client is freed or another store is set. Set it
  * after gl_instance_probe(), whose answers must not be old. */

@@ -96,7 +96,7 @@ struct gl_client {
     unsigned n_idle;
     struct gl_list fresh, queue, waiting, wire; /* fresh: not yet looked for among kept answers; waiting: by due time */
     struct gl_keep keep;
-    bool unsettled; /* the store is not ready for a further request */
+    bool store_behind; /* too much is not stored yet for a further request */
     struct gl_pace pace;
     int64_t last_stall_check;
     bool polling;

@@ -7,11 +7,96 @@
 
 #define MIN_MAJOR 14
 
+/* What is asked for in any case, all at once. */
+enum { EARLY_TOKEN, EARLY_VERSION, EARLY_USER, N_EARLY };
+static const char *const early_paths[N_EARLY] = {"/personal_access_tokens/self", "/metadata", "/user"};
+
+struct early {
+    unsigned refs; /* one of the probe, and one of each request on its way */
+    bool came[N_EARLY];
+    struct gl_response rsp[N_EARLY];
+};
+
+struct early_job {
+    struct early *e;
+    unsigned i;
+};
+
 struct probe {
     struct gl_client *client;
     struct gl_instance *out;
+    struct early *early;
     bool clock_known;
 };
+
+static void early_unref(struct early *e)
+{
+    if (!e || --e->refs > 0)
+        return;
+    for (size_t i = 0; i < N_EARLY; i++)
+        gl_response_release(&e->rsp[i]);
+    free(e);
+}
+
+static void early_dropped(void *cookie)
+{
+    struct early_job *j = cookie;
+    early_unref(j->e);
+    free(j);
+}
+
+static void early_done(void *cookie, struct gl_request *req, struct gl_response *rsp)
+{
+    struct early_job *j = cookie;
+    (void)req;
+    j->e->came[j->i] = true;
+    j->e->rsp[j->i] = *rsp;
+    rsp->body = (struct gs_buf){0}; /* moved */
+    rsp->link = NULL;
+    early_dropped(j);
+}
+
+static int early_ask(struct probe *p, unsigned i, struct gs_err *err)
+{
+    struct early_job *j = malloc(sizeof *j);
+    struct gl_request *r = j ? gl_request_new(GL_GET, "%s", early_paths[i]) : NULL;
+    if (!r) {
+        free(j);
+        return gs_fail(err, GS_E_NOMEM, "no memory for a request");
+    }
+    *j = (struct early_job){.e = p->early, .i = i};
+    r->done = early_done;
+    r->drop = early_dropped;
+    r->cookie = j;
+    p->early->refs++;
+    if (gl_submit(p->client, r, err) == 0)
+        return 0;
+    early_dropped(j);
+    return -1;
+}
+
+/* The answer to the request that was sent early, or else one that is sent now. */
+static int answer_to(struct probe *p, const char *path, struct gl_response *rsp, struct gs_err *err)
+{
+    struct early *e = p->early;
+    for (unsigned i = 0; i < N_EARLY; i++) {
+        if (strcmp(path, early_paths[i]) != 0)
+            continue;
+        *rsp = (struct gl_response){.outcome = GL_NOT_SENT};
+        while (!e->came[i])
+            if (gl_poll(p->client, 1000, err))
+                return -1;
+        *rsp = e->rsp[i];
+        e->rsp[i] = (struct gl_response){0}; /* moved */
+        if (rsp->err.code == GS_OK)
+            return 0;
+        *err = rsp->err;
+        return -1;
+    }
+    struct gl_request *r = gl_request_new(GL_GET, "%s", path);
+    *rsp = (struct gl_response){.outcome = GL_NOT_SENT};
+    return r ? gl_perform(p->client, r, rsp, err) : gs_fail(err, GS_E_NOMEM, "no memory for a request");
+}
 
 /*
  * One GET of an object. *out is NULL when the server answers `tolerated` (a status), which older versions do for what
@@ -20,12 +105,9 @@ struct probe {
 static int get_object(struct probe *p, const char *path, int tolerated, yyjson_doc **out, struct gs_err *err)
 {
     struct gl_response rsp;
-    struct gl_request *r = gl_request_new(GL_GET, "%s", path);
     *out = NULL;
-    if (!r)
-        return gs_fail(err, GS_E_NOMEM, "no memory for a request");
     int64_t before = gs_unix_ms();
-    int n = gl_perform(p->client, r, &rsp, err);
+    int n = answer_to(p, path, &rsp, err);
     if (rsp.date_ms && !p->clock_known) { /* the header has whole seconds: half of one is as good a guess as any */
         p->out->clock_offset_ms = rsp.date_ms + 500 - (before + (gs_unix_ms() - before) / 2);
         p->clock_known = true;
@@ -145,10 +227,17 @@ static int probe_user(struct probe *p, struct gs_err *err)
 int gl_instance_probe(struct gl_client *c, bool read_only, struct gl_instance *out, struct gs_err *err)
 {
     *out = (struct gl_instance){.enterprise = -1, .is_admin = -1, .can_create_group = -1};
-    struct probe p = {.client = c, .out = out};
-    if (probe_token(&p, read_only, err) || probe_version(&p, err) || probe_user(&p, err))
-        return -1;
-    return 0;
+    struct probe p = {.client = c, .out = out, .early = calloc(1, sizeof *p.early)};
+    if (!p.early)
+        return gs_fail(err, GS_E_NOMEM, "no memory for a probe");
+    p.early->refs = 1;
+    int r = 0;
+    for (unsigned i = 0; i < N_EARLY && r == 0; i++)
+        r = early_ask(&p, i, err);
+    if (r == 0)
+        r = probe_token(&p, read_only, err) || probe_version(&p, err) || probe_user(&p, err) ? -1 : 0;
+    early_unref(p.early);
+    return r;
 }
 
 bool gl_instance_at_least(const struct gl_instance *i, int major, int minor)

@@ -210,7 +210,8 @@ static void on_drop(void *cookie)
     free(t);
 }
 
-static int ask(struct listing *l, const char *query, struct gs_err *err)
+/* `goes_on`: the page that the next one to be delivered leads to, rather than one ahead of it. */
+static int ask(struct listing *l, const char *query, bool goes_on, struct gs_err *err)
 {
     struct ticket *t = malloc(sizeof *t);
     struct gl_request *r = t ? gl_request_new(GL_GET, "%s%s%s", l->path, *query ? "?" : "", query) : NULL;
@@ -224,6 +225,7 @@ static int ask(struct listing *l, const char *query, struct gs_err *err)
     r->cookie = t;
     r->tag = l->tag;
     r->live = l->live;
+    r->goes_on = goes_on;
     if (gl_submit(l->client, r, err)) {
         free(t);
         return -1;
@@ -237,7 +239,7 @@ static int ask(struct listing *l, const char *query, struct gs_err *err)
 static int ask_number(struct listing *l, int64_t no, struct gs_err *err)
 {
     gs_autofree char *query = gs_asprintf("%s%lld%s", l->before_no, (long long)no, l->after_no);
-    return query ? ask(l, query, err) : gs_fail(err, GS_E_NOMEM, "no memory for a request");
+    return query ? ask(l, query, false, err) : gs_fail(err, GS_E_NOMEM, "no memory for a request");
 }
 
 /* Learns from the first next link whether pages are counted, and how the query goes on. */
@@ -350,7 +352,7 @@ static int deliver(struct listing *l, struct gl_response *rsp, bool *out_last, s
     if (!rsp->err.code && query) {
         if (l->at == 0 && learn_numbers(l, query, rsp, err))
             return -1;
-        if (l->asked == l->at + 1 && ask(l, query, err))
+        if (l->asked == l->at + 1 && ask(l, query, true, err))
             return -1;
     }
     if (give_page(l, rsp, err))
@@ -430,7 +432,7 @@ static int start(struct gl_client *c, const char *path, const struct gl_list_opt
     if (r == 0)
         r = note_seen(l, full, &known, err);
     if (r == 0)
-        r = ask(l, full, err);
+        r = ask(l, full, false, err);
     if (r) {
         l->done = NULL;
         end(l, NULL);

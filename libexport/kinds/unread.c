@@ -109,7 +109,9 @@ static void done(void *cookie, struct gl_request *req, struct gl_response *rsp)
         c->luck[LUCK_GRAPHQL].ok++;
         r = cap_fetch_one(g, "unread", "graphql:group.epics", rsp, 0, &err) || answered(g, data, &err) ? -1 : 0;
     } else if (cap_denied(&err)) {
-        cap_refused(c, LUCK_GRAPHQL, &err); /* said once for the tree */
+        do /* said once for the tree; a field that one group does not have has none */
+            cap_refused(c, LUCK_GRAPHQL, &err);
+        while (unknown && cap_try(c, LUCK_GRAPHQL));
         r = 0;
     }
     if (r)

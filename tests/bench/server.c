@@ -1,12 +1,13 @@
 /*
  * bench/server: serves recorded answers after a fixed latency, far faster than the simulator they come from.
  *
- *     server RECORDING PORT LATENCY_MS
+ *     server RECORDING PORT LATENCY_MS [LOG]
  *
  * The recording (made by tests/bench/record) is a sequence of entries: one line "METHOD TARGET request-body-length STATUS
  * head-length body-length", then the request's body, the answer's header lines and its body. A request is answered with the
  * first entry of the same method, target and body; 404 when there is none. One thread, epoll, HTTP/1.1 with connections kept
- * open. Prints "ready" when it listens; SIGTERM ends it, after a line with the number of requests and of unknown ones.
+ * open. Prints "ready" when it listens; SIGTERM ends it, after a line with the number of requests and of unknown ones. LOG gets a
+ * line for each request that comes and each answer that goes: microseconds, + or -, requests in flight, and for + what it was.
  */
 #include <arpa/inet.h>
 #include <errno.h>
@@ -54,6 +55,8 @@ static struct conn *first_due, *last_due;
 static int64_t latency_us;
 static uint64_t served, unknown;
 static volatile sig_atomic_t stop;
+static FILE *trace;
+static unsigned in_flight;
 
 static void on_signal(int sig)
 {
@@ -203,6 +206,10 @@ static void look(struct conn *c)
         c->answer = slots[s] ? &entries[slots[s] - 1] : NULL;
     }
     served++;
+    in_flight++;
+    if (trace)
+        fprintf(trace, "%lld + %u %d %.*s %.*s\n", (long long)now_us(), in_flight, c->answer ? c->answer->status : 404, (int)(sp2 ? sp2 - c->in : 0), c->in,
+                (int)(body < 160 ? body : 160), body > 160 ? c->in + head + body - 160 : c->in + head);
     if (!c->answer && unknown++ < 1)
         fprintf(stderr, "server: not recorded: %.*s %.*s\n", (int)(sp2 ? sp2 - c->in : 0), c->in, (int)(body < 200 ? body : 200),
                 c->in + head);
@@ -273,6 +280,9 @@ static void answer_due(int ep)
         if (!first_due)
             last_due = NULL;
         c->waiting = false;
+        in_flight--;
+        if (trace)
+            fprintf(trace, "%lld - %u\n", (long long)now, in_flight);
         if (c->dead) {
             free(c->in);
             free(c);
@@ -285,11 +295,13 @@ static void answer_due(int ep)
 
 int main(int argc, char **argv)
 {
-    if (argc != 4) {
-        fprintf(stderr, "usage: server RECORDING PORT LATENCY_MS\n");
+    if (argc != 4 && argc != 5) {
+        fprintf(stderr, "usage: server RECORDING PORT LATENCY_MS [LOG]\n");
         return 2;
     }
     load(argv[1]);
+    if (argc == 5 && !(trace = fopen(argv[4], "we")))
+        die(argv[4]);
     latency_us = (int64_t)(strtod(argv[3], NULL) * 1000);
     struct sockaddr_in a = {.sin_family = AF_INET, .sin_port = htons((uint16_t)strtoul(argv[2], NULL, 10)), .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
     int listener = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0), one = 1, ep = epoll_create1(EPOLL_CLOEXEC);
@@ -316,6 +328,8 @@ int main(int argc, char **argv)
         }
         answer_due(ep);
     }
+    if (trace)
+        fclose(trace);
     printf("%llu requests, %llu unknown\n", (unsigned long long)served, (unsigned long long)unknown);
     return 0;
 }

@@ -166,7 +166,7 @@ static void test_keys(void **cookie)
     staging_close(s, NULL, NULL);
 }
 
-/* A process that ends without closing: everything that was settled is there. */
+/* A process that ends without closing: everything that was stored is there. */
 static void test_killed(void **cookie)
 {
     struct fixture *f = *cookie;
@@ -177,13 +177,13 @@ static void test_killed(void **cookie)
         struct staging *s = open_begun(f, false);
         struct gl_keep k = staging_keep(s, NULL);
         char path[32];
-        bool settled = false;
+        unsigned left = 1;
         for (int i = 0; i < 200; i++) {
             snprintf(path, sizeof path, "/p/%d", i);
             give(s, path, path, i, "labels");
         }
-        while (!settled)
-            if (k.settled(k.cookie, &settled, &err))
+        while (left > 0)
+            if (k.unstored(k.cookie, &left, &err))
                 _exit(1);
         _exit(0);
     }
