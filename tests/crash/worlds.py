@@ -108,6 +108,7 @@ class World:
     """The common part. `d` is a folder of its own, `shared` what all worlds of a campaign have in common (see prepare())."""
     sim_arguments = ()
     good = (0,)  # exit codes of an unbroken run
+    again = True  # the same command may be given once more when all is done
 
     def __init__(self, d, shared, jobs):
         self.d, self.shared, self.jobs = d, shared, jobs
@@ -149,10 +150,6 @@ class World:
     def exact(self):
         """Has every run the same points?"""
         return self.jobs == 1
-
-    def complete(self, r):
-        """Is it an answer to a command that has nothing left to do?"""
-        return False
 
     def explain(self, r):
         """Words for people about a run that ended badly."""
@@ -272,6 +269,7 @@ class Undo(Apply):
 
 class Create(World):
     """snap create: the sample tree, or a tree of that many records, into a bundle."""
+    again = False  # the bundle is there then
     # asked by every run: who are we, where are we, is it the same group, how far is an export
     FIRST = re.compile(r"/api/v4/(metadata|version|user|personal_access_tokens/self|groups/[^/]+|groups/[^/]+/export_relations/status)")
 
@@ -292,10 +290,6 @@ class Create(World):
     @property
     def exact(self):
         return False  # answers are stored by a thread of their own
-
-    def complete(self, r):
-        # killed between the new name and tidying up: the bundle is there
-        return r.code == 2 and "[file-exists]" in r.err
 
     def reset(self):
         self.clear()
@@ -323,8 +317,7 @@ class Create(World):
         if got["bundle"] != want["bundle"]:
             v.lost = got["bundle"] is None
             v.words.append("there is no bundle" if v.lost else "the bundle has other bytes")
-        # a kill between the bundle's new name and the tidying up leaves these
-        if [x for x in got["left"] if x not in ("out.gsnap.work", "out.gsnap.lock") or not kills]:
+        if got["left"]:
             v.words.append(f"left beside the bundle: {got['left']}")
         more = {k: n for k, n in (got["asked"] - want["asked"]).items() if k not in want["look"]}
         if kills is not None and sum(more.values()) > kills * self.jobs:
