@@ -6,7 +6,7 @@
  *           Until then everything lies compressed in the staging folder.
  * Reading:  bundle_open(): limits, signature, manifest, SUMS and index, in this order; then any member at any offset.
  *           Nothing but tar headers is looked at before the signature holds. A struct bundle may be read by several
- *           threads at once through readers of their own (bundle_cursor); bundle_read_range() locks.
+ *           threads at once through readers of their own (bundle_cursor); bundle_read_ref() locks.
  */
 #ifndef GS_BUNDLE_H
 #define GS_BUNDLE_H

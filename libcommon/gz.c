@@ -53,11 +53,6 @@ void gs_gz_close(struct gs_gz *z)
     free(z);
 }
 
-uint64_t gs_gz_total(const struct gs_gz *z)
-{
-    return z->total_out;
-}
-
 /* More input behind what is left. */
 static int fill(struct gs_gz *g, struct gs_err *err)
 {

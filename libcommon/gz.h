@@ -26,8 +26,6 @@ int gs_gz_open(int fd, const char *name, bool plain, const struct gs_gz_limits *
                struct gs_err *err) GS_MUST_USE;
 /* *out_n 0: the end, and everything was right. GS_E_GZIP (damaged, cut, no gzip), GS_E_BOMB, GS_E_IO, GS_E_NOMEM. */
 int gs_gz_read(struct gs_gz *z, void *buf, size_t len, size_t *out_n, struct gs_err *err) GS_MUST_USE;
-/* Unpacked bytes so far. */
-uint64_t gs_gz_total(const struct gs_gz *z);
 /* NULL is fine. */
 void gs_gz_close(struct gs_gz *z);
 GS_DEFINE_AUTO(gs_gz, gs_gz_close);

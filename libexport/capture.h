@@ -1,11 +1,12 @@
 /*
- * capture: reads a group tree over REST and GraphQL into a bundle that is being written.
+ * capture: reads a group tree into a bundle that is being written: by GitLab's relation exports, over REST and GraphQL, or both.
  *
  * capture_new() -> capture_run() -> capture_summary(), capture_meta() -> the caller finishes the bundle -> capture_free().
  * When everything was read, the source is looked at once more (watch.h): what moved meanwhile is in the books.
  *
- * One thread; the client must be used by nobody else meanwhile. Pages are turned into records as they come. What is in memory
- * grows with the number of groups (about 500 bytes each) and, for each list that is open, with the number of its ids.
+ * All calls come from one thread; the client must be used by nobody else meanwhile. Pages are turned into records as they come,
+ * downloaded exports by worker threads (relations.h). What is in memory grows with the number of groups (about 500 bytes each), with
+ * the number of ids of each list that is open, and with the members and boards of a group that is exported, which are joined.
  */
 #ifndef EXPORT_CAPTURE_H
 #define EXPORT_CAPTURE_H

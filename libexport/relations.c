@@ -58,11 +58,6 @@ void relations_free(struct relations *r)
     free(r);
 }
 
-bool relations_busy(const struct relations *r)
-{
-    return r->first != NULL;
-}
-
 static void group_free(struct rel_group *rg)
 {
     struct relations *r = rg->all;

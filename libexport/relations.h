@@ -32,7 +32,6 @@ int relations_group(struct relations *r, struct cap_group *g, const char *self, 
 int relations_tick(struct relations *r, int64_t *out_wait_ms, struct gs_err *err) GS_MUST_USE;
 /* The capture has failed: lets go of all groups, once their workers have ended. */
 void relations_abandon(struct relations *r);
-bool relations_busy(const struct relations *r);
 /* At the end: looks up the users whom records mention by id only. */
 int relations_users(struct capture *c, struct gs_err *err) GS_MUST_USE;
 

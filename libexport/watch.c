@@ -280,13 +280,23 @@ static void number_done(void *cookie, struct gl_request *req, struct gl_response
     look_end(l);
 }
 
+/* Asks how many there are: the page with the first of them says so. NULL: no memory. */
+static struct gl_request *number_request(int64_t group, enum mark_kind k)
+{
+    struct gl_request *r = gl_request_new(GL_GET, "/groups/%" PRId64 "%s%cper_page=1", group, lists[k].path,
+                                          strchr(lists[k].path, '?') ? '&' : '?');
+    if (r) {
+        r->live = true;
+        r->tag = (struct gl_tag){group, "watermarks"};
+    }
+    return r;
+}
+
 /* Only how many there are. */
 static int number_start(struct look *l, enum mark_kind k, struct gs_err *err)
 {
     struct list_job *j = calloc(1, sizeof *j);
-    struct gl_request *r = j ? gl_request_new(GL_GET, "/groups/%" PRId64 "%s%cper_page=1", l->id, lists[k].path,
-                                              strchr(lists[k].path, '?') ? '&' : '?')
-                             : NULL;
+    struct gl_request *r = j ? number_request(l->id, k) : NULL;
     if (!r) {
         free(j);
         return gs_fail(err, GS_E_NOMEM, "no memory for a request");
@@ -294,8 +304,6 @@ static int number_start(struct look *l, enum mark_kind k, struct gs_err *err)
     *j = (struct list_job){.l = l, .k = k};
     r->done = number_done;
     r->cookie = j;
-    r->live = true;
-    r->tag = (struct gl_tag){l->id, "watermarks"};
     l->pending++;
     if (gl_submit(l->w->c->client, r, err) == 0)
         return 0;
@@ -639,9 +647,7 @@ static void gap_done(void *cookie, struct gl_request *req, struct gl_response *r
 static int gap_start(struct watch *w, size_t i, const struct book_gap *g, enum mark_kind k, struct gs_err *err)
 {
     struct gap_job *j = calloc(1, sizeof *j);
-    struct gl_request *r = j ? gl_request_new(GL_GET, "/groups/%" PRId64 "%s%cper_page=1", g->group_id, lists[k].path,
-                                              strchr(lists[k].path, '?') ? '&' : '?')
-                             : NULL;
+    struct gl_request *r = j ? number_request(g->group_id, k) : NULL;
     if (!r) {
         free(j);
         return gs_fail(err, GS_E_NOMEM, "no memory for a request");
@@ -649,8 +655,6 @@ static int gap_start(struct watch *w, size_t i, const struct book_gap *g, enum m
     *j = (struct gap_job){.w = w, .gap = i, .announced = g->announced};
     r->done = gap_done;
     r->cookie = j;
-    r->live = true;
-    r->tag = (struct gl_tag){g->group_id, "watermarks"};
     w->asking++;
     if (gl_submit(w->c->client, r, err) == 0)
         return 0;
