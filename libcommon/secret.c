@@ -120,7 +120,7 @@ int gs_secret_from_command(struct gs_secret *s, const char *command, struct gs_e
     if (!ok) {
         gs_secret_release(s);
         gs_err_clear(err);
-        return gs_fail(err, GS_E_USAGE, "the command that should print the secret failed with status %d",
+        return gs_fail(err, GS_E_NO_TOKEN, "the command that should print the secret failed with status %d",
                        WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status));
     }
     return r;

@@ -55,6 +55,30 @@ int stg_remove(const char *dir, bool keep_lock, struct gs_err *err)
 }
 
 /*
+ * The folder, made or found. It holds what a bundle withholds: nobody else may own it, look into it, or lead us elsewhere.
+ */
+static int own_folder(const char *dir, struct gs_err *err)
+{
+    struct stat st;
+    if (mkdir(dir, 0700) == 0)
+        return 0;
+    if (errno != EEXIST)
+        return gs_fail_sys(err, errno == ENOENT || errno == ENOTDIR ? GS_E_NOT_FOUND : GS_E_IO, errno, "creating '%s'", dir);
+    gs_autofd int fd = open(dir, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+    if (fd < 0 && errno == ENOENT)
+        return 0; /* removed by whoever had it; the caller tries again */
+    if (fd < 0 && (errno == ENOTDIR || errno == ELOOP))
+        return gs_fail(err, GS_E_EXISTS, "'%s' is no folder of a capture", dir);
+    if (fd < 0 || fstat(fd, &st))
+        return gs_fail_sys(err, GS_E_IO, errno, "'%s'", dir);
+    if (st.st_uid != geteuid())
+        return gs_fail(err, GS_E_EXISTS, "'%s' belongs to another user", dir);
+    if ((st.st_mode & 077) && fchmod(fd, 0700))
+        return gs_fail_sys(err, GS_E_IO, errno, "closing '%s' to others", dir);
+    return 0;
+}
+
+/*
  * A lock of the open file, not of flock(): `snap status` may ask who holds it without taking it. Whoever locked a file that its
  * former holder removed meanwhile tries again on the new one.
  */
@@ -66,9 +90,8 @@ static int take_lock(struct staging *s, struct gs_err *err)
     for (int i = 0; i < 100; i++) {
         struct flock l = {.l_type = F_WRLCK, .l_whence = SEEK_SET};
         struct stat mine, there;
-        if (mkdir(s->dir, 0700) && errno != EEXIST)
-            return gs_fail_sys(err, errno == ENOENT || errno == ENOTDIR ? GS_E_NOT_FOUND : GS_E_IO, errno, "creating '%s'",
-                               s->dir);
+        if (own_folder(s->dir, err))
+            return -1;
         gs_autofd int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
         if (fd < 0 && errno == ENOENT)
             continue;
@@ -341,8 +364,8 @@ static int say_found(struct staging *s, struct gs_err *err)
     if (s->begun || answers + files == 0)
         return 0;
     gs_time_format(s->started_ms, since);
-    gs_logf(&s->log, GS_LOG_INFO, "continuing: %" PRIu64 " answers and %" PRIu64 " downloaded files from the capture begun at %s",
-            answers, files, since);
+    gs_logf(&s->log, GS_LOG_INFO, "continuing: the capture begun at %s; kept are answers: %" PRIu64 ", downloaded files: %" PRIu64, since,
+            answers, files);
     return 0;
 }
 

@@ -182,6 +182,15 @@ static int64_t asked_wait(const struct gl_transfer *t)
     return at > now ? at - now : 0;
 }
 
+/* A pause that is longer than anybody waits here: whoever comes again should know when. */
+static void tell_when(struct gs_err *err, int64_t wait_ms)
+{
+    char at[GS_TIME_LEN];
+    size_t n = strlen(err->text);
+    gs_time_format(gs_unix_ms() + wait_ms, at);
+    snprintf(err->text + n, sizeof err->text - n, "; the server asks not to come again before %s", at);
+}
+
 /* How far the try came, with the error that says so. */
 static enum gl_wire wire_failure(struct gl_transfer *t, CURLcode rc, bool stalled, bool *out_unlikely)
 {
@@ -235,6 +244,10 @@ static enum gl_wire wire_failure(struct gl_transfer *t, CURLcode rc, bool stalle
         break;
     }
     if (t->sends == 0) { /* proof: curl was never about to send the request */
+        if (rc == CURLE_SSL_CONNECT_ERROR && strstr(why, "wrong version number")) { /* OpenSSL's words for another protocol */
+            gs_fail(err, GS_E_TLS, "'%s' port %u does not speak TLS; is it an http:// address?", c->origin.host, c->origin.port);
+            return GL_WIRE_FINAL;
+        }
         if (rc == CURLE_SSL_CONNECT_ERROR) {
             gs_fail(err, GS_E_TLS, "no TLS connection to '%s': %s", c->origin.host, why);
             *out_unlikely = true;
@@ -434,6 +447,8 @@ enum gl_next gl_transfer_judge(struct gl_transfer *t, CURLcode rc, bool stalled,
     try.random = (uint32_t)(c->random >> 32);
     c->random = c->random * 6364136223846793005u + 1442695040888963407u;
     *out = gl_retry(&try);
+    if (out->verdict == GL_STOP && try.retry_after_ms > 0)
+        tell_when(&rsp->err, try.retry_after_ms);
     return out->verdict == GL_AGAIN ? GL_NEXT_AGAIN : GL_NEXT_DONE;
 }
 

@@ -10,6 +10,7 @@
 #include <string.h>
 
 #define STOP_POLL_MS 100 /* how soon a set stop flag is noticed */
+#define TROUBLE_AGAIN_MS 10000
 #define STALL_CHECK_MS 100
 #define PASSED_OVER 64 /* requests that others may pass while their limit is used up */
 
@@ -516,6 +517,19 @@ static unsigned start_ready(struct gl_client *c, int64_t now)
     return ran;
 }
 
+/* When a host is in trouble, all that is in flight fails alike: one line for all of it, and again after a while. */
+static void tell_trouble(struct gl_transfer *t, const struct gl_decision *d, int64_t now)
+{
+    struct gl_client *c = t->client;
+    bool known = c->trouble && strcmp(c->trouble, d->why) == 0 && now - c->trouble_ms < TROUBLE_AGAIN_MS;
+    gs_logf(&c->log, known ? GS_LOG_DEBUG : GS_LOG_INFO, "%s %.*s: %s (try %u), again in %.1f s: %s", gl_method_name(t->req->method),
+            (int)strcspn(t->req->path, "?"), t->req->path, d->why, t->rsp.tries, (double)d->wait_ms / 1000, t->rsp.err.text);
+    if (known)
+        return;
+    c->trouble = d->why;
+    c->trouble_ms = now;
+}
+
 /* A try ended. Returns 1 when that was the end of the request. */
 static unsigned ended(struct gl_transfer *t, CURLcode rc, bool stalled)
 {
@@ -534,9 +548,7 @@ static unsigned ended(struct gl_transfer *t, CURLcode rc, bool stalled)
         break;
     }
     case GL_NEXT_AGAIN: {
-        gs_logf(&c->log, GS_LOG_INFO, "%s %.*s: %s (try %u), again in %.1f s: %s", gl_method_name(t->req->method),
-                (int)strcspn(t->req->path, "?"), t->req->path, d.why, t->rsp.tries, (double)d.wait_ms / 1000,
-                t->rsp.err.text);
+        tell_trouble(t, &d, now);
         if (d.pause_all)
             gl_pace_refused(&c->pace, d.wait_ms, now);
         leave_wire(t, t->head_done);

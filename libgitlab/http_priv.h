@@ -99,6 +99,8 @@ struct gl_client {
     bool store_behind; /* too much is not stored yet for a further request */
     struct gl_pace pace;
     int64_t last_stall_check;
+    const char *trouble; /* why the last try that was told of failed; static text, NULL: none */
+    int64_t trouble_ms;
     bool polling;
     bool answered_before;
     uint64_t random;

@@ -92,14 +92,14 @@ int gl_url_base(const char *url, char **out_base, struct gl_origin *out, struct 
         return gs_fail(err, GS_E_URL, "the URL must begin with https://");
     if (rc)
         return gs_fail(err, GS_E_URL, "the URL is malformed: %s", curl_url_strerror(rc));
-    /* the text of the URL is left out here: what stands before the @ is a secret */
+    /* the text of the URL is left out here: what stands before the @ is a secret, and a query may hold a token */
+    if (strpbrk(url, "?#"))
+        return gs_fail(err, GS_E_URL, "the URL has a query or fragment");
     if (has_part(u, CURLUPART_USER) || has_part(u, CURLUPART_PASSWORD))
         return gs_fail(err, GS_E_URL, "the URL holds a user name or password");
     const char *colon = strchr(url, ':'); /* libcurl puts up with one slash, and with three */
     if (!colon || strncmp(colon, "://", 3) != 0 || colon[3] == '/')
         return gs_fail(err, GS_E_URL, "'%.200s' has no host", url);
-    if (strpbrk(url, "?#"))
-        return gs_fail(err, GS_E_URL, "'%.200s' has a query or fragment", url);
     if (origin_of(u, out))
         return gs_fail(err, GS_E_URL, "'%.200s' is no http or https URL with a host", url);
 

@@ -262,6 +262,8 @@ static int run(struct cli *cli, void *optv, int argc, char **argv)
     struct gs_err err = {0};
     struct snap_output out;
     int rc;
+    if (!*argv[0])
+        return cli_usage(cli, "GROUP is empty: give its full path or id");
     if (snap_output_open(cli, &o->out, &o->key, &out, &err))
         rc = err.code == GS_E_EXISTS && !o->fresh ? complete_already(cli, o, argv[0], &out, &err) : cli_error(cli, &err);
     else

@@ -158,6 +158,8 @@ static int run(struct cli *cli, void *optv, int argc, char **argv)
     GS_AUTO(gl_client) client = NULL;
     struct gl_instance i;
     struct preflight p;
+    if (!*argv[0])
+        return cli_usage(cli, "GROUP is empty: give its full path or id");
     if (cli_client(cli, &o->r, true, &client, &err) || gl_instance_probe(client, true, &i, &err))
         return cli_error(cli, &err);
     struct preflight_opts po = {.client = client, .instance = &i, .group = argv[0], .jobs = o->r.jobs,

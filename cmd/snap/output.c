@@ -49,7 +49,8 @@ static int take_lock(struct snap_output *out, struct gs_err *err)
         gs_autofd int fd = open(out->lock_path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
         struct stat mine, there;
         if (fd < 0)
-            return gs_fail_sys(err, errno == ENOENT ? GS_E_NOT_FOUND : GS_E_IO, errno, "'%s'", out->lock_path);
+            return gs_fail_sys(err, errno == ENOENT ? GS_E_NOT_FOUND : GS_E_IO, errno, "making '%s' beside '%s'", out->lock_path,
+                               out->path);
         if (flock(fd, LOCK_EX | LOCK_NB) < 0)
             return errno == EWOULDBLOCK ? gs_fail(err, GS_E_LOCKED, "another run is making '%s'", out->path)
                                         : gs_fail_sys(err, GS_E_IO, errno, "locking '%s'", out->lock_path);

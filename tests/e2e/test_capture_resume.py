@@ -232,8 +232,38 @@ def unreachable(c, want, n):
     r = c.create("u.gsnap")
     t.ok(r.code == 0 and c.bytes("u.gsnap") == want, "it is back: goes on to the same bundle", str(r))
     st = gstest.snap("status", "u.gsnap", cwd=c.d)
-    t.is_eq((st.code, "[file-not-found]" in st.err), (10, True), "no status of a capture that is complete", str(st))
+    t.is_eq((st.code, "complete" in st.out), (0, True), "status of a capture that is complete", str(st))
+    t.is_eq(c.status("u.gsnap").json()["state"], "complete", "and in JSON")
     c.drop("u.gsnap")
+    st = gstest.snap("status", "u.gsnap", cwd=c.d)
+    t.is_eq((st.code, "[file-not-found]" in st.err), (10, True), "no status where there is nothing", str(st))
+
+
+def foreign_folders(c, want, n):
+    """A work folder that is not ours alone is not used: it holds what a bundle withholds."""
+    work = os.path.join(c.d, "w.gsnap.work")
+    other = os.path.join(c.d, "elsewhere")
+    os.mkdir(other)
+    os.symlink(other, work)
+    r = c.create("w.gsnap")
+    t.is_eq((r.code, "[file-exists]" in r.err, os.listdir(other)), (2, True, []), "a link instead of the work folder is refused", str(r))
+    os.unlink(work)
+    open(work, "w").close()
+    r = c.create("w.gsnap")
+    t.is_eq((r.code, "is no folder of a capture" in r.err), (2, True), "a file instead of the work folder is refused", str(r))
+    os.unlink(work)
+    os.mkdir(work, 0o755)
+    if os.geteuid() == 0:
+        os.chown(work, 65534, 0)
+        r = c.create("w.gsnap")
+        t.is_eq((r.code, "belongs to another user" in r.err), (2, True), "the work folder of another user is refused", str(r))
+        os.chown(work, 0, 0)
+    c.killed_at(n // 2, "w.gsnap", "--jobs", "1")
+    t.is_eq(os.stat(work).st_mode & 0o777, 0o700, "a folder that others could look into is closed to them")
+    r = c.create("w.gsnap")
+    t.ok(r.code == 0 and c.bytes("w.gsnap") == want, "and used", str(r))
+    c.drop("w.gsnap")
+    os.rmdir(other)
 
 
 def refused(c, want, n):
@@ -448,6 +478,7 @@ with gstest.scratch() as d:
         disk_full(c, want)
         transient(c, want)
         unreachable(c, want, n)
+        foreign_folders(c, want, n)
         c.drop("whole.gsnap")
     seeded(d)
 t.done()
