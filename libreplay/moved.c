@@ -105,21 +105,28 @@ static void on_answer(void *cookie, struct gl_request *req, struct gl_response *
 /* Asks for all that are not known to be there, together. *out_bad: how many are still not. */
 static int ask(struct engine *e, struct samples *x, size_t *out_bad, struct gs_err *err)
 {
-    for (size_t i = 0; i < x->n; i++) {
+    int r = 0;
+    for (size_t i = 0; i < x->n && !r; i++) {
         struct sample *s = &x->v[i];
         if (s->good)
             continue;
         struct gl_request *q = run_request(GL_GET, NULL, "%s", s->path);
-        if (!q)
-            return gs_fail(err, GS_E_NOMEM, "no memory for a request");
+        if (!q) {
+            r = gs_fail(err, GS_E_NOMEM, "no memory for a request");
+            break;
+        }
         q->done = on_answer;
         q->cookie = s;
-        if (gl_submit(e->client, q, err))
+        r = gl_submit(e->client, q, err);
+    }
+    /* those that left answer into the samples, which do not live longer than this check */
+    while (gl_pending(e->client) > 0) {
+        struct gs_err ignored = {0};
+        if (gl_poll(e->client, 200, r ? &ignored : err))
             return -1;
     }
-    while (gl_pending(e->client) > 0)
-        if (gl_poll(e->client, 200, err))
-            return -1;
+    if (r)
+        return -1;
     *out_bad = 0;
     for (size_t i = 0; i < x->n; i++)
         *out_bad += !x->v[i].good;
