@@ -30,10 +30,13 @@ static const struct cli_opt opts[] = {
 };
 static const struct cli_part parts[] = {{filter_opts, offsetof(struct opts, which)}, {0}};
 
+/* So much is collected until the state file is closed, since who reads slowly must not keep a load from beginning. */
+#define HELD_BYTES ((size_t)64 << 20)
+
 struct out {
     struct cli *cli;
     const struct opts *o;
-    struct gs_buf *line;
+    struct gs_buf *line, *held;
     uint64_t n;
 };
 
@@ -131,6 +134,11 @@ static int row(void *cookie, const struct report_failure *f, struct gs_err *err)
 {
     struct out *x = cookie;
     x->n++;
+    if (x->held->len > HELD_BYTES) {
+        cli_out_into(x->cli, NULL);
+        cli_out_buf(x->cli, x->held);
+        gs_buf_reset(x->held);
+    }
     if (x->o->csv)
         return csv(x, f, err);
     if (x->o->c.json)
@@ -138,29 +146,38 @@ static int row(void *cookie, const struct report_failure *f, struct gs_err *err)
     return text(x, f);
 }
 
+static int rows(struct out *x, struct gs_err *err)
+{
+    GS_AUTO(state) s = NULL;
+    struct report_filter f = filter_of(&x->o->which, NULL);
+    if (state_open(x->o->state, STATE_READ, &s, err) || report_filter_check(s, &f, err))
+        return -1;
+    if (x->o->csv)
+        cli_out(x->cli, "%s", csv_head);
+    return report_begin(s, err) || report_failures(s, x->o->skipped, &f, row, x, err) ? -1 : 0;
+}
+
 static int run(struct cli *cli, void *optv, int argc, char **argv)
 {
     struct opts *o = optv;
     struct gs_err err = {0};
-    GS_AUTO(state) s = NULL;
-    gs_autobuf line;
+    gs_autobuf line, held;
     gs_buf_init(&line, (size_t)64 << 20);
-    struct out x = {.cli = cli, .o = o, .line = &line};
+    gs_buf_init(&held, (size_t)1 << 30);
+    struct out x = {.cli = cli, .o = o, .line = &line, .held = &held};
     (void)argc;
     (void)argv;
     if (o->csv && o->c.json)
         return cli_usage(cli, "--csv and --json exclude each other");
-    if (state_open(o->state, STATE_READ, &s, &err))
+    cli_out_into(cli, &held);
+    int r = rows(&x, &err);
+    cli_out_into(cli, NULL);
+    cli_out_buf(cli, &held);
+    if (r)
         return cli_error(cli, &err);
-    struct report_filter f = filter_of(&o->which, NULL);
-    if (report_filter_check(s, &f, &err))
-        return cli_error(cli, &err);
-    if (o->csv)
-        cli_out(cli, "%s", csv_head);
-    if (report_begin(s, &err) || report_failures(s, o->skipped, &f, row, &x, &err))
-        return cli_error(cli, &err);
+    const struct filter_args *w = &o->which;
     if (!x.n)
-        cli_note(cli, f.code || f.relation || f.group ? "nothing of that failed" : "nothing failed");
+        cli_note(cli, w->code || w->relation || w->group ? "nothing of that failed" : "nothing failed");
     return 0;
 }
 

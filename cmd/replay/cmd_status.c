@@ -63,11 +63,22 @@ static int print(struct cli *cli, const struct opts *o, struct state *s, const s
     return live_groups(cli, s, o->groups ? 0 : GROUP_LINES, err);
 }
 
+/*
+ * What is to be said goes into `text`, and the file is closed before anybody sees it: who reads slowly (a pager, a terminal
+ * that was halted) must not keep a load from beginning.
+ */
 static int once(struct cli *cli, const struct opts *o, struct gs_err *err)
 {
-    GS_AUTO(state) s = NULL;
+    gs_autobuf text;
+    gs_buf_init(&text, (size_t)1 << 30);
+    cli_out_into(cli, &text);
+    struct state *s = NULL;
     struct live l;
-    return open_moment(o->state, &s, &l, err) ? -1 : print(cli, o, s, &l, err);
+    int r = open_moment(o->state, &s, &l, err) || print(cli, o, s, &l, err) ? -1 : 0;
+    state_close(s);
+    cli_out_into(cli, NULL);
+    cli_out_buf(cli, &text);
+    return r;
 }
 
 /* ---- watching ---- */
@@ -93,59 +104,72 @@ static unsigned draw(struct cli *cli, const char *text, unsigned drawn, unsigned
     return n;
 }
 
-static int draw_live(struct cli *cli, struct state *s, const struct live *l, unsigned *io_drawn, unsigned rows,
-                     unsigned columns, struct gs_err *err)
-{
-    gs_autobuf text;
-    gs_buf_init(&text, (size_t)16 << 20);
-    cli_out_into(cli, &text);
-    int r = live_head(cli, s, l, err) || live_groups(cli, s, rows, err) ? -1 : 0;
-    cli_out_into(cli, NULL);
-    if (!r)
-        *io_drawn = draw(cli, gs_buf_str(&text), *io_drawn, rows, columns);
-    return r;
-}
-
-static int tell_line(struct cli *cli, const struct live *l)
+static void tell_line(struct cli *cli, const struct live *l)
 {
     char t[GS_TIME_LEN], line[1024];
     gs_time_format(gs_unix_ms(), t);
     live_line(l, line, sizeof line);
     cli_out(cli, "%.19sZ %s\n", t, line);
-    cli_out_flush(cli);
+}
+
+struct watch {
+    struct cli *cli;
+    const struct opts *o;
+    struct live now, before;
+    bool first, last, screen;
+    unsigned drawn, rows, columns;
+};
+
+static bool news(const struct watch *w)
+{
+    return w->first || w->last || live_differs(&w->now, &w->before);
+}
+
+static int look(struct watch *w, struct state **out, struct gs_err *err)
+{
+    if (open_moment(w->o->state, out, &w->now, err))
+        return -1;
+    w->last = !w->now.alive;
+    if (w->screen && !w->last && cli_out_screen(w->cli, &w->rows, &w->columns))
+        return live_head(w->cli, *out, &w->now, err) || live_groups(w->cli, *out, w->rows, err) ? -1 : 0;
+    return (w->screen && w->last) || (w->o->c.json && news(w)) ? print(w->cli, w->o, *out, &w->now, err) : 0;
+}
+
+/* The file is opened for each look only, and what it says is shown when it is closed again, so that nobody who writes it
+ * ever waits for one who watches. */
+static int tell(struct watch *w, struct gs_err *err)
+{
+    struct state *s = NULL;
+    gs_autobuf text;
+    gs_buf_init(&text, (size_t)1 << 30);
+    cli_out_into(w->cli, &text);
+    int r = look(w, &s, err);
+    state_close(s);
+    cli_out_into(w->cli, NULL);
+    if (r)
+        return -1;
+    if (w->screen)
+        w->drawn = draw(w->cli, w->last ? "" : gs_buf_str(&text), w->drawn, w->rows, w->columns);
+    if (!w->screen || w->last)
+        cli_out_buf(w->cli, &text);
+    if (!w->screen && !w->o->c.json && (w->first || live_differs(&w->now, &w->before)))
+        tell_line(w->cli, &w->now);
+    cli_out_flush(w->cli);
     return 0;
 }
 
-/* The file is opened for each look only, so that nobody who writes it ever waits for one who watches. */
 static int watch(struct cli *cli, const struct opts *o, struct gs_err *err)
 {
-    struct live before = {0};
-    unsigned drawn = 0, rows, columns;
-    bool first = true, screen = cli_out_screen(cli, &rows, &columns) && !o->c.json;
+    struct watch w = {.cli = cli, .o = o, .first = true};
+    w.screen = cli_out_screen(cli, &w.rows, &w.columns) && !o->c.json;
     for (;;) {
-        GS_AUTO(state) s = NULL;
-        struct live l;
         int64_t began = gs_mono_ms();
-        int r = open_moment(o->state, &s, &l, err);
-        if (r)
+        if (tell(&w, err))
             return -1;
-        bool last = !l.alive;
-        if (screen && !last && cli_out_screen(cli, &rows, &columns))
-            r = draw_live(cli, s, &l, &drawn, rows, columns, err);
-        else if (o->c.json && (first || last || live_differs(&l, &before)))
-            r = print_json(cli, s, &l, err);
-        else if (!screen && !o->c.json && (first || live_differs(&l, &before)))
-            r = tell_line(cli, &l);
-        if (!r && last && screen) {
-            draw(cli, "", drawn, rows, columns);
-            r = print(cli, o, s, &l, err);
-        }
-        if (r || last || !cli_out_ok(cli))
-            return r;
-        cli_out_flush(cli);
-        state_close(gs_steal(&s));
-        first = false;
-        before = l;
+        if (w.last || !cli_out_ok(cli))
+            return 0;
+        w.first = false;
+        w.before = w.now;
         /* a large state takes its time to be counted: no more than a tenth of a processor */
         int64_t took = gs_mono_ms() - began;
         gs_sleep_ms(took * 9 > WATCH_MS ? took * 9 : WATCH_MS);
