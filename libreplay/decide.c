@@ -140,10 +140,11 @@ static const char *const mend[] = {
     "temp.chosen)",
 };
 
-/* Whatever asked anything before counts as sent: it may have acted, and is looked up. */
+/* Whatever asked anything before counts as sent: it may have acted, and is looked up. A state file that was upgraded knows
+ * of the writes only, not when they were. */
 static const char reset[] = "DELETE FROM loss WHERE op <> 0 AND op IN (SELECT op FROM temp.chosen);"
                             "DELETE FROM decision WHERE op IN (SELECT op FROM temp.chosen);"
-                            "UPDATE op SET state = CASE WHEN sent_at IS NULL THEN 0 ELSE 1 END, target_id = 0, http = "
+                            "UPDATE op SET state = CASE WHEN sent_at IS NULL AND tries = 0 THEN 0 ELSE 1 END, target_id = 0, http = "
                             "0, code = NULL, text = NULL,"
                             " request_id = NULL, request = NULL, adopted = 0, found = 0, print = 0, ended_at = NULL "
                             "WHERE id IN (SELECT op FROM temp.chosen)";

@@ -246,6 +246,36 @@ with gstest.scratch() as d:
         r = replay("retry", sim, "unsure.state", "--yes", "--json")
         t.is_eq((r.code, len(sim.dump()["badges"])), (0, 3), "retry finds them and makes none twice", str(r))
 
+    # ---- a state file of an older version does not know when something was sent, but that it was ----
+    with Target(d, "old") as sim:
+        sim.faults({"match": {"method": "POST", "path": "/labels$", "body": "feature"}, "do": {"status": 400, "body": {"message": {"title": ["is invalid"]}}}})
+        r = apply(sim, "old.state")
+        t.is_eq(r.code, 3, "a label is refused", str(r))
+        sim.reset_faults()
+        con = sqlite3.connect(os.path.join(d, "old.state"))
+        con.execute("UPDATE op SET sent_at = NULL")
+        con.commit()
+        con.close()
+        n = len(sim.requests())
+        r = replay("retry", sim, "old.state", "--yes")
+        asked = [(x["method"], x["path"].rsplit("/", 1)[-1]) for x in sim.requests()[n:] if x["path"].endswith("/labels")]
+        t.is_eq((r.code, asked[0], asked[-1]), (0, ("GET", "labels"), ("POST", "labels")), "retry looks first there too", repr(asked))
+
+    # ---- who reads slowly keeps no load from beginning ----
+    many = {10: {"self": group(10, None, "team"), "labels": [label(100 + i, 10, f"label {i:04} " + "x" * 200) for i in range(1200)]}}
+    with Target(d, "slow") as sim:
+        file = gstest.bundle(d, key, many, "many")
+        sim.faults({"match": {"method": "POST", "path": "/groups$"}, "do": {"status": 403, "body": {"message": "403 Forbidden"}}})
+        r = gstest.replay("apply", file, "--trust", "key.pub", "--url", sim.url, "--state", "slow.state", "--yes", token=sim.tokens["owner"], cwd=d)
+        t.is_eq(r.code, 3, "a group is refused, and with it much more", str(r)[-600:])
+        for verb, more in (("failures", ("--skipped", "--json")), ("failures", ("--skipped",))):
+            p = gstest.start(gstest.REPLAY, verb, "--state", "slow.state", *more, cwd=d)
+            p.stdout.read(1)  # it tells, and nobody listens any further
+            r = ask("skip", "slow.state", "--code", "forbidden", "--reason", "nobody waits", "--dry-run")
+            t.is_eq(r.code, 0, f"{verb} {' '.join(more)}: whoever writes to the state file is not kept waiting", str(r))
+            out, _ = p.communicate()
+            t.ok(p.returncode == 0 and len(out) > 200000, "and all is told", f"{p.returncode}, {len(out)} bytes")
+
     # ---- skip ----
     with Target(d, "skip") as sim:
         sim.faults({"match": {"method": "POST", "path": "/labels$", "body": "\"feature\""}, "times": 0, "do": BAD},
