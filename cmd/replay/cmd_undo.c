@@ -195,15 +195,19 @@ static void on_progress(void *cookie, const char *group, uint64_t done, uint64_t
     cli_progress(cookie, "%s of %s groups gone through: %s", cli_count(done), cli_count(all), cli_safe(group));
 }
 
-/* Steps that were on their way when the load was cut off: what may be there must be known before it can be removed. */
+/*
+ * Steps that were on their way when the load was cut off: what may be there must be known before it can be removed. Only before:
+ * an undo that goes on has done it, and what it removed since would be taken for a target that is not what it was.
+ */
 static int look_up_sent(struct cli *cli, struct session *s, struct gs_err *err)
 {
     struct engine_opts eo = {.verb = "undo", .log = &cli->log, .stop = &cli_stop, .look_only = true};
     struct engine_result res = {0};
     uint64_t sent;
-    if (report_sent(s->state, &sent, err))
+    bool begun;
+    if (undo_begun(s->state, &begun, err) || report_sent(s->state, &sent, err))
         return -1;
-    if (!sent)
+    if (begun || !sent)
         return 0;
     cli_note(cli, "%s steps were on their way when the load was cut off: looking for them on the target",
              cli_count(sent));
