@@ -18,6 +18,7 @@ enum {
     GAP_SAID = 1,
     PLAIN = 2,    /* looking for the title without its tags */
     HIDDEN = 4,   /* nothing that this load knows of explains why the title is taken: ours may be hidden by a replica */
+    FILLER_LOST = 8, /* the last write without an answer was a filler */
 };
 
 #define MAX_NAMES 10 /* the title itself, and so many with something behind it */
@@ -305,8 +306,11 @@ static int listed(struct run *r, const struct gl_response *rsp, struct gl_reques
     if (step_next_page(n, rsp))
         return list(r, n->why, out_req, out, err);
     n->page = 0;
-    if (n->max_id + 1 > *r->lane_next)
+    if (n->max_id + 1 > *r->lane_next) {
         *r->lane_next = n->max_id + 1;
+        if (n->flags & FILLER_LOST) /* it was made: each of them may lose its answer, not the same one again and again */
+            n->lost = 0;
+    }
     bool proven = true;
     if ((n->why == WHY_LOST || r->unsure || r->maybe) && step_absent(r, LIST_AGAIN, &proven, out, err))
         return -1;
@@ -379,8 +383,10 @@ static int step(struct run *r, const struct gl_response *rsp, struct gl_request 
     enum step_answer a;
     if (step_judge(r, rsp, r->phase == CREATE || r->phase == FILLER || r->phase == STATE, &a, err))
         return -1;
-    if (a == ANS_LOST)
+    if (a == ANS_LOST) {
+        n->flags = r->phase == FILLER ? n->flags | FILLER_LOST : n->flags & ~FILLER_LOST;
         return list(r, WHY_LOST, out_req, out, err);
+    }
     GS_AUTO(yyjson_doc) doc = NULL;
     yyjson_val *root;
     int64_t iid = 0;
