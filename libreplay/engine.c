@@ -517,8 +517,10 @@ static bool writes(const struct gl_request *req)
 static int flight_looked(struct engine *e, struct flight *f, struct gs_err *err)
 {
     struct op *op = &f->run.op;
+    struct elane *l = f->lane;
     int r = op->target_id ? state_op_target(e->state, op->id, op->target_id, op->print, err) : state_op_unsent(e->state, op->id, err);
     flight_free(e, f);
+    enqueue(e, l); /* what stands behind it may have been sent too */
     return r;
 }
 

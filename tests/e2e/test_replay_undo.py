@@ -244,6 +244,44 @@ with gstest.scratch() as d:
         t.is_eq([x["path"] for x in sim.requests()[n:] if x["method"] not in ("GET", "DELETE")], [], "and makes nothing")
         t.is_eq(bare(sim.dump()), before, "nothing of it is left")
 
+    # ---- an undo that goes on after a load that was cut off: what it removed is not looked for ----
+    no_token = {"status": 401, "body": {"message": "401 Unauthorized"}}
+    with Target(d, "onward") as sim:
+        prepare(sim)
+        before = bare(sim.dump())
+        sim.faults({"match": {"method": "PUT", "path": "/milestones/"}, "do": no_token})
+        r = apply(sim, "onward.state", "--into", "base")
+        t.is_eq(r.code, 12, "cut off with a milestone made and not yet closed", str(r))
+        sim.reset_faults()
+        sim.faults({"match": {"method": "DELETE", "path": "/groups/[0-9]+$", "nth": 5}, "do": no_token})
+        r = undo(sim, "onward.state", "--yes")
+        t.is_eq(r.code, 12, "and its undo too, after some groups", str(r))
+        sim.reset_faults()
+        deep = [g["id"] for g in sim.dump()["groups"] if g["path"] == "deep"]
+        while deep and any(g["id"] == deep[0] for g in sim.dump()["groups"]):
+            time.sleep(0.2)
+        r = undo(sim, "onward.state", "--yes", "--json")
+        t.is_eq((r.code, r.json()["left"] if r.code == 0 else None), (0, []), "the undo goes on", str(r))
+        t.is_eq(bare(sim.dump()), before, "and nothing is left")
+
+    # ---- several steps of one lane were on their way ----
+    closed = gstest.bundle(d, key, {10: {"self": group(10, None, "shut"), "milestones": [milestone(30 + i, 10, i, f"m{i}", "closed") for i in (1, 2, 3)]}}, "shut")
+    with Target(d, "lane") as sim:
+        prepare(sim)
+        before = bare(sim.dump())
+        sim.faults({"match": {"method": "PUT", "path": "/milestones/"}, "times": 9, "do": {"status": 400, "body": {"message": "400 Bad request"}}})
+        where = ("--trust", "key.pub", "--url", sim.url, "--state", "lane.state", "--yes")
+        r = gstest.replay("apply", closed, *where, "--into", "base", token=sim.tokens["owner"], cwd=d)
+        t.is_eq(r.code, 3, "milestones that cannot be closed", str(r))
+        sim.reset_faults()
+        sim.faults({"match": {"method": "GET", "path": "/milestones$"}, "do": no_token})
+        r = gstest.replay("retry", *where, token=sim.tokens["owner"], cwd=d)
+        t.is_eq(r.code, 12, "tried again, and cut off at the first", str(r))
+        sim.reset_faults()
+        r = undo(sim, "lane.state", "--yes", "--json")
+        t.is_eq((r.code, {x["relation"]: x["made"] for x in r.json()["relations"]}), (0, {"milestones": 3, "groups": 1}), "undo looks for all of them", str(r))
+        t.is_eq(bare(sim.dump()), before, "and leaves none")
+
     # ---- something is put in while it is being looked at ----
     with Target(d, "race") as sim:
         apply(sim, "race.state")
