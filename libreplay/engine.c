@@ -710,10 +710,16 @@ static int begin_op(struct engine *e, struct elane *l, struct op *op, bool *out_
     return flight_step(e, f, err);
 }
 
+/* Has the run taken up as many ops as it was asked to? */
+static bool has_enough(const struct engine *e)
+{
+    return e->opts->stop_after && e->begun >= e->opts->stop_after;
+}
+
 /* Is there a place on the wire for one more? Those that wait for a replica need none, but are not without number. */
 static bool has_room(const struct engine *e)
 {
-    return !e->closed && e->n_flights - e->n_waiting < e->jobs && e->n_waiting < MAX_WAITING;
+    return !e->closed && !has_enough(e) && e->n_flights - e->n_waiting < e->jobs && e->n_waiting < MAX_WAITING;
 }
 
 /*
@@ -744,13 +750,6 @@ static int dispatch(struct engine *e, struct gs_err *err)
 {
     unsigned skips = 0;
     while (e->queue_n > 0 && has_room(e) && !stopped(e) && skips < SKIPS_PER_TURN) {
-        if (e->opts->stop_after && e->begun >= e->opts->stop_after) {
-            struct gs_err why = {0};
-            GS_IGNORE(gs_fail(&why, GS_E_STOPPED, "stopped after %llu ops as asked", (unsigned long long)e->opts->stop_after),
-                      "it is the reason now");
-            cut(e, &why);
-            break;
-        }
         struct elane *l = &e->lanes[e->queue[e->queue_head]];
         e->queue_head = (e->queue_head + 1) % (e->n_lanes + 1);
         e->queue_n--;
@@ -948,6 +947,13 @@ static int loop(struct engine *e, struct gs_err *err)
                 return -1;
             if (submit(e, err))
                 return -1;
+        }
+        /* what was taken up is brought to its end first */
+        if (e->n_flights == 0 && e->queue_n > 0 && has_enough(e)) {
+            struct gs_err why = {0};
+            GS_IGNORE(gs_fail(&why, GS_E_STOPPED, "stopped after %llu steps as asked", (unsigned long long)e->begun),
+                      "it is the reason now");
+            cut(e, &why);
         }
         if (e->n_flights == 0 && (stopped(e) || e->queue_n == 0))
             return 0;

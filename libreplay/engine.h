@@ -26,7 +26,7 @@ struct engine_opts {
     void *cookie;
     bool look_only;                 /* only steps found `sent`, and nothing is written: what is there gets its id, what is proven absent
                                        is planned again */
-    uint64_t stop_after;            /* ops that this run takes up; 0: all */
+    uint64_t stop_after;            /* ops that this run takes up and brings to their end; 0: all */
     /* Local time of day, minutes since midnight: outside of it nothing new is begun, and the run waits. Equal: always. The window
      * may span midnight. */
     unsigned window_from, window_to;
