@@ -399,6 +399,8 @@ static bool concerns_run(const struct flight *f)
         return true;
     if (r->outcome == GL_UNKNOWN)
         return !f->is_write;
+    if (f->checking && (r->status == 429 || r->status >= 500))
+        return true; /* whether the group is there is not known, so neither is what the kept 404 means */
     return r->err.code == GS_E_TOKEN || r->err.code == GS_E_SCOPE;
 }
 
@@ -485,7 +487,7 @@ static bool looked_into(struct engine *e, struct flight *f)
 
 static int flight_answered(struct engine *e, struct flight *f, struct gs_err *err)
 {
-    if (f->checking && !(f->rsp.outcome == GL_NOT_SENT || f->rsp.outcome == GL_UNKNOWN) && !looked_into(e, f))
+    if (f->checking && !concerns_run(f) && !looked_into(e, f))
         return flight_drop(e, f, err);
     if (!f->checking && look_into_404(e, f))
         return 0;
@@ -826,7 +828,8 @@ static int submit(struct engine *e, struct gs_err *err)
         struct gl_request *req = gs_steal(&f->next);
         f->is_write = writes(req);
         f->writes += f->is_write;
-        snprintf(f->asked, sizeof f->asked, "%s %s", gl_method_name(req->method), req->path);
+        if (!f->checking) /* that is the engine's question; who reads of a failure looks for the one that was refused */
+            snprintf(f->asked, sizeof f->asked, "%s %s", gl_method_name(req->method), req->path);
         req->done = on_answer;
         req->cookie = f;
         turn_to(f, FLIGHT_WIRE);

@@ -86,6 +86,37 @@ with gstest.scratch() as d:
         t.is_eq(r.json()["ops"]["found"], 1, "it is found")
         t.ok({"visibility-lowered", "group-description-cut"} <= set(losses(r)), "and what it lost is said", repr(losses(r)))
 
+    # ---- a gap of numbers, and no filler's answer ever comes ----
+    gap = bundle(d, key, {10: {"self": group(10, None, "team"), "milestones": [milestone(31, 1, "first"), milestone(32, 8, "eighth")]}}, "gap")
+    with Target(d, "gap") as sim:
+        sim.faults({"match": {"method": "POST", "path": "/milestones$", "body": "filler", "first": True}, "times": 100, "do": {"lose_answer": True}})
+        r = replay("apply", sim, gap, "--yes", "--json", "--state", "gap.state")
+        t.is_eq(r.code, 0, "each of six fillers loses its answer once", str(r))
+        t.is_eq([(x["iid"], x["title"]) for x in sim.rows("milestones", "team")], [(1, "first"), (8, "eighth")], "numbers as at the source, no filler left")
+        posts = [x["body"]["title"] for x in sim.requests() if x["method"] == "POST" and x["path"].endswith("/milestones")]
+        t.is_eq(len(posts), len(set(posts)), "and none was sent twice", repr(posts))
+
+    # ---- what was asked, of a record that is refused with 404 ----
+    with Target(d, "notfound") as sim:
+        sim.faults({"match": {"method": "POST", "path": "/labels$"}, "times": 9, "do": {"status": 404, "body": {"message": "404 Not found"}}})
+        r = replay("apply", sim, bundle(d, key, {10: {"self": group(10, None, "team"), "labels": [LABEL]}}, "notfound"), "--yes", "--state", "nf.state")
+        t.is_eq(r.code, 3, "a label refused with 404", str(r))
+        asked = [x["request"] for x in gstest.replay("failures", "--state", "nf.state", "--json", cwd=d).lines()]
+        t.is_eq(asked, [f"POST /groups/{sim.group('team')['id']}/labels"], "failures names the request that was refused, not the question after it")
+
+    # ---- whether the group is there cannot be found out: the run ends, nothing is concluded from the 404 ----
+    with Target(d, "doubt") as sim:
+        sim.faults({"match": {"method": "POST", "path": "/labels$"}, "do": {"status": 404, "body": {"message": "404 Not found"}}})
+        r = replay("apply", sim, team, "--yes", "--state", "doubt.state", "--stop-after", "1")
+        t.ok(r.code not in (0, 3) and "[stopped]" in r.err and sim.group("team"), "--stop-after 1: one step is done, then the run ends", str(r))
+        # two samples of what was made come first
+        sim.faults(*({"match": {"method": "GET", "path": "/groups/[0-9]+$", "nth": n}, "do": {"status": 500, "body": {"message": "500"}}} for n in range(3, 20)))
+        r = replay("apply", sim, team, "--yes", "--state", "doubt.state", "--max-wait", "1")
+        t.ok(r.code not in (0, 3), "the run ends", str(r))
+        sim.reset_faults()
+        r = replay("apply", sim, team, "--yes", "--state", "doubt.state")
+        t.is_eq((r.code, [x["title"] for x in sim.rows("labels", "team")]), (0, ["bug"]), "and goes on when it can", str(r))
+
     # ---- a label that was refused is not replaced by the one of the same title above ----
     below = {**LABEL, "id": 2, "group_id": 11}
     tree = {10: {"self": group(10, None, "team"), "labels": [LABEL]},
@@ -163,11 +194,12 @@ with gstest.scratch() as d:
         # the board is made by GraphQL, its answer is lost, and the first look does not show it
         sim.faults({"match": {"method": "POST", "path": "/graphql$", "body": "createBoard"}, "do": {"lose_answer": True}})
         sim.faults({"match": {"method": "GET", "path": "/boards$", "nth": 3}, "do": {"status": 200, "body": []}})
-        # the first look for fillers shows none
-        sim.faults({"match": {"method": "GET", "path": "/milestones$", "nth": 1}, "do": {"status": 200, "body": []}})
+        # a filler's answer is lost, and the first look for fillers shows none
+        sim.faults({"match": {"method": "POST", "path": "/milestones$", "body": "filler"}, "do": {"lose_answer": True}})
+        sim.faults({"match": {"method": "GET", "path": "/milestones$", "query": "search="}, "do": {"status": 200, "body": []}})
         r = replay("apply", sim, lag, "--yes", "--json", "--state", "lag.state")
         t.is_eq(r.code, 0, "replicas lag behind", str(r))
-        t.is_eq([x["used"] for x in sim.call("/_sim/faults")], [1, 1, 1], "and did so", repr(sim.call("/_sim/faults")))
+        t.is_eq([x["used"] for x in sim.call("/_sim/faults")], [1, 1, 1, 1], "and did so", repr(sim.call("/_sim/faults")))
         t.is_eq(sorted((x["iid"], x["title"]) for x in sim.rows("milestones", "team")), [(1, "one"), (4, "four")], "no filler is left behind")
         t.is_eq([x["name"] for x in sim.rows("boards", "team")], ["Only"], "one board")
         t.is_eq(len([x for x in sim.dump()["lists"] if x.get("label_id")]), 1, "with its list")
