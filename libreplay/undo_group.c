@@ -386,6 +386,62 @@ static int look_lists(struct look *l, struct gs_err *err)
     return -1;
 }
 
+struct use {
+    struct look *l;
+    struct row *row;
+};
+
+static void on_use(void *cookie, struct gl_request *q, struct gl_response *rsp)
+{
+    const struct use *x = cookie;
+    GS_AUTO(yyjson_doc) doc = NULL;
+    struct gs_err why = rsp->err;
+    (void)q;
+    if (rsp->outcome == GL_ANSWERED && (rsp->status == 403 || rsp->status == 404))
+        return; /* nothing of it may be seen */
+    if (why.code == GS_OK && gl_response_json(rsp, &doc, &why) == 0) {
+        x->row->in_use = x->row->in_use || yyjson_arr_size(yyjson_doc_get_root(doc)) > 0;
+    } else if (x->l->err.code == GS_OK) {
+        x->l->err = why;
+        gs_wrap(&x->l->err, "looking who uses milestone '%s'", x->row->key);
+    }
+}
+
+/* Labels are listed with how often they are used, milestones are not. With one that is deleted, issues lose it silently. */
+static int look_uses(struct look *l, struct gs_err *err)
+{
+    static const char *const by[] = {"issues", "merge_requests"};
+    gs_autofree struct use *uses = calloc(l->n_rows + 1, sizeof *uses);
+    int r = 0;
+    if (!uses)
+        return gs_fail(err, GS_E_NOMEM, "out of memory");
+    for (size_t i = 0; i < l->n_rows && !r; i++) {
+        uses[i] = (struct use){l, &l->rows[i]};
+        if (l->rows[i].kind != U_MILESTONES || l->rows[i].verdict != V_REMOVE)
+            continue;
+        for (size_t k = 0; k < GS_COUNT(by) && !r; k++) {
+            struct gl_request *q = gl_request_new(GL_GET, "/groups/%lld/milestones/%lld/%s?per_page=1",
+                                                  (long long)l->g->target_id, (long long)l->rows[i].target, by[k]);
+            if (!q) {
+                r = gs_fail(err, GS_E_NOMEM, "out of memory");
+                break;
+            }
+            q->done = on_use;
+            q->cookie = &uses[i];
+            r = gl_submit(l->u->c, q, err);
+        }
+    }
+    while (gl_pending(l->u->c) > 0) {
+        struct gs_err ignored = {0};
+        if (gl_poll(l->u->c, 200, r ? &ignored : err))
+            return -1;
+    }
+    if (r || l->err.code == GS_OK)
+        return r;
+    *err = l->err;
+    return -1;
+}
+
 /* ---- judging ---- */
 
 static void keep(struct row *r, const char *code, const char *text)
@@ -797,6 +853,8 @@ static int singly(struct look *l, struct gs_err *err)
     snprintf(why, sizeof why, "%s%s%s",
              l->foreign ? "it holds what this load did not make: " : "something in it was changed by others",
              l->foreign_text, l->foreign > FOREIGN_NAMES ? " and more" : "");
+    if (look_uses(l, err))
+        return -1;
     judge_single(l, why);
     if (store_verdicts(l, err))
         return -1;

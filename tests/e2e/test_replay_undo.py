@@ -282,6 +282,19 @@ with gstest.scratch() as d:
         t.is_eq((r.code, {x["relation"]: x["made"] for x in r.json()["relations"]}), (0, {"milestones": 3, "groups": 1}), "undo looks for all of them", str(r))
         t.is_eq(bare(sim.dump()), before, "and leaves none")
 
+    # ---- milestones that issues of others have come to use ----
+    with Target(d, "used") as sim:
+        apply(sim, "used.state")
+        top = sim.group("team")["id"]
+        sim.call(f"/api/v4/groups/{top}/labels", {"name": "theirs", "color": "#00ff00"}, sim.tokens["admin"])
+        ids = {x["title"]: x["id"] for x in sim.dump()["milestones"]}
+        sim.faults({"match": {"method": "GET", "path": f"/milestones/{ids['second']}/issues$"}, "times": 0, "do": {"status": 200, "body": [{"id": 1}]}},
+                   {"match": {"method": "GET", "path": f"/milestones/{ids['fifth']}/merge_requests$"}, "times": 0, "do": {"status": 200, "body": [{"id": 1}]}})
+        for more in (("--dry-run",), ("--yes",)):
+            r = undo(sim, "used.state", "--json", *more)
+            t.is_eq({k[2]: code for k, code in left(r).items() if k[1] == "milestones"}, {"second": "in-use", "fifth": "in-use"}, f"undo {more[0]}: they are kept", str(r))
+        t.is_eq(sorted(x["title"] for x in sim.dump()["milestones"]), ["fifth", "second"], "they are there, and only they")
+
     # ---- something is put in while it is being looked at ----
     with Target(d, "race") as sim:
         apply(sim, "race.state")
