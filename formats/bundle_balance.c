@@ -27,6 +27,8 @@ struct account {
     uint64_t looked_at; /* records of the "watermark" line */
     uint64_t came[MAX_ENDPOINTS], came_in_all;
     size_t endpoints;
+    uint64_t told;      /* files that were announced and did not come whole, by the "left_out" lines of uploads */
+    uint64_t files_announced; /* by all "fetch" lines */
 };
 
 struct audit {
@@ -35,6 +37,8 @@ struct audit {
     bool begun; /* `a` is one */
     uint64_t lines, balances, stored; /* "relation" lines, and their sum */
     uint64_t pages, retries;
+    uint64_t group_files, files; /* that came by the "fetch" lines of this group's files, and of all */
+    bool group_has_files, has_files; /* there are such lines */
     bool has_capture;
     uint64_t requests, repeated, kept;
 };
@@ -103,9 +107,20 @@ static bool received(const struct account *a)
     return found;
 }
 
+/* Relations whose content is plain files, so that no "relation" line counts records of them. */
+static bool is_files(const char *relation)
+{
+    return strcmp(relation, "uploads") == 0 || strcmp(relation, "avatar") == 0;
+}
+
 static int check_account(const struct audit *t, const struct account *a, struct gs_err *err)
 {
     char text[200];
+    if (is_files(a->relation) && !a->changed && a->files_announced > a->came_in_all + a->told) {
+        snprintf(text, sizeof text, "%" PRIu64 " files announced, %" PRIu64 " came, the rules account for %" PRIu64,
+                 a->files_announced, a->came_in_all, a->told);
+        return unequal(err, a, text);
+    }
     if (!a->balanced)
         return 0;
     if (check_stored(t, a, err))
@@ -151,6 +166,13 @@ static int take_fetch(struct audit *t, yyjson_val *line, struct gs_err *err)
     if (a->endpoints < MAX_ENDPOINTS)
         a->came[a->endpoints++] = records;
     a->came_in_all += records;
+    const char *via = gs_json_str(line, "via");
+    if (is_files(a->relation) && !(via && strcmp(via, "archive") == 0)) {
+        a->files_announced += there ? announced : 0;
+        t->group_files += records;
+        t->files += records;
+        t->group_has_files = t->has_files = true;
+    }
     return 0;
 }
 
@@ -163,6 +185,8 @@ static int take_rule(struct audit *t, yyjson_val *line, struct gs_err *err)
         return gs_fail(err, GS_E_RECORD, "a ledger line of what was left out has no 'rule'");
     if (need(line, "count", &count, err))
         return -1;
+    if (is_files(t->a.relation))
+        t->a.told += count;
     if (!rule || !rule->record) /* unknown: of a newer version, and none of the balance that this one knows */
         return 0;
     t->a.by_rules += count;
@@ -200,13 +224,26 @@ static int take_capture(struct audit *t, yyjson_val *line, struct gs_err *err)
                : 0;
 }
 
+/* The export's archive of uploads holds the avatar too: both are counted together. */
+static int check_files(struct audit *t, struct gs_err *err)
+{
+    uint64_t have = t->group_has_files ? bundle_count_files(t->b, t->a.group) : 0, came = t->group_files;
+    bool some = t->group_has_files;
+    t->group_files = 0;
+    t->group_has_files = false;
+    if (!some || have == came)
+        return 0;
+    return gs_fail(err, GS_E_LEDGER, "'uploads' and 'avatar' in group %" PRId64 ": the ledger says %" PRIu64 " files came, the bundle holds %" PRIu64,
+                   t->a.group, came, have);
+}
+
 /* The line is of another relation than the one before: that one is complete. */
 static int turn(struct audit *t, int64_t group, const char *relation, struct gs_err *err)
 {
     struct account *a = &t->a;
     if (t->begun && a->group == group && strcmp(a->relation, relation) == 0)
         return 0;
-    if (t->begun && check_account(t, a, err))
+    if (t->begun && (check_account(t, a, err) || (group != a->group && check_files(t, err))))
         return -1;
     if (t->begun && (group < a->group || (group == a->group && strcmp(relation, a->relation) < 0)))
         return gs_fail(err, GS_E_LEDGER, "the lines of the ledger are not in order: '%s' in group %" PRId64, relation,
@@ -253,9 +290,13 @@ static int check_whole(const struct audit *t, struct gs_err *err)
 {
     const struct bundle_member *m;
     size_t n = bundle_members(t->b, &m);
-    uint64_t records = 0;
-    for (size_t i = 0; i < n; i++)
+    uint64_t records = 0, files = 0;
+    for (size_t i = 0; i < n; i++) {
         records += m[i].is_file ? 0 : m[i].records;
+        files += m[i].is_file && is_files(m[i].relation);
+    }
+    if (t->has_files && files != t->files)
+        return gs_fail(err, GS_E_LEDGER, "the ledger says %" PRIu64 " files came, the bundle holds %" PRIu64, t->files, files);
     /* each line agreed with the index, and none stands there twice: with equal sums none is missing */
     if (t->balances > 0 && records != t->stored)
         return gs_fail(err, GS_E_LEDGER, "the ledger balances %" PRIu64 " records, the index counts %" PRIu64,
@@ -288,7 +329,7 @@ int bundle_check_books(const struct bundle *b, struct gs_err *err)
         if (take_line(&t, data, len, err))
             return gs_wrap(err, "ledger, line %" PRIu64, t.lines);
     }
-    if (t.begun && check_account(&t, &t.a, err))
+    if (t.begun && (check_account(&t, &t.a, err) || check_files(&t, err)))
         return gs_wrap(err, "ledger");
     return check_whole(&t, err);
 }

@@ -159,6 +159,8 @@ int index_read(struct bundle *b, const struct manifest *mf, const char *stored, 
                struct gs_err *err) GS_MUST_USE;
 
 /* Is the ledger's arithmetic right, and does it agree with the index? (bundle_balance.c) */
+/* Plain files of a group, avatar and uploads. */
+uint64_t bundle_count_files(const struct bundle *b, int64_t group_id);
 int bundle_check_books(const struct bundle *b, struct gs_err *err) GS_MUST_USE;
 
 #endif

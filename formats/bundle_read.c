@@ -65,6 +65,15 @@ uint64_t bundle_count(const struct bundle *b, int64_t group_id, const char *rela
     return n;
 }
 
+uint64_t bundle_count_files(const struct bundle *b, int64_t group_id)
+{
+    size_t from, to, n = 0;
+    find_range(b, group_id, "avatar", "/", &from, &to);
+    n += to - from;
+    find_range(b, group_id, "uploads", "/", &from, &to);
+    return n + (to - from);
+}
+
 const struct bundle_member *bundle_find_file(const struct bundle *b, int64_t group_id, const char *kind)
 {
     size_t from, to;

@@ -27,6 +27,7 @@ struct mark {
     int64_t newest_s; /* updated_at in seconds since 1970, 0: none was seen */
     uint64_t ids;     /* sum over the ids */
     uint64_t sum;     /* sum over ids and what changes with an edit */
+    uint64_t lacking; /* records that are there and were left out: number alone can be compared */
     bool by_content;  /* `sum` is over contents, since a record showed no updated_at */
     bool label_lists; /* of boards: lists of labels alone are in `sum`; an export also holds lists that the licence hides elsewhere */
 };

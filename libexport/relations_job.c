@@ -123,6 +123,8 @@ static int bad_line(struct rel_job *j, const char *rule, uint64_t number, const 
 {
     char what[48];
     snprintf(what, sizeof what, "line %" PRIu64, number);
+    if (j->strict)
+        return gs_fail(err, GS_E_RECORD, "%s of the export cannot be used: %s", what, why);
     j->lines++;
     j->left_out++;
     return note(j, NOTE_MISSING, rule, what, 1, why, err);
@@ -249,7 +251,9 @@ static int refuse(void *cookie, const char *name, const char *why, struct gs_err
     while (n > 0 && ((unsigned char)what[n - 1] & 0xc0) == 0x80 && name[n])
         n--;
     what[n] = '\0';
-    return note(j, NOTE_LEFT_OUT, "file-name", what, 1, why, err);
+    bool kind = strcmp(why, "its name") != 0;
+    j->refused += !kind; /* an upload is a file: a link is none of those that were announced */
+    return note(j, NOTE_LEFT_OUT, kind ? "file-kind" : "file-name", what, 1, why, err);
 }
 
 static int read_entry(void *cookie, void *buf, size_t len, size_t *out_n, struct gs_err *err)
@@ -274,15 +278,21 @@ static int on_upload(void *cookie, struct walk_file *f, struct gs_err *err)
     bool avatar = strncmp(f->name, "avatar/", 7) == 0, is_new = true;
     if (j->stop && *j->stop)
         return gs_fail(err, GS_E_STOPPED, "stopped");
-    if (!slash || strchr(slash + 1, '/'))
+    if (!slash || strchr(slash + 1, '/')) {
+        j->refused++;
         return note(j, NOTE_LEFT_OUT, "archive-extra-file", f->name, 1, "not where uploads lie", err);
+    }
     /* a group has one avatar; in batches a name may come twice */
     if (idset_add(&j->names, hash_name(avatar ? "avatar" : f->name), &is_new, err))
         return -1;
-    if (!is_new)
+    if (!is_new) {
+        j->refused++;
         return note(j, NOTE_LEFT_OUT, "duplicate-record", f->name, 1, NULL, err);
-    if (f->size > BUNDLE_FILE_MAX)
+    }
+    if (f->size > BUNDLE_FILE_MAX) {
+        j->refused++;
         return note(j, NOTE_MISSING, "oversize-file", f->name, 1, "larger than 1 GiB", err);
+    }
     char kind[64];
     struct bundle_stream in = {.read = read_entry, .cookie = f};
     int n = avatar ? snprintf(kind, sizeof kind, "avatar")

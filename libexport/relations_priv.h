@@ -40,6 +40,7 @@ struct rel_job {
     char **paths; /* in the order of the batches */
     size_t n_paths;
     struct shelf *shelf;       /* additions; NULL: none are known */
+    bool strict;               /* a line that is no record ends it: the API can give the relation */
     bool may_ask;              /* additions can still be asked for: stop when they are needed */
     const volatile int *stop;
     struct bundle_writer *writer;
@@ -54,6 +55,7 @@ struct rel_job {
     uint64_t invited;          /* invitations among the members, which are counted elsewhere */
     uint64_t left_out, bytes;  /* bytes: unpacked, of files without their tar */
     uint64_t files;            /* of uploads */
+    uint64_t refused;          /* of uploads: came, and were left out */
     uint64_t nested;           /* iterations of cadences */
     bool avatar;
     struct idset names;

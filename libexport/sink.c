@@ -64,6 +64,11 @@ bool sink_is_shelf(const struct sink *s)
     return s->shelf != NULL;
 }
 
+void sink_lacking(struct sink *s, uint64_t n)
+{
+    s->mark.lacking = n;
+}
+
 uint64_t sink_stored(const struct sink *s)
 {
     return s->stored;

@@ -19,6 +19,8 @@ int sink_open_shelf(struct shelf *shelf, struct sink **out, struct gs_err *err) 
 int sink_add(struct sink *s, const char *json, size_t len, struct gs_err *err) GS_MUST_USE;
 /* The same for a record in which ledger_quick() or the like found nothing wrong and no secret: not looked at again. */
 int sink_add_sound(struct sink *s, const char *json, size_t len, struct gs_err *err) GS_MUST_USE;
+/* So many records are there besides those that were added, and cannot be stored: the look at the end will see them. */
+void sink_lacking(struct sink *s, uint64_t n);
 uint64_t sink_stored(const struct sink *s);
 bool sink_is_shelf(const struct sink *s);
 /* Ends the member in the bundle, so that sink_close() has only the books to write; may be called by another thread than that one's,

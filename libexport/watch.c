@@ -131,6 +131,8 @@ static bool moved(const struct mark *b, const struct side *s)
     case SEEN_IDS:
         return a->n != b->n || a->ids != b->ids;
     case SEEN_NUMBER:
+        if (b->lacking > 0)
+            return a->n < b->n || a->n > b->n + b->lacking; /* the line may have been no record at all */
         return a->n != b->n || a->newest_s > b->newest_s || a->highest > b->highest;
     case SEEN_NOT:
         break;
@@ -138,14 +140,29 @@ static bool moved(const struct mark *b, const struct side *s)
     return false;
 }
 
+/*
+ * An export holds all boards of a group. Without a licence for several, the lists show one of them: what became of the others cannot
+ * be seen.
+ */
+static bool hidden(const struct mark *b, const struct side *s, enum mark_kind k)
+{
+    return k == MARK_BOARDS && b->label_lists && b->n + b->lacking > 1 && s->seen != SEEN_NOT && s->mark.n == 1;
+}
+
 static int conclude_kind(struct look *l, enum mark_kind k, struct gs_err *err)
 {
     struct book *book = l->w->c->book;
     const struct mark *b = before(l, k);
-    const struct side *s = &l->side[k];
+    struct side *s = &l->side[k];
     char was[96], is[96], after[160];
     if (!b)
         return 0;
+    if (b->lacking > 0 && s->seen > SEEN_NUMBER) /* what was left out has no id that could be compared */
+        s->seen = SEEN_NUMBER;
+    if (hidden(b, s, k)) {
+        snprintf(after, sizeof after, "the list shows one board of %" PRIu64 ", as without a licence for several", b->n);
+        return book_lost(book, l->id, mark_relation(k), "watermark-not-readable", NULL, 0, after, err);
+    }
     if (s->denied && s->why.http == 404) {
         known(l->w, l->id)->shut = true; /* the list of the tree tells more */
         return 0;

@@ -412,6 +412,21 @@ static int put_mark(struct boards *b, struct gs_err *err)
     return marks_put(b->group->cap->marks, b->group->id, MARK_BOARDS, &m, err);
 }
 
+/*
+ * A GitLab without a licence for several boards shows one of them, whichever there are. The same licence gives boards a scope, of
+ * which REST shows the weight, empty or not.
+ */
+static bool may_hide(const struct boards *b)
+{
+    const struct collected *c = b->rest.ok ? &b->rest : &b->graphql;
+    const struct gl_instance *i = b->group->cap->o.instance;
+    if (c->n != 1)
+        return false;
+    if (!b->rest.ok)
+        return !i || i->enterprise != 1;
+    return !memmem(c->text.data + c->v[0].off, c->v[0].len, "\"weight\":", 9);
+}
+
 static int finish(struct boards *b, struct gs_err *err)
 {
     struct cap_group *g = b->group;
@@ -450,6 +465,11 @@ static int finish(struct boards *b, struct gs_err *err)
     }
     if (cap_sink(g, "boards", &s, err))
         return -1;
+    if (!sink_is_shelf(s) && may_hide(b) &&
+        book_left_out(c->book, g->id, "boards", "boards-hidden", NULL, 0, "how many is not shown", err)) {
+        sink_abandon(s);
+        return -1;
+    }
     for (size_t i = 0; i < n; i++)
         if ((i == 0 || ids[i] != ids[i - 1]) && store(b, ids[i], s, err)) {
             sink_abandon(s);

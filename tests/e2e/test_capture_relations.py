@@ -187,15 +187,34 @@ def failures(d):
 
 def bad_lines(d):
     with World(d, "bad_lines") as w:
+        w.create("--no-subgroups", out="whole.gsnap")
         w.faults({"relation": "labels", "invalid_json": 3})
-        r = w.create("--no-subgroups")
+        r = w.create("--no-subgroups", "--until-stable", "2")
         w.good("a line that is no JSON", r, 3)
+        t.is_eq((r.json()["changed"], r.json()["passes"], r.json()["settled"], r.json()["missing"]), (0, 1, [], 1), "which is no change of the source", r.out)
+        mark = entries(w.ledger(), "watermark", relation="labels")
+        t.is_eq([(x["records"], x["seen"]) for x in mark], [(19, "number")], "its number is still looked at")
         t.is_eq(len(w.cat("top/labels").splitlines()), 19, "the others are carried")
         bad = entries(w.ledger(), "left_out", rule="invalid-record")
         t.is_eq([(x["what"], x["count"]) for x in bad], [("line 3", 1)], "the ledger names the line")
+        w.faults({"relation": "labels", "invalid_json": 20})
+        r = w.create("--no-subgroups")
+        w.good("the last line, which has the highest id, is no JSON", r, 3)
+        t.is_eq(r.json()["changed"], 0, "and no change", r.out)
+        w.faults({"relation": "labels", "invalid_json": 3})
+        r = w.create("--no-subgroups", via="auto")
+        w.good("a line that is no JSON, and the API has the relation", r, 0)
+        t.is_eq([(x["from"], x["to"]) for x in entries(w.ledger(), "fallback", relation="labels")], [("relations", "api")], "the API is read instead")
+        t.is_eq([json.loads(x)["title"] for x in w.cat("top/labels").splitlines()],
+                [json.loads(x)["title"] for x in w.cat("top/labels", "whole.gsnap").splitlines()], "which gives all of them")
+        w.faults({"relation": "epics", "invalid_json": 1})
+        r = w.create("--no-subgroups", via="auto")
+        w.good("a line that is no JSON, and the API cannot help", r, 3)
+        t.is_eq(len(entries(w.ledger(), "left_out", rule="invalid-record", relation="epics")), 1, "the ledger names the line")
         w.faults({"relation": "milestones", "oversized_line": 51 << 20})
         r = w.create("--no-subgroups")
         w.good("a line of 51 MiB", r, 3)
+        t.is_eq(r.json()["changed"], 0, "is no change of the source", r.out)
         t.is_eq(len(entries(w.ledger(), "left_out", rule="oversize-record")), 1, "the ledger names it")
         t.is_eq(len(w.cat("top/milestones").splitlines()), 2, "and the others are there")
         w.faults({"relation": "uploads", "tar_members": [
@@ -215,6 +234,43 @@ def bad_lines(d):
             t.lacks(files, "/" + name + '"', f"{name} is not in the bundle")
         named = [x.get("what", "") for x in w.ledger() if x["entry"] == "left_out" and x["relation"] == "uploads"]
         t.is_eq(sorted(x.split("/")[-1][:10] for x in named), ["hard", "link", "odd.txt", "pipe", "second.txt", "up.txt", "x" + "é" * 9], "each is named in the ledger")
+        kinds = {x["what"].split("/")[-1] for x in w.ledger() if x["entry"] == "left_out" and x["rule"] == "file-kind"}
+        t.is_eq(kinds, {"link", "hard", "pipe"}, "what is no file has a rule of its own")
+
+
+def lost_uploads(d):
+    """An upload whose content the source has lost is counted by the export and not in it."""
+    tree = small_tree()
+    tree["groups"][0]["uploads"] += [{"name": "gone.pdf", "secret": "f" * 32, "lost": True}]
+    with World(d, "lost_uploads", tree=tree) as w:
+        r = w.create("--no-subgroups")
+        w.good("a lost upload", r)
+        led = w.ledger()
+        got = [(x["count"], x["group"]) for x in entries(led, "left_out", relation="uploads", rule="upload-not-readable")]
+        fetch = entries(led, "fetch", relation="uploads")
+        t.is_eq((got, [(x["announced"], x["records"]) for x in fetch]), ([(1, 1)], [(3, 2)]), "the ledger says how many", str(fetch))
+        t.is_eq([x["count"] for x in r.json()["left_out"] if x["rule"] == "upload-not-readable"], [1], "and so does the report")
+
+
+def hidden_boards(d):
+    """Without a licence for several boards, the API shows one of a group, the export all."""
+    for version in ("16.11.2", "16.11.2-ee"):
+        with World(d, "hidden_" + version, "--version", version, "--tier", "free") as w:
+            for via in ("auto", "relations"):
+                r = w.create("--no-subgroups", "--until-stable", "2", via=via)
+                w.good(f"{version}: two boards by {via}", r)
+                t.is_eq((r.json()["changed"], r.json()["passes"], len(w.cat("top/boards").splitlines())), (0, 1, 2), f"{version}: nothing moved")
+                led = w.ledger()
+                t.is_eq(([x["rule"] for x in entries(led, "lost", relation="boards") if x["rule"] == "watermark-not-readable"],
+                         entries(led, "watermark", relation="boards"), entries(led, "left_out", rule="boards-hidden")),
+                        (["watermark-not-readable"], [], []), f"{version}: that the look at the end sees one is said")
+            r = w.create("--no-subgroups", via="api")
+            w.good(f"{version}: two boards by api", r)
+            t.is_eq((len(w.cat("top/boards").splitlines()), [(x["group"], x["relation"], x["count"]) for x in entries(w.ledger(), "left_out", rule="boards-hidden")]),
+                    (1, [(1, "boards", 0)]), f"{version}: the rule says that others may be hidden")
+    with World(d, "licensed", tree=small_tree(1)) as w:
+        w.good("one board with a licence", w.create("--no-subgroups", via="api"))
+        t.is_eq(entries(w.ledger(), "left_out", rule="boards-hidden"), [], "hides none")
 
 
 def closed(d):
@@ -415,7 +471,7 @@ def losses(r):
 
 def main():
     with gstest.scratch() as d:
-        for part in (demo_tree, real_export, lines_as_they_are, versions, failures, bad_lines, closed, others, kills, slow):
+        for part in (demo_tree, real_export, lines_as_they_are, versions, failures, bad_lines, lost_uploads, hidden_boards, closed, others, kills, slow):
             if len(os.sys.argv) < 2 or part.__name__ in os.sys.argv[1:]:
                 part(d)
     t.done()

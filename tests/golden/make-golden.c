@@ -389,6 +389,11 @@ static void records(void)
 #define L_MARK(records)                                                                                                \
     "{\"entry\":\"watermark\",\"group\":7,\"highest_id\":9,\"newest\":null,\"records\":" #records                     \
     ",\"relation\":\"labels\",\"seen\":\"all\"}\n"
+#define L_FILES(group, announced, records)                                                                             \
+    "{\"announced\":" #announced ",\"bytes\":9,\"endpoint\":\"export:uploads\",\"entry\":\"fetch\",\"group\":" #group \
+    ",\"pages\":1,\"records\":" #records ",\"relation\":\"uploads\",\"retries\":0,\"via\":\"relations\",\"waits_ms\":0}\n"
+#define L_FILE_RULE(count)                                                                                             \
+    "{\"count\":" #count ",\"entry\":\"left_out\",\"group\":7,\"relation\":\"uploads\",\"rule\":\"upload-not-readable\"}\n"
 #define L_CAPTURE(requests, repeated)                                                                                  \
     "{\"entry\":\"capture\",\"group\":0,\"kept\":0,\"longest_pause_ms\":0,\"passes\":1,\"relation\":\"\",\"repeated\":"  \
     #repeated ",\"requests\":" #requests "}\n"
@@ -423,6 +428,11 @@ static void books(void)
            L_LABELS(9, 3, 0) L_MILESTONES, 3);
     LEDGER("ledger-unbalanced--more-seen-than-stored",
            L_LABELS(3, 3, 0) L_MARK(4) L_MILESTONES, 3);
+    LEDGER("ledger-unbalanced--files-announced", L_LABELS(3, 3, 0) L_FILES(7, 4, 0) L_MILESTONES, 3);
+    LEDGER("ledger-unbalanced--files-announced-by-rule", L_LABELS(3, 3, 0) L_FILES(7, 4, 0) L_FILE_RULE(3) L_MILESTONES, 4);
+    LEDGER("ledger-unbalanced--files-that-are-not-there", L_LABELS(3, 3, 0) L_FILES(7, 1, 1) L_MILESTONES, 3);
+    CASE(base_files, "ledger-unbalanced--files-of-no-line",
+         forge_set_text(&f, BUNDLE_LEDGER, L_FILES(12, 0, 0), sizeof(L_FILES(12, 0, 0)) - 1, 1); SEAL);
     LEDGER("record-invalid--ledger-negative", L_LABELS(-1, 3, 0) L_MILESTONES, 2);
     LEDGER("record-invalid--ledger-rule-without-count",
            "{\"entry\":\"left_out\",\"group\":7,\"relation\":\"labels\",\"rule\":\"invalid-record\"}\n" L_LABELS(3, 3, 0)
@@ -440,9 +450,9 @@ static void valid_books(void)
         L_CAPTURE(2, 1) L_FETCH(4) L_RULE("duplicate-record", 1) L_RULE("secret-field", 7) L_RULE("truncated-by-server", 2)
         "{\"count\":3,\"entry\":\"lost\",\"group\":7,\"relation\":\"labels\",\"rule\":\"label-times-not-readable\"}\n"
         "{\"count\":8,\"entry\":\"left_out\",\"group\":7,\"relation\":\"labels\",\"rule\":\"rule-of-a-later-version\"}\n"
-        L_LABELS(6, 3, 3) L_MARK(3) L_TREE(1, 0) L_MILESTONES;
+        L_LABELS(6, 3, 3) L_MARK(3) L_TREE(1, 0) L_FILES(7, 4, 0) L_FILE_RULE(4) L_MILESTONES;
     forge_load(&f, base.data, base.len);
-    forge_set_text(&f, BUNDLE_LEDGER, full, sizeof full - 1, 11);
+    forge_set_text(&f, BUNDLE_LEDGER, full, sizeof full - 1, 13);
     forge_seal(&f, key);
     pack("valid", "books", &f);
 }
