@@ -56,7 +56,7 @@ static void on_asking(int sig)
     cli_asked = 1;
 }
 
-void cli_catch_asking(void)
+static void catch_asking(void)
 {
     struct sigaction sa = {.sa_handler = on_asking, .sa_flags = SA_RESTART};
     sigemptyset(&sa.sa_mask);
@@ -246,6 +246,7 @@ int cli_main(const struct cli_tool *about, int argc, char **argv)
     cli_io_start(&cli);
     signal(SIGPIPE, SIG_IGN);
     signal(SIGXFSZ, SIG_IGN); /* a file that may not grow is an error like a full disk */
+    catch_asking(); /* who asks a verb that has no answer must not end it by that */
     catch_signal(SIGINT);
     catch_signal(SIGTERM);
     catch_signal(SIGHUP);

@@ -162,8 +162,7 @@ struct cli {
 extern volatile int cli_stop;
 extern volatile sig_atomic_t cli_signal; /* which one */
 
-/* From then on SIGUSR1, instead of ending the process, sets cli_asked: somebody wants to know how far the verb is. */
-void cli_catch_asking(void);
+/* Set by SIGUSR1: somebody wants to know how far the verb is. It ends no verb, also one that does not look at this. */
 extern volatile sig_atomic_t cli_asked;
 
 /* The whole life of a tool: signals, parsing, dispatch, exit code. */
@@ -236,6 +235,12 @@ int cli_wrap_file(struct gs_err *err, const char *path);
 int cli_key_load(struct cli *cli, const struct cli_key *k, struct sign_seckey **out, struct gs_err *err) GS_MUST_USE;
 /* Asks on the terminal; Ctrl-C there ends the process at once with the terminal as it was. */
 int cli_ask_secret(struct cli *cli, const char *prompt, struct gs_secret *out, struct gs_err *err) GS_MUST_USE;
+
+/*
+ * Puts a question of yes or no about `about` ("load this into URL? [y/N]") to who sits at stdin, which must be a terminal:
+ * GS_E_NOT_CONFIRMED. A signal there ends the process at once with 128+N, one that came before it is GS_E_STOPPED.
+ */
+int cli_ask_yes(struct cli *cli, const char *question, const char *about, bool *out, struct gs_err *err) GS_MUST_USE;
 
 /* Verbs that both tools have. */
 extern const struct cli_verb cli_verb_inspect, cli_verb_verify, cli_verb_cat;

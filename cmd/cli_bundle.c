@@ -4,6 +4,7 @@
 #include <fcntl.h>
 #include <string.h>
 #include <termios.h>
+#include <unistd.h>
 
 #define LIMIT(option, field, text)                                                                                     \
     {.name = option, .type = CLI_SIZE, .offset = offsetof(struct cli_trust, field), .arg = "SIZE", .hidden = true,     \
@@ -88,6 +89,27 @@ int cli_ask_secret(struct cli *cli, const char *prompt, struct gs_secret *out, s
     int r = gs_secret_prompt(out, prompt, err);
     cli_io_prompting(NULL);
     return r;
+}
+
+int cli_ask_yes(struct cli *cli, const char *question, const char *about, bool *out, struct gs_err *err)
+{
+    struct termios saved;
+    char answer[16] = "";
+    *out = false;
+    if (tcgetattr(STDIN_FILENO, &saved))
+        return gs_fail(err, GS_E_NOT_CONFIRMED, "there is no terminal to ask on");
+    cli_progress_end(cli);
+    cli_out_flush(cli);
+    cli_io_prompting(&saved);
+    if (cli_stop) { /* came before the prompt: nobody is asked any more */
+        cli_io_prompting(NULL);
+        return gs_fail(err, GS_E_STOPPED, "stopped before the answer");
+    }
+    fprintf(stderr, "%s %s? [y/N] ", question, cli_safe(about));
+    fflush(stderr);
+    *out = fgets(answer, sizeof answer, stdin) && (answer[0] == 'y' || answer[0] == 'Y');
+    cli_io_prompting(NULL);
+    return 0;
 }
 
 int cli_key_load(struct cli *cli, const struct cli_key *k, struct sign_seckey **out, struct gs_err *err)

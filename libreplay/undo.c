@@ -43,6 +43,12 @@ int undo_plan(struct state *s, struct gs_err *err)
         "INSERT INTO undo(op, grp, kind, target_id) SELECT id, grp, kind, target_id FROM op WHERE target_id > 0 AND"
         " adopted = 0 AND kind IN ('groups', 'labels', 'milestones', 'badges', 'boards', 'lists', 'members')"
         " ON CONFLICT(op) DO UPDATE SET target_id = excluded.target_id WHERE state = 0";
+    bool begun;
+    if (undo_begun(s, &begun, err))
+        return -1;
+    /* what an undo saw that removed nothing is of no worth: the load may have gone on since */
+    if (!begun && sqlite3_exec(state_db(s), "DELETE FROM undo", NULL, NULL, NULL) != SQLITE_OK)
+        return undo_db_fail(s, err);
     return sqlite3_exec(state_db(s), sql, NULL, NULL, NULL) == SQLITE_OK ? 0 : undo_db_fail(s, err);
 }
 
@@ -148,6 +154,19 @@ int undo_set(struct undo *u, int64_t op, enum undo_state state, const char *code
     return r;
 }
 
+/* In the transaction that says of a deletion that it is sent: from then on the load is one that is taken back. */
+int undo_mark_begun(struct undo *u, struct gs_err *err)
+{
+    char t[24];
+    if (u->begun)
+        return 0;
+    snprintf(t, sizeof t, "%lld", (long long)gs_unix_ms());
+    if (state_meta_set(u->s, "undo_begun_ms", t, err))
+        return -1;
+    u->begun = true;
+    return 0;
+}
+
 /* A dry run is inside a transaction already, which will be rolled back. */
 int undo_begin(struct undo *u, struct gs_err *err)
 {
@@ -186,13 +205,6 @@ static int load_groups(struct undo *u, struct gs_err *err)
         r = undo_db_fail(u->s, err);
     sqlite3_finalize(st);
     return r;
-}
-
-static int mark_begun(struct undo *u, struct gs_err *err)
-{
-    char t[24];
-    snprintf(t, sizeof t, "%lld", (long long)gs_unix_ms());
-    return undo_begin(u, err) || state_meta_set(u->s, "undo_begun_ms", t, err) || undo_commit(u, err) ? -1 : 0;
 }
 
 static int facts(struct undo *u, struct gs_err *err)
@@ -234,7 +246,7 @@ int undo_run(struct state *s, struct gl_client *c, const struct gl_instance *tar
              struct gs_err *err)
 {
     struct undo u = {.s = s, .c = c, .target = target, .o = o, .jobs = o->jobs ? o->jobs : 8};
-    int r = facts(&u, err) || mark_begun(&u, err) || load_groups(&u, err) || all_groups(&u, err) ? -1 : 0;
+    int r = facts(&u, err) || undo_begun(s, &u.begun, err) || load_groups(&u, err) || all_groups(&u, err) ? -1 : 0;
     if (r && !o->dry_run)
         state_rollback(s);
     sqlite3_finalize(u.set);

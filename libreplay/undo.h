@@ -8,8 +8,8 @@
  * like when it was made is in the state (print.h).
  *
  * An object's row in the state is `sent` before its request leaves. An undo that was cut off goes on with the same
- * call: everything is read again, and what is gone is done. Afterwards, and from its beginning on, the state is no
- * longer loaded with: `undo_begun`.
+ * call: everything is read again, and what is gone is done. From the moment before its first deletion leaves, the state
+ * is no longer loaded with: `undo_begun`.
  */
 #ifndef RP_UNDO_H
 #define RP_UNDO_H
@@ -50,9 +50,9 @@ struct undo_opts {
     void *cookie;
 };
 
-/* Has an undo of this state begun? */
+/* Has an undo of this state sent a deletion, or was it about to? */
 int undo_begun(struct state *s, bool *out, struct gs_err *err) GS_MUST_USE;
-/* Enters what the load made, as far as it is not entered yet; in a transaction of the caller. */
+/* Enters what the load made, as far as it is not entered yet, and afresh when no deletion was sent so far; in a transaction of the caller. */
 int undo_plan(struct state *s, struct gs_err *err) GS_MUST_USE;
 /* What is to be removed, or has been, by relation in the order of removal. */
 int undo_counts(struct state *s, int (*row)(void *cookie, const struct undo_count *c, struct gs_err *err), void *cookie,

@@ -575,7 +575,7 @@ static int remove_batch(struct look *l, struct row **rows, size_t n, struct gs_e
     gs_autofree struct flight *f = calloc(n, sizeof *f);
     if (!f)
         return gs_fail(err, GS_E_NOMEM, "out of memory");
-    if (undo_begin(u, err))
+    if (undo_begin(u, err) || undo_mark_begun(u, err))
         return -1;
     for (size_t i = 0; i < n; i++)
         if (undo_set(u, rows[i]->op, UNDO_SENT, NULL, NULL, NULL, NULL, err))
@@ -650,6 +650,9 @@ static int remove_kind(struct look *l, enum undo_kind kind, struct gs_err *err)
 /* Fillers that a load left behind that was cut off. */
 static int remove_fillers(struct look *l, struct gs_err *err)
 {
+    if (l->n_fillers && !l->u->o->dry_run &&
+        (undo_begin(l->u, err) || undo_mark_begun(l->u, err) || undo_commit(l->u, err)))
+        return -1;
     for (size_t i = 0; i < l->n_fillers && !l->u->o->dry_run; i++) {
         struct gl_response rsp;
         struct gl_request *q = gl_request_new(GL_DELETE, "/groups/%lld/milestones/%lld", (long long)l->g->target_id,
@@ -799,7 +802,8 @@ static int remove_group(struct look *l, struct gs_err *err)
     snprintf(request, sizeof request, "DELETE /groups/%lld", (long long)l->g->target_id);
     if (u->o->dry_run)
         return end_group(l, UNDO_DONE, "removed", NULL, NULL, NULL, err);
-    if (undo_begin(u, err) || undo_set(u, l->self->op, UNDO_SENT, NULL, NULL, NULL, NULL, err) || undo_commit(u, err))
+    if (undo_begin(u, err) || undo_mark_begun(u, err) || undo_set(u, l->self->op, UNDO_SENT, NULL, NULL, NULL, NULL, err) ||
+        undo_commit(u, err))
         return -1;
     if (!l->marked && send_delete(l, "", true, &status, &why, err))
         return -1;

@@ -23,11 +23,14 @@ struct undo {
     int64_t *groups;
     size_t n_groups;
     struct sqlite3_stmt *set;
+    bool begun;      /* the state says that the load is being taken back */
 };
 
 int undo_db_fail(struct state *s, struct gs_err *err);
 int undo_begin(struct undo *u, struct gs_err *err) GS_MUST_USE;
 int undo_commit(struct undo *u, struct gs_err *err) GS_MUST_USE;
+/* Once, before the first deletion leaves. In a transaction of the caller. */
+int undo_mark_begun(struct undo *u, struct gs_err *err) GS_MUST_USE;
 bool undo_stopped(const struct undo *u);
 /* `why` may be NULL: HTTP status and request id out of it. */
 int undo_set(struct undo *u, int64_t op, enum undo_state state, const char *code, const char *text,

@@ -127,7 +127,6 @@ static int run(struct cli *cli, void *optv, int argc, char **argv)
     struct gs_err err = {0};
     struct session s = {0};
     bool incomplete = false;
-    live_listen();
     int rc = read_window(o, &s, &err) || session_open(&s, cli, &o->r, &o->trust, &o->args, argc ? argv[0] : NULL, o->dry_run, &err)
                  ? -1
                  : 0;

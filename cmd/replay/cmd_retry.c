@@ -111,7 +111,6 @@ static int run(struct cli *cli, void *optv, int argc, char **argv)
     bool incomplete = false;
     (void)argc;
     (void)argv;
-    live_listen();
     int rc = session_open(&s, cli, &o->r, &o->trust, &args, NULL, false, &err);
     if (!rc)
         rc = retry(cli, o, &s, &incomplete, &err);

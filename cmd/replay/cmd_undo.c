@@ -192,6 +192,10 @@ static int report_text(struct cli *cli, struct session *s, struct gs_err *err)
 
 static void on_progress(void *cookie, const char *group, uint64_t done, uint64_t all)
 {
+    if (cli_asked) {
+        cli_asked = 0;
+        cli_note(cookie, "taking the load back: %s of %s groups gone through, now %s", cli_count(done), cli_count(all), cli_safe(group));
+    }
     cli_progress(cookie, "%s of %s groups gone through: %s", cli_count(done), cli_count(all), cli_safe(group));
 }
 

@@ -266,11 +266,6 @@ void live_json(struct gs_jw *w, const struct live *l)
 
 /* ---- SIGUSR1 ---- */
 
-void live_listen(void)
-{
-    cli_catch_asking();
-}
-
 static int answer(struct cli *cli, struct state *s, struct gs_err *err)
 {
     struct live l;

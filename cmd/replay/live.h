@@ -33,9 +33,7 @@ void live_json(struct gs_jw *w, const struct live *l);
 /* The words of a wait: "the target's rate limit". */
 const char *live_wait_words(const char *wait);
 
-/* From here on SIGUSR1 is noted instead of ending the process; live_answer() prints head and groups on stderr when one
- * came. */
-void live_listen(void);
+/* Prints head and groups on stderr when SIGUSR1 came since the last call. */
 void live_answer(struct cli *cli, struct state *s);
 
 #endif

@@ -35,15 +35,14 @@ static void on_progress(void *cookie, const struct engine_progress *p)
 int load_confirm(struct cli *cli, bool yes, const char *question, struct session *s, struct gs_err *err)
 {
     const char *url = gl_client_url(s->client);
-    char answer[16] = "";
+    bool agreed;
     if (yes)
         return 0;
     if (!isatty(STDIN_FILENO) || !isatty(STDERR_FILENO))
         return gs_fail(err, GS_E_NOT_CONFIRMED, "nothing was written to '%s': there is no terminal to ask on", url);
-    cli_out_flush(cli);
-    fprintf(stderr, "%s %s? [y/N] ", question, cli_safe(url));
-    fflush(stderr);
-    if (!fgets(answer, sizeof(answer), stdin) || (answer[0] != 'y' && answer[0] != 'Y'))
+    if (cli_ask_yes(cli, question, url, &agreed, err))
+        return -1;
+    if (!agreed)
         return gs_fail(err, GS_E_NOT_CONFIRMED, "nothing was written to '%s'", url);
     return 0;
 }

@@ -201,7 +201,6 @@ static int create(struct cli *cli, const struct opts *o, const char *group, stru
     struct book_summary sums;
     struct gl_stats stats;
     struct moves moves = {0};
-    cli_catch_asking();
     int r = capture(cli, o, &co, out, &moves, &c, err);
     if (r == 0) {
         capture_meta(c, &meta);

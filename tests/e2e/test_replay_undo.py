@@ -2,9 +2,12 @@
 """Taking a load back: what this load made goes, what was there, what others changed or put in stays; exact also when it is killed."""
 import json
 import os
+import pty
 import random
+import select
 import shutil
 import signal
+import subprocess
 import sys
 import time
 
@@ -128,6 +131,66 @@ with gstest.scratch() as d:
         t.ok(r.code == 30 and "[load-undone]" in r.err, "skip likewise", str(r))
         r = apply(sim, "again.state", "--into", "base")
         t.is_eq(r.code, 0, "a new load into the same place", str(r))
+
+    # ---- a signal while it asks, and one that only asks how far it is ----
+    def at_prompt(*args, token, then):
+        """The exit code of a tool that was sent these signals at its question, and what it had said."""
+        master, slave = pty.openpty()
+        p = subprocess.Popen([gstest.REPLAY, *args], cwd=d, env=gstest.environment(token), stdin=slave, stdout=subprocess.DEVNULL,
+                             stderr=slave, start_new_session=True)
+        os.close(slave)
+        said = b""
+        while b"[y/N]" not in said and select.select([master], [], [], 60)[0]:
+            try:
+                said += os.read(master, 4096)
+            except OSError:
+                break
+        for s in then:
+            p.send_signal(s)
+            time.sleep(0.5)
+        try:
+            code = p.wait(20)
+        except subprocess.TimeoutExpired:
+            p.kill()
+            code = f"goes on, {p.wait()}"
+        os.close(master)
+        return code, said.decode("utf-8", "replace")
+
+    with Target(d, "prompt") as sim:
+        r = at_prompt("apply", team, "--trust", "key.pub", "--url", sim.url, "--state", "prompt.state", token=sim.tokens["owner"],
+                      then=[signal.SIGUSR1, signal.SIGINT])
+        t.ok(r[0] in (130, -2) and "[y/N]" in r[1], "Ctrl-C at the question of apply ends it at once", repr(r))
+        t.is_eq([x["path"] for x in sim.requests() if x["method"] != "GET"], [], "and nothing was written")
+        r = apply(sim, "prompt.state")
+        t.is_eq(r.code, 0, "the same command loads", str(r))
+        loaded = sim.dump()
+        for then in ([signal.SIGUSR1, signal.SIGINT], [signal.SIGTERM]):
+            r = at_prompt("undo", "--trust", "key.pub", "--state", "prompt.state", token=sim.tokens["admin"], then=then)
+            t.ok(r[0] == 128 + then[-1] and "[y/N]" in r[1], f"{then[-1].name} at the question of undo ends it at once, SIGUSR1 does not", repr(r))
+        t.is_eq(sim.dump(), loaded, "and nothing was removed")
+        r = apply(sim, "prompt.state")
+        t.is_eq(r.code, 0, "the state is that of a load which nobody takes back", str(r))
+        # it is asked for all that is there, and then the target goes away before the first deletion
+        sim.faults({"match": {"method": "GET", "path": "/groups/[0-9]+"}, "times": 0, "do": {"status": 503, "body": "down"}})
+        r = undo(sim, "prompt.state", "--yes", "--max-wait", "2")
+        t.is_eq(r.code, 75, "an undo that cannot read", str(r))
+        sim.reset_faults()
+        r = apply(sim, "prompt.state")
+        t.is_eq(r.code, 0, "has not made the load one that is taken back", str(r))
+        sim.faults({"match": {"method": "DELETE"}, "times": 0, "do": {"status": 503, "body": "down"}})
+        r = undo(sim, "prompt.state", "--yes", "--max-wait", "2")
+        t.is_eq(r.code, 75, "an undo whose deletions do not get through", str(r))
+        sim.reset_faults()
+        r = apply(sim, "prompt.state")
+        t.ok(r.code == 30 and "[load-undone]" in r.err, "has: they may have acted", str(r))
+        sim.faults({"match": {"method": "GET", "path": "/groups/[0-9]+"}, "times": 0, "do": {"delay_ms": 200}})
+        p = gstest.start(gstest.REPLAY, "undo", "--trust", "key.pub", "--state", "prompt.state", "--yes", token=sim.tokens["admin"], cwd=d)
+        n = len(sim.requests())
+        while p.poll() is None and len(sim.requests()) < n + 4:
+            time.sleep(0.02)
+        p.send_signal(signal.SIGUSR1)
+        err = p.communicate()[1].decode()
+        t.ok(p.returncode == 0 and "groups gone through" in err, "SIGUSR1 tells how far an undo is", err)
 
     # ---- wrong inputs ----
     with Target(d, "wrong") as sim:
