@@ -168,6 +168,45 @@ void gl_answer_header(struct gl_transfer *t, const char *line, size_t len)
         header_value(t, name, value);
 }
 
+/* ---- our own token in the server's words ---- */
+
+static void blank(const struct gl_client *c, char *text, size_t len)
+{
+    if (c->token_header.data && text)
+        gl_blank(c->token_header.data + c->token_at, c->token_header.len - c->token_at, text, len);
+}
+
+static void blankz(const struct gl_client *c, char *text)
+{
+    blank(c, text, text ? strlen(text) : 0);
+}
+
+/* Records are left as they are, byte for byte; whatever is read as words of the server's is not. */
+static bool is_words(const struct gl_transfer *t)
+{
+    const struct gl_response *rsp = &t->rsp;
+    if (rsp->status < 200 || rsp->status > 299)
+        return true;
+    return t->req->graphql ? memmem(gs_buf_str(&rsp->body), rsp->body.len, "\"errors\"", 8) != NULL
+                           : strstr(t->req->path, "/export_relations") != NULL;
+}
+
+/*
+ * A proxy or a server may repeat what it was sent. Here, before anything is made of the answer, so that no message, state
+ * file, ledger or store of answers ever holds the token.
+ */
+static void blank_answer(struct gl_transfer *t)
+{
+    const struct gl_client *c = t->client;
+    struct gl_response *rsp = &t->rsp;
+    blankz(c, rsp->content_type);
+    blankz(c, rsp->request_id);
+    blankz(c, t->limit_name);
+    blankz(c, t->errbuf);
+    if (!t->req->sink && rsp->body.data && is_words(t))
+        blank(c, rsp->body.data, rsp->body.len);
+}
+
 /* ---- outcome ---- */
 
 /* What the server asks for, in milliseconds from now; measured by the server's own clock when it shows it. */
@@ -279,10 +318,10 @@ static bool json_type(const char *content_type)
 }
 
 /* A 2xx whose body is not what GitLab sends: a login page of a proxy, for example. */
-static bool not_gitlab(const struct gl_transfer *t, struct gs_err *err)
+static bool not_gitlab(struct gl_transfer *t, struct gs_err *err)
 {
     const struct gl_request *r = t->req;
-    const struct gl_response *rsp = &t->rsp;
+    struct gl_response *rsp = &t->rsp;
     if (r->accept_type || r->sink || r->method == GL_HEAD || rsp->body.len == 0)
         return false;
     const char *p = gs_buf_str(&rsp->body);
@@ -298,6 +337,7 @@ static bool not_gitlab(const struct gl_transfer *t, struct gs_err *err)
         gs_fail(err, GS_E_REMOTE, "the server answered %d with broken JSON", rsp->status);
         return true;
     }
+    blank(t->client, rsp->body.data, rsp->body.len);
     char words[200];
     gl_error_text(rsp->status, rsp->content_type, rsp->body.data, rsp->body.len, words, sizeof words);
     gs_fail(err, GS_E_REMOTE, "the server answered %d with something else than JSON (%.60s): %s", rsp->status,
@@ -387,6 +427,7 @@ static void judge_answer(struct gl_transfer *t)
         return;
     }
     if (is_redirect(t)) {
+        blankz(c, t->location);
         gs_fail(&rsp->err, GS_E_REMOTE, "the server redirects to '%.200s': give the address of the GitLab itself",
                 t->location);
         rsp->err.http = rsp->status;
@@ -411,6 +452,7 @@ enum gl_next gl_transfer_judge(struct gl_transfer *t, CURLcode rc, bool stalled,
     struct gl_response *rsp = &t->rsp;
     count(c, t->easy);
     note_certificate(c, t);
+    blank_answer(t);
 
     struct gl_try try = {.repeatable = gl_request_repeatable(t->req),
                          .retry_after_ms = -1,
@@ -428,8 +470,10 @@ enum gl_next gl_transfer_judge(struct gl_transfer *t, CURLcode rc, bool stalled,
         c->answered_before = true;
         if (is_redirect(t) && t->req->method == GL_GET) {
             enum gl_next n = redirect(t);
-            if (n == GL_NEXT_DONE)
+            if (n == GL_NEXT_DONE) {
                 rsp->err.http = rsp->status;
+                blankz(c, rsp->err.text);
+            }
             return n;
         }
         judge_answer(t);
@@ -444,6 +488,7 @@ enum gl_next gl_transfer_judge(struct gl_transfer *t, CURLcode rc, bool stalled,
     }
     if (rsp->err.code == GS_OK)
         return GL_NEXT_DONE;
+    blankz(c, rsp->err.text); /* dropped control characters may have joined it anew */
     try.random = (uint32_t)(c->random >> 32);
     c->random = c->random * 6364136223846793005u + 1442695040888963407u;
     *out = gl_retry(&try);
@@ -481,6 +526,7 @@ void gl_answer_kept(struct gl_transfer *t)
     struct gl_response *rsp = &t->rsp;
     rsp->outcome = GL_ANSWERED;
     rsp->err = (struct gs_err){0};
+    blank_answer(t);
     if (rsp->status < 200 || rsp->status > 299)
         gl_error_fill(rsp, &rsp->err);
 }

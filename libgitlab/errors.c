@@ -240,6 +240,21 @@ void gl_error_text(int status, const char *content_type, const char *body, size_
         addz(&w, "no further words");
 }
 
+/* ---- what must not be told on ---- */
+
+#define BLANK_MIN 8 /* shorter ones occur by chance, and no token of GitLab is so short */
+
+void gl_blank(const char *secret, size_t secret_len, char *text, size_t len)
+{
+    if (!secret || secret_len < BLANK_MIN)
+        return;
+    for (char *p; len >= secret_len && (p = memmem(text, len, secret, secret_len));) {
+        memset(p, '*', secret_len);
+        len -= (size_t)(p + secret_len - text);
+        text = p + secret_len;
+    }
+}
+
 /* ---- duplicates ---- */
 
 /* "Failed to save x {:path=>[...]}" and the like: the words that say that a name is in use. */

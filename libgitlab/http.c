@@ -155,6 +155,7 @@ static int copy_token(struct gl_client *c, const struct gs_secret *token, struct
     p[n] = 0;
     c->token_header.data = p;
     c->token_header.len = n;
+    c->token_at = sizeof name - 1;
     return 0;
 }
 

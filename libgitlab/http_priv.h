@@ -88,6 +88,7 @@ struct gl_client {
     struct gs_log log;
     const volatile int *stop;
     struct gs_secret token_header; /* "PRIVATE-TOKEN: ..." */
+    size_t token_at;               /* where the token itself begins in it */
     struct gl_ca ca;
     char tls_sha256[65];
 

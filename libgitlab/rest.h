@@ -8,6 +8,11 @@
 #include "libgitlab/http.h"
 
 /*
+ * Overwrites every occurrence of a secret of at least eight characters in `text` with asterisks, which keeps the length
+ * and the shape of JSON. The client does this with its own token in every answer that is words and not a record.
+ */
+void gl_blank(const char *secret, size_t secret_len, char *text, size_t len);
+/*
  * Words of an error body in any of the shapes that GitLab gives (message string, message object, error,
  * error_description, nested error, status/message, plain text, HTML, captcha, GraphQL errors): one line for people in
  * `out`, bounded. Never fails: unknown shapes give the first printable bytes.

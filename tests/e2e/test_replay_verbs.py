@@ -166,7 +166,8 @@ with gstest.scratch() as d:
 
     # ---- failures ----
     with Target(d, "fail") as sim:
-        sim.faults({"name": "label", "match": {"method": "POST", "path": "/labels$", "body": "\"feature\""}, "times": 0, "do": BAD},
+        sim.faults({"name": "label", "match": {"method": "POST", "path": "/labels$", "body": "\"feature\""}, "times": 0,
+                    "do": {"status": 400, "body": {"message": {"title": [f"is invalid, private_token={sim.tokens['owner']}&x"]}}}},
                    {"name": "milestone", "match": {"method": "POST", "path": "/milestones$", "body": "\"first\""}, "times": 0, "do": BAD},
                    {"name": "close", "match": {"method": "PUT", "path": "/milestones/"}, "times": 0, "do": {"status": 403, "body": {"message": "403 Forbidden"}}},
                    {"name": "badge", "match": {"method": "POST", "path": "/badges$", "body": "\"two\""}, "times": 0, "do": BAD},
@@ -174,6 +175,9 @@ with gstest.scratch() as d:
                     "do": {"status": 403, "body": {"message": "403 Forbidden, \"you\", may not"}}})
         r = apply(sim, "fail.state", "--json")
         t.is_eq(r.code, 3, "some records are refused", str(r))
+        held = r.out + r.err + str(ask("failures", "fail.state", "--json")) + "".join(
+            open(os.path.join(d, n), errors="replace").read() for n in os.listdir(d) if n.startswith("fail.state"))
+        t.ok("private_token=***" in held and sim.tokens["owner"] not in held, "a token that the server repeats is neither told nor stored")
         balanced(r, "with failures")
         rows = ask("failures", "fail.state", "--json").lines()
         by = {(x["relation"], x["key"]): x for x in rows}

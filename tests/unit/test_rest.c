@@ -6,6 +6,7 @@
 
 #include "libgitlab/rest.h"
 
+#include <stdio.h>
 #include <string.h>
 
 #define JSON "application/json"
@@ -228,6 +229,27 @@ static void test_link(void **state)
     }
 }
 
+static void test_blank(void **state)
+{
+    static const struct {
+        const char *secret, *text, *want;
+    } rows[] = {
+        {"glpat-secret", "{\"a\":\"glpat-secret\"}", "{\"a\":\"************\"}"},
+        {"glpat-secret", "glpat-secretglpat-secret", "************************"},
+        {"glpat-secret", "glpat-secre", "glpat-secre"},
+        {"glpat-secret", "", ""},
+        {"aaaaaaaa", "aaaaaaaaa", "********a"},
+        {"short", "short", "short"},
+    };
+    for (size_t i = 0; i < GS_COUNT(rows); i++) {
+        char text[64];
+        snprintf(text, sizeof text, "%s", rows[i].text);
+        gl_blank(rows[i].secret, strlen(rows[i].secret), text, strlen(text));
+        assert_string_equal(text, rows[i].want);
+    }
+    gl_blank(NULL, 0, NULL, 0);
+}
+
 static void test_version(void **state)
 {
     struct gl_instance i = {.major = 16, .minor = 11};
@@ -243,7 +265,7 @@ int main(void)
         cmocka_unit_test(test_error_text), cmocka_unit_test(test_error_text_bounded),
         cmocka_unit_test(test_duplicate),  cmocka_unit_test(test_names),
         cmocka_unit_test(test_fill),       cmocka_unit_test(test_link),
-        cmocka_unit_test(test_version),
+        cmocka_unit_test(test_version),    cmocka_unit_test(test_blank),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
