@@ -7,11 +7,14 @@ import subprocess
 import time
 
 snap = os.environ["SNAP"]
-server = socket.create_server(("127.0.0.1", 0))
-url = "http://127.0.0.1:%d" % server.getsockname()[1]
+
+url = "http://127.0.0.1:1"
 
 
 def start(**more):
+    global server, url  # one for each: the program may connect more than once
+    server = socket.create_server(("127.0.0.1", 0))
+    url = "http://127.0.0.1:%d" % server.getsockname()[1]
     p = subprocess.Popen([snap, "groups", "--url", url], env=dict(os.environ, GITLAB_TOKEN="glpat-secret-1234567"),
                          stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, **more)
     return p, server.accept()[0]
