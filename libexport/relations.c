@@ -196,9 +196,9 @@ int relations_begin(struct relations *r, bool *out_open, struct gs_err *err)
     if (found)
         return 0;
     struct gs_err why = {0};
-    const char *no = r->via == CAPTURE_AUTO ? no_need_to_try(c) : NULL;
+    const char *no = no_need_to_try(c);
     if (no)
-        gs_fail(&why, GS_E_FORBIDDEN, "%s", no);
+        gs_fail(&why, c->o.instance && c->o.instance->scopes_known && !c->o.instance->scope_api ? GS_E_SCOPE : GS_E_FORBIDDEN, "%s", no);
     else if (start_root(r, &why) == 0)
         return 0;
     bool refused = why.code == GS_E_EXPORT_OFF || why.code == GS_E_FORBIDDEN || why.code == GS_E_SCOPE || why.code == GS_E_REMOTE ||
@@ -342,14 +342,28 @@ static void item_old(struct rel_group *rg, const struct gl_export_relation *x)
     if (rg->server_start_ms - x->updated_ms >= REDO_MS)
         return; /* the server will come to it */
     int64_t at = gs_mono_ms() + (x->updated_ms + REDO_MS + SLACK_MS - server_now(r));
-    if (rg->restart_at_ms == 0)
-        gs_logf(r->cap->o.log, GS_LOG_INFO, "'%s' was exported a moment before; waiting until it can be exported anew", rg->g->full_path);
+    if (!rg->told_wait)
+        gs_logf(r->cap->o.log, GS_LOG_INFO, "'%s' was exported a moment before; waiting %" PRId64 " s until it can be exported anew",
+                rg->g->full_path, (at - gs_mono_ms() + 999) / 1000);
+    rg->told_wait = true;
     if (at > rg->restart_at_ms)
         rg->restart_at_ms = at;
 }
 
+/* Left over from when the server was of the other edition: this one makes it no more. */
+static bool of_another_edition(const struct relations *r, const char *name)
+{
+    const struct gl_instance *v = r->cap->o.instance;
+    for (size_t i = 0; i < GS_COUNT(expected); i++)
+        if (v && v->enterprise == 0 && expected[i].enterprise && strcmp(expected[i].name, name) == 0)
+            return true;
+    return false;
+}
+
 static int look_at(struct rel_group *rg, const struct gl_export_relation *x, struct gs_err *err)
 {
+    if (x->updated_ms > 0 && x->updated_ms < rg->server_start_ms && of_another_edition(rg->all, x->name))
+        return 0;
     struct rel_item *it = rel_item_need(rg, x->name);
     if (!it)
         return gs_fail(err, GS_E_LIMIT, "the export of '%s' has more than %d relations", rg->g->full_path, REL_MAX_ITEMS);
@@ -841,7 +855,7 @@ static int tick_exporting(struct rel_group *rg, int64_t now, int64_t *wait, stru
         rg->starts--; /* this one was none */
         return start_export(rg, err);
     }
-    if (timeout > 0 && now - rg->progress_ms > timeout && !rg->restart_at_ms)
+    if (timeout > 0 && now - rg->progress_ms > timeout)
         return give_up(rg, err);
     if (!rg->polling && now >= rg->next_poll_ms)
         return poll_status(rg, err);

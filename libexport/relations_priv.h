@@ -122,6 +122,7 @@ struct rel_group {
     int64_t progress_ms;        /* monotonic: when something last changed */
     int64_t quiet_since_ms;     /* monotonic: all that is shown is final since then; 0: it is not */
     int64_t restart_at_ms;      /* monotonic: an export that is too young to be redone is old enough then; 0: none */
+    bool told_wait;             /* that it is waited for restart_at_ms was said */
     uint64_t signature;         /* of the last status */
     struct rel_item items[REL_MAX_ITEMS];
     size_t n_items;

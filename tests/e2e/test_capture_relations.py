@@ -290,7 +290,10 @@ def closed(d):
         r = w.create(token="maintainer", via="auto")
         w.good("auto without being an Owner", r)
         t.is_eq(len(entries(w.ledger(), "fallback", relation="export")), 1, "said once")
-        t.is_eq([x for x in w.sim.requests() if "export_relations" in x["path"] and x["status"] == 202], [], "nothing was started")
+        for token, code in (("maintainer", "forbidden"), ("reader", "scope-missing")):
+            r = w.create(token=token, out=token + ".gsnap")
+            t.is_eq((r.code, code in r.out + r.err), (12, True), f"{token}: refused", str(r))
+        t.is_eq([x for x in w.sim.requests() if x["method"] == "POST" and "export_relations" in x["path"]], [], "nothing is even tried")
 
 
 def others(d):
@@ -312,6 +315,16 @@ def others(d):
         t.ok(not os.path.exists(os.path.join(w.d, "o.gsnap")), "a capture does not take what was exported before it began")
         got = [x for x in w.sim.requests() if "/download" in x["path"]]
         t.is_eq(got, [], "and downloads nothing of it")
+
+
+def other_edition(d):
+    """What an export of the Enterprise Edition left behind keeps no capture of the Community Edition waiting."""
+    with World(d, "edition", "--version", "17.8.1-ee", config={"export_ttl_s": 0}) as w:
+        w.good("Enterprise Edition", w.create("--no-subgroups"))
+        w.sim.call("/_sim/config", {"version": "16.11.2"})
+        r = w.create("--no-subgroups", "--export-timeout", "4", via="auto")
+        w.good("then Community Edition", r)
+        t.ok(r.err.count("a moment before") <= 1, "waiting is said once", r.err)
 
 
 def kept_files(db):
@@ -471,7 +484,7 @@ def losses(r):
 
 def main():
     with gstest.scratch() as d:
-        for part in (demo_tree, real_export, lines_as_they_are, versions, failures, bad_lines, lost_uploads, hidden_boards, closed, others, kills, slow):
+        for part in (demo_tree, real_export, lines_as_they_are, versions, failures, bad_lines, lost_uploads, hidden_boards, closed, others, other_edition, kills, slow):
             if len(os.sys.argv) < 2 or part.__name__ in os.sys.argv[1:]:
                 part(d)
     t.done()
