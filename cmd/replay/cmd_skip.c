@@ -107,12 +107,19 @@ static int skip(struct cli *cli, const struct opts *o, const char *key, struct g
     if (!r && d.chosen == 0)
         r = gs_fail(err, GS_E_USAGE, "nothing that failed or is still to be done fits (%s)",
                     filter_words(&f, words, sizeof words));
+    /* told only when it is stored; the numbers are of the transaction, so they are put into words before its end */
+    gs_autobuf said;
+    gs_buf_init(&said, (size_t)1 << 20);
+    cli_out_into(cli, &said);
     if (!r)
         r = tell(cli, o, s, &f, &d, user, err);
+    cli_out_into(cli, NULL);
     if (r || o->dry_run)
         state_rollback(s);
     else
         r = state_commit(s, err);
+    if (!r)
+        cli_out(cli, "%s", gs_buf_str(&said));
     return r;
 }
 
