@@ -939,7 +939,8 @@ static int loop(struct engine *e, struct gs_err *err)
     for (;;) {
         look_at_window(e, gs_mono_ms());
         bool work = turn_has_work(e, gs_mono_ms());
-        if (work || beat_due(e)) {
+        bool first_wait = e->last_beat_ms == 0 && e->closed; /* who asks for the status must see that it waits */
+        if (work || first_wait || beat_due(e)) {
             if (state_begin(e->state, err))
                 return -1;
             if (((e->last_beat_ms == 0 || beat_due(e)) && beat(e, err)) || (work && turn(e, err))) {

@@ -250,6 +250,8 @@ with gstest.scratch() as d:
                          token=sim.tokens["owner"], cwd=d)
         time.sleep(3)
         t.ok(p.poll() is None and not writes(sim), "outside of its hours a load waits and writes nothing")
+        x = gstest.replay("status", "--state", name + ".state", "--json", cwd=d).json()["run"]
+        t.ok(x["state"] == "running" and x["waits_for"] == "window" and x["waits_until"], "status: it waits for its hours", repr(x))
         p.send_signal(signal.SIGTERM)
         p.communicate()
         t.is_eq(p.returncode, 143, "and can be stopped")
