@@ -649,14 +649,28 @@ static int same(struct state *s, const char *key, const char *want, const char *
                    have, want);
 }
 
+/* Says whose token is needed: the load is his, with all that he alone may see and take back. */
+static int same_user(struct state *s, int64_t user, struct gs_err *err)
+{
+    gs_autofree char *id = NULL, *name = NULL;
+    if (state_meta_get(s, "target_user_id", &id, err) || state_meta_get(s, "target_user", &name, err))
+        return -1;
+    if (id && strtoll(id, NULL, 10) == user)
+        return 0;
+    if (!id)
+        return gs_fail(err, GS_E_STATE_DAMAGED, "state file '%s' holds no finished plan", state_path(s));
+    return gs_fail(err, GS_E_STATE_OTHER,
+                   "the load of state file '%s' was begun by user '%s' (%s) of the target, and this token is of user %lld: use a token of '%s'",
+                   state_path(s), name ? name : "?", id, (long long)user, name ? name : "?");
+}
+
 int plan_check(struct state *s, struct bundle *b, const char *target_url, int64_t user, const struct plan_opts *o,
                struct gs_err *err)
 {
-    char hex[2 * BUNDLE_DIGEST_LEN + 1], id[24];
+    char hex[2 * BUNDLE_DIGEST_LEN + 1];
     digest_hex(b, hex);
-    snprintf(id, sizeof id, "%lld", (long long)user);
     if (same(s, "bundle_digest", hex, "bundle", err) || (target_url && same(s, "target_url", target_url, "target", err)) ||
-        (user && same(s, "target_user_id", id, "user of the target (the owner of the token)", err)))
+        (user && same_user(s, user, err)))
         return -1;
     if (!o)
         return 0;

@@ -40,7 +40,8 @@ static int make_room(struct session *s, struct gs_err *err)
     if (sent || t.done || t.failed || t.skipped)
         return gs_fail(
             err, GS_E_EXISTS,
-            "state file '%s' belongs to a load that has begun: go on with 'apply', or name another with --state",
+            "state file '%s' belongs to a load that has begun, and is the only account of what it made: keep it; go on with "
+            "'apply', or name another with --state",
             s->state_path);
     session_forget(s);
     return 0;
