@@ -1,9 +1,11 @@
 /* replay undo: takes back what a load made. */
 #include "cmd/replay/load.h"
 #include "cmd/replay/verbs.h"
+#include "libcommon/clock.h"
 #include "libreplay/engine.h"
 #include "libreplay/plan.h"
 #include "libreplay/report.h"
+#include "libreplay/runinfo.h"
 #include "libreplay/undo.h"
 
 #include <stdio.h>
@@ -43,6 +45,7 @@ static const struct cli_part parts[] = {
 struct out {
     struct cli *cli;
     struct gs_jw *w;
+    bool dry_run;
     unsigned n;
     uint64_t open, bad;
 };
@@ -99,8 +102,8 @@ static int result_text(void *cookie, const struct undo_count *c, struct gs_err *
     struct out *x = cookie;
     (void)err;
     if (x->n++ == 0)
-        cli_out(x->cli, "%-12s %10s %10s %10s %10s %10s %10s\n", "relation", "made", "removed", "was gone", "marked",
-                "kept", "failed");
+        cli_out(x->cli, "%-12s %10s %10s %10s %10s %10s %10s\n", "relation", "made", x->dry_run ? "would go" : "removed",
+                x->dry_run ? "is gone" : "was gone", x->dry_run ? "is marked" : "marked", x->dry_run ? "would stay" : "kept", "failed");
     cli_out(x->cli, "%-12s %10s %10s %10s %10s %10s %10s\n", c->relation, cli_count(c->all), cli_count(c->removed),
             cli_count(c->gone), cli_count(c->marked), cli_count(c->kept), cli_count(c->failed));
     return 0;
@@ -174,9 +177,9 @@ static int report_json(struct cli *cli, const struct opts *o, struct session *s,
     return cli_json_end(cli, &w);
 }
 
-static int report_text(struct cli *cli, struct session *s, struct gs_err *err)
+static int report_text(struct cli *cli, const struct opts *o, struct session *s, struct gs_err *err)
 {
-    struct out x = {.cli = cli};
+    struct out x = {.cli = cli, .dry_run = o->dry_run};
     if (undo_counts(s->state, result_text, &x, err))
         return -1;
     x.n = 0;
@@ -239,6 +242,36 @@ static int enter(struct session *s, struct gs_err *err)
     return 0;
 }
 
+/* What a status shows of the run while it works, and how it ended. */
+static int say_run(struct session *s, struct run_info *i, struct gs_err *err)
+{
+    if (state_begin(s->state, err))
+        return -1;
+    if (run_info_write(s->state, i, err) || state_commit(s->state, err)) {
+        state_rollback(s->state);
+        return -1;
+    }
+    return 0;
+}
+
+static int say_begin(struct session *s, unsigned jobs, struct run_info *i, struct gs_err *err)
+{
+    *i = (struct run_info){.verb = "undo", .begun_ms = gs_unix_ms(), .jobs = jobs};
+    i->beat_ms = i->begun_ms;
+    run_info_self(i);
+    return say_run(s, i, err);
+}
+
+/* A state file that cannot be written to says it by its silence. */
+static void say_end(struct session *s, struct run_info *i, const struct gs_err *why)
+{
+    struct gs_err ignored = {0};
+    i->ended_ms = i->beat_ms = gs_unix_ms();
+    snprintf(i->end_code, sizeof i->end_code, "%s", why ? gs_code_name(why->code) : "");
+    snprintf(i->end_text, sizeof i->end_text, "%s", why ? why->text : "");
+    GS_IGNORE(say_run(s, i, &ignored), "the undo itself is stored");
+}
+
 static int undo(struct cli *cli, const struct opts *o, struct session *s, bool *out_left, struct gs_err *err)
 {
     struct undo_opts uo = {.log = &cli->log,
@@ -258,12 +291,19 @@ static int undo(struct cli *cli, const struct opts *o, struct session *s, bool *
         return -1;
     bool begun = false;
     int r = undo_begun(s->state, &begun, err);
-    if (!r && (open || begun))
-        r = undo_run(s->state, s->client, &s->target, &uo, err);
+    if (!r && (open || begun)) {
+        struct run_info info;
+        r = o->dry_run ? 0 : say_begin(s, o->r.jobs, &info, err);
+        if (!r) {
+            r = undo_run(s->state, s->client, &s->target, &uo, err);
+            if (!o->dry_run)
+                say_end(s, &info, r ? err : NULL);
+        }
+    }
     cli_progress_end(cli);
     if (r)
         cli_note(cli, "cut off; the same command goes on from here");
-    if (!r && (o->r.c.json ? report_json(cli, o, s, err) : report_text(cli, s, err)))
+    if (!r && (o->r.c.json ? report_json(cli, o, s, err) : report_text(cli, o, s, err)))
         r = -1;
     if (!r)
         r = undo_counts(s->state, add_bad, &x, err);

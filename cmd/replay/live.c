@@ -12,10 +12,26 @@ static uint64_t ended(const struct live *l)
     return l->t.ops - l->t.open;
 }
 
+static int add_undo(void *cookie, const struct undo_count *c, struct gs_err *err)
+{
+    struct undo_count *sum = cookie;
+    (void)err;
+    sum->all += c->all;
+    sum->removed += c->removed;
+    sum->gone += c->gone;
+    sum->marked += c->marked;
+    sum->kept += c->kept;
+    sum->failed += c->failed;
+    sum->open += c->open;
+    return 0;
+}
+
 int live_read(struct state *s, struct live *out, struct gs_err *err)
 {
     *out = (struct live){.eta_ms = -1};
     if (report_total(s, &out->t, err) || run_info_read(s, &out->run, &out->ever, err))
+        return -1;
+    if (undo_begun(s, &out->undone, err) || (out->undone && undo_counts(s, add_undo, &out->undo, err)))
         return -1;
     out->alive = out->ever && run_info_alive(&out->run);
     if (out->alive && out->run.steps_per_s > 0.0005)
@@ -32,10 +48,26 @@ const char *live_run_state(const struct live *l)
                               : "ended";
 }
 
+static bool by_undo(const struct live *l)
+{
+    return l->ever && strcmp(l->run.verb, "undo") == 0;
+}
+
+const char *live_undo_state(const struct live *l)
+{
+    bool cut = l->undo.open || (by_undo(l) && (!l->run.ended_ms || *l->run.end_code));
+    return !l->undone                           ? "none"
+           : l->alive && by_undo(l)             ? "running"
+           : cut                                ? "cut-off"
+           : l->undo.kept || l->undo.failed     ? "partial"
+                                                : "complete";
+}
+
 bool live_differs(const struct live *a, const struct live *b)
 {
     return ended(a) != ended(b) || a->t.ops != b->t.ops || a->t.failed != b->t.failed || a->t.skipped != b->t.skipped ||
-           a->t.decided != b->t.decided || strcmp(live_run_state(a), live_run_state(b)) != 0 ||
+           a->t.decided != b->t.decided || a->undo.open != b->undo.open || a->undo.kept != b->undo.kept ||
+           a->undo.failed != b->undo.failed || strcmp(live_undo_state(a), live_undo_state(b)) != 0 || strcmp(live_run_state(a), live_run_state(b)) != 0 ||
            strcmp(a->run.wait, b->run.wait) != 0 || a->run.begun_ms != b->run.begun_ms;
 }
 
@@ -96,9 +128,33 @@ static void run_words(const struct live *l, char *out, size_t cap)
         snprintf(out, cap, "came to its end at %s, begun at %s", when(r->ended_ms, a), when(r->begun_ms, b));
 }
 
+static void undo_words(const struct live *l, char *out, size_t cap)
+{
+    static const struct {
+        const char *state, *words;
+    } all[] = {
+        {"running", "is being taken back"},
+        {"cut-off", "began to be taken back and was cut off; 'undo' with the same state file goes on"},
+        {"partial", "was taken back in part; 'undo' with --dry-run says why the rest stays"},
+        {"complete", "was taken back"},
+    };
+    const struct undo_count *u = &l->undo;
+    const char *words = "";
+    for (size_t i = 0; i < GS_COUNT(all); i++)
+        if (strcmp(all[i].state, live_undo_state(l)) == 0)
+            words = all[i].words;
+    snprintf(out, cap, "%s: of %s made, %s removed, %s were gone, %s marked for deletion, %s stayed, %s failed, %s still to do", words,
+             cli_count(u->all), cli_count(u->removed), cli_count(u->gone), cli_count(u->marked), cli_count(u->kept),
+             cli_count(u->failed), cli_count(u->open));
+}
+
 void live_line(const struct live *l, char *out, size_t cap)
 {
     char a[32];
+    if (l->undone) {
+        undo_words(l, out, cap);
+        return;
+    }
     int n = snprintf(out, cap, "%s of %s steps ended, %s failed", cli_count(ended(l)), cli_count(l->t.ops),
                      cli_count(l->t.failed));
     if (l->t.because_failed)
@@ -144,7 +200,14 @@ int live_head(struct cli *cli, struct state *s, const struct live *l, struct gs_
     run_words(l, words, sizeof words);
     cli_out(cli, "bundle      %s\n", cli_safe(bundle ? bundle : "?"));
     cli_out(cli, "target      %s\n", cli_safe(url ? url : "?"));
-    cli_out(cli, "load        %s\n", words);
+    if (l->undone) {
+        char undone[600];
+        undo_words(l, undone, sizeof undone);
+        cli_out(cli, "load        %s\n", undone);
+    }
+    cli_out(cli, "%-11s %s\n", by_undo(l) ? "undo" : l->undone ? "last run" : "load", words);
+    if (l->undone)
+        cli_out(cli, "            what stands below is what the load had come to before\n");
     if (!l->alive && l->ever && *l->run.end_code && gs_code_by_name(l->run.end_code) != GS_OK)
         cli_out(cli, "            what to do: %s\n", gs_code_hint(gs_code_by_name(l->run.end_code)));
     if (pace(cli, l))
@@ -261,6 +324,21 @@ void live_json(struct gs_jw *w, const struct live *l)
         gs_jw_kstr(w, "end_text", *r->end_text ? cli_valid(r->end_text) : NULL);
         gs_jw_kstr(w, "end_hint", code != GS_OK ? gs_code_hint(code) : NULL);
     }
+    gs_jw_end(w);
+    gs_jw_key(w, "undo");
+    if (!l->undone) {
+        gs_jw_null(w);
+        return;
+    }
+    gs_jw_obj(w);
+    gs_jw_kstr(w, "state", live_undo_state(l));
+    gs_jw_ki64(w, "made", (int64_t)l->undo.all);
+    gs_jw_ki64(w, "removed", (int64_t)l->undo.removed);
+    gs_jw_ki64(w, "was_gone", (int64_t)l->undo.gone);
+    gs_jw_ki64(w, "marked", (int64_t)l->undo.marked);
+    gs_jw_ki64(w, "kept", (int64_t)l->undo.kept);
+    gs_jw_ki64(w, "failed", (int64_t)l->undo.failed);
+    gs_jw_ki64(w, "open", (int64_t)l->undo.open);
     gs_jw_end(w);
 }
 

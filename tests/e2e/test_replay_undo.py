@@ -114,11 +114,18 @@ with gstest.scratch() as d:
         r = undo(sim, "whole.state", "--dry-run", "--json")
         t.is_eq((r.code, r.json()["left"], {x["relation"]: x["removed"] for x in r.json()["relations"]}["groups"]), (0, [], 4), "--dry-run: everything would go", str(r))
         t.is_eq(sim.dump(), loaded, "and nothing goes")
+        t.has(undo(sim, "whole.state", "--dry-run").out, "would go", "--dry-run: the heading says that it is not done")
+        t.is_eq(gstest.replay("status", "--state", "whole.state", "--json", cwd=d).json()["undo"], None, "status: not taken back")
         r = apply(sim, "whole.state", "--into", "base")
         t.is_eq(r.code, 0, "a look does not spoil the state", str(r))
         r = undo(sim, "whole.state", "--yes", "--json")
         t.is_eq((r.code, r.json()["left"]), (0, []), "undo", str(r))
         t.is_eq(bare(sim.dump()), before, "the target holds what it held before the load")
+        r = gstest.replay("status", "--state", "whole.state", "--json", cwd=d)
+        x = r.json()
+        t.ok(x["undo"]["state"] == "complete" and x["undo"]["made"] == x["undo"]["removed"] > 0 and x["run"]["command"] == "undo" and x["run"]["state"] == "ended",
+             "status: the load was taken back", str(r)[:600])
+        t.has(gstest.replay("status", "--state", "whole.state", cwd=d).out, "load        was taken back: of ", "also in words")
         deletes = [x["path"] for x in sim.requests() if x["method"] == "DELETE" and x["status"] < 300]
         t.is_eq(len([p for p in deletes if p.count("/") == 4]), 8, "a group that nobody touched is deleted as a whole, in two steps", repr(deletes))
         n = len(sim.requests())
@@ -231,6 +238,8 @@ with gstest.scratch() as d:
         r = undo(sim, "foreign.state", "--yes", "--json")
         t.is_eq(r.code, 3, "undo after others were at it", str(r))
         codes = left(r)
+        x = gstest.replay("status", "--state", "foreign.state", "--json", cwd=d).json()["undo"]
+        t.ok(x["state"] == "partial" and x["kept"] == len(codes) and x["open"] == 0, "status: taken back in part", repr(x))
         for what, code in ((("labels", "docs"), "changed"), (("milestones", "first"), "changed"), (("badges", "two"), "changed"), (("members", "src.p2"), "changed"),
                            (("boards", "Other"), "foreign-content"), (("labels", "feature"), "in-use"), (("groups", "team"), "foreign-content")):
             t.is_eq(codes.pop(("team", *what), None), code, f"{what[0]} '{what[1]}' stays: {code}")
