@@ -12,8 +12,7 @@
 
 /* What is read of a group besides itself. */
 static const struct cap_kind *const cap_kinds[] = {
-    &cap_kind_labels,  &cap_kind_milestones,  &cap_kind_badges, &cap_kind_boards,
-    &cap_kind_members, &cap_kind_invitations, &cap_kind_unread, NULL,
+    &cap_kind_labels, &cap_kind_milestones, &cap_kind_boards, &cap_kind_members, &cap_kind_invitations, &cap_kind_unread, NULL,
 };
 
 void cap_fail(struct capture *c, const struct gs_err *err)
@@ -37,9 +36,13 @@ void cap_end(struct cap_group *g)
         return;
     struct capture *c = g->cap;
     struct plan_group *pg = &c->plan.v[g->at];
+    c->open--;
+    if (g->late) {
+        free(g);
+        return;
+    }
     if (pg->state == PLAN_FOUND && !c->failed)
         pg->state = PLAN_KEPT;
-    c->open--;
     c->done += !c->failed; /* else it only ended */
     free(g);
 }
@@ -222,18 +225,28 @@ static int discover(struct capture *c, size_t at, bool below, struct gs_err *err
 
 /* ---- groups ---- */
 
-static int group_open(struct capture *c, size_t at, struct gs_err *err)
+static int open_with(struct capture *c, size_t at, bool late, const struct cap_kind *kind, struct gs_err *err)
 {
     struct cap_group *g = calloc(1, sizeof *g);
     if (!g)
         return gs_fail(err, GS_E_NOMEM, "no memory for a group");
     const struct plan_group *pg = &c->plan.v[at];
-    *g = (struct cap_group){.cap = c, .at = at, .id = pg->id, .parent_id = pg->parent_id, .full_path = pg->full_path};
+    *g = (struct cap_group){.cap = c, .at = at, .late = late, .id = pg->id, .parent_id = pg->parent_id, .full_path = pg->full_path};
     c->open++;
     cap_begin(g);
-    int r = cap_kind_self.start(g, err);
+    int r = kind->start(g, err);
     cap_end(g);
     return r;
+}
+
+static int group_open(struct capture *c, size_t at, struct gs_err *err)
+{
+    return open_with(c, at, false, &cap_kind_self, err);
+}
+
+int cap_group_late(struct capture *c, size_t at, struct gs_err *err)
+{
+    return open_with(c, at, true, &cap_kind_badges, err);
 }
 
 int cap_group_rest(struct cap_group *g, struct gs_err *err)
@@ -243,7 +256,7 @@ int cap_group_rest(struct cap_group *g, struct gs_err *err)
     for (size_t i = 0; cap_kinds[i]; i++)
         if (cap_kinds[i]->start(g, err))
             return -1;
-    return 0;
+    return g->cap->rel ? cap_kind_badges.start(g, err) : 0; /* a group without an export beside others that have one */
 }
 
 void cap_group_lost(struct cap_group *g)

@@ -69,6 +69,7 @@ struct cap_group {
     int64_t id, parent_id;
     const char *full_path;
     unsigned pending;
+    bool late; /* opened once more, at the end, for cap_group_late() */
     struct rel_group *rel; /* its export; NULL: it has none */
 };
 
@@ -85,6 +86,11 @@ extern const struct cap_kind cap_kind_self, cap_kind_labels, cap_kind_milestones
 /* The group's own record is read first; then either this starts the other kinds, or the group is lost. */
 int cap_group_rest(struct cap_group *g, struct gs_err *err) GS_MUST_USE;
 void cap_group_lost(struct cap_group *g);
+/*
+ * Badges, which only REST shows, are read when everything else was: what they would be compared with is what is read, so that one
+ * request tells both. Not where exports are read, which hold them. c->open counts those that run.
+ */
+int cap_group_late(struct capture *c, size_t at, struct gs_err *err) GS_MUST_USE;
 
 void cap_fail(struct capture *c, const struct gs_err *err);
 /* True, and the capture has failed, when the user asked for an end. */

@@ -264,7 +264,7 @@ static int rel_send(struct cap_rel *rel, struct gs_err *err)
     const struct cap_source *src = &rel->spec->sources[rel->source];
     if (cap_sink(g, rel->spec->relation, &rel->sink, err))
         return -1;
-    struct gl_list_opts tagged = {.tag = {g->id, rel->spec->relation}};
+    struct gl_list_opts tagged = {.tag = {g->id, rel->spec->relation}, .live = g->late};
     if (!src->path) {
         const char *doc = gl_document(src->document);
         return doc ? gl_graphql_list_with(g->cap->client, doc, g->full_path, src->connection, &tagged, rel_page, rel_done, rel,

@@ -286,8 +286,8 @@ static void estimate(struct flight *f)
             p->records += p->kinds[k].count;
     p->records += 2 * f->n; /* self, namespace_settings */
     /* group, labels, milestones, badges, boards twice, members, invitations; with epics and the like asked for on EE */
-    /* each group: itself, its lists, and two requests of the look at the end */
-    p->requests = f->n * (11 + (f->o->instance->enterprise != 0)) + f->pages + p->avatars + 2 + 2 * (f->n / PER_PAGE);
+    /* each group: itself, its lists, and one request of the look at the end */
+    p->requests = f->n * (10 + (f->o->instance->enterprise != 0)) + f->pages + p->avatars + 2 + 2 * (f->n / PER_PAGE);
     p->duration_ms = (int64_t)(p->requests / jobs + 1) * (p->latency_ms > 0 ? p->latency_ms : 1);
     p->bytes = p->records * BYTES_PER_RECORD + f->n * BYTES_PER_GROUP;
 }

@@ -155,7 +155,7 @@ static int conclude_kind(struct look *l, enum mark_kind k, struct gs_err *err)
     const struct mark *b = before(l, k);
     struct side *s = &l->side[k];
     char was[96], is[96], after[160];
-    if (!b)
+    if (!b || (k == MARK_BADGES && !l->w->c->rel)) /* read just now, not looked at */
         return 0;
     if (b->lacking > 0 && s->seen > SEEN_NUMBER) /* what was left out has no id that could be compared */
         s->seen = SEEN_NUMBER;
@@ -465,7 +465,7 @@ static int look_start(struct watch *w, const struct plan_group *pg, size_t at, s
         for (size_t k = 0; k < MARK_BADGES && r == 0; k++)
             r = rest_start(l, (enum mark_kind)k, err);
     if (r == 0)
-        r = rest_start(l, MARK_BADGES, err);
+        r = w->c->rel ? rest_start(l, MARK_BADGES, err) : cap_group_late(w->c, at, err);
     if (r)
         cap_fail(w->c, err);
     look_end(l);
@@ -639,6 +639,19 @@ static int conclude_tree(struct watch *w, struct gs_err *err)
     return book_changed(c->book, c->root_id, "subgroups", was, is, err);
 }
 
+/* What was read instead of being looked at. */
+static int conclude_late(struct watch *w, struct gs_err *err)
+{
+    struct capture *c = w->c;
+    for (size_t i = 0; i < c->plan.n && !c->rel; i++) {
+        const struct mark *m = marks_get(c->marks, c->plan.v[i].id, MARK_BADGES);
+        if (m && book_watermark(c->book, c->plan.v[i].id, mark_relation(MARK_BADGES), m->n, m->highest, m->newest_s,
+                                seen_names[SEEN_ALL], err))
+            return -1;
+    }
+    return 0;
+}
+
 /* ---- balances that do not add up: does the server still say so? ---- */
 
 struct gap_job {
@@ -737,7 +750,7 @@ static int fill(struct watch *w, struct gs_err *err)
 
 static bool busy(const struct watch *w)
 {
-    return w->open > 0 || w->listing > 0 || w->asking > 0 || w->next < w->n ||
+    return w->open > 0 || w->c->open > 0 || w->listing > 0 || w->asking > 0 || w->next < w->n ||
            (!w->c->o.no_subgroups && w->next_list < w->n);
 }
 
@@ -755,7 +768,7 @@ void watch_run(struct capture *c)
         c->looked = w.looked;
         cap_report(c);
     }
-    if (!c->failed && (conclude_tree(&w, &err) || check_gaps(&w, &err)))
+    if (!c->failed && (conclude_tree(&w, &err) || conclude_late(&w, &err) || check_gaps(&w, &err)))
         cap_fail(c, &err);
     while (gl_pending(c->client) > 0 && (c->failed || w.asking > 0))
         if (gl_poll(c->client, 200, &err))

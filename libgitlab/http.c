@@ -429,7 +429,7 @@ static bool store_follows(struct gl_client *c, struct gs_err *err)
     unsigned unstored = 0;
     if (c->keep.unstored && c->keep.unstored(c->keep.cookie, &unstored, err))
         return true;
-    c->store_behind = unstored > 0 && c->wire.n + unstored >= c->pace.window + c->pace.window / 4;
+    c->store_behind = unstored >= (c->pace.window > 1 ? c->pace.window : 1);
     return !c->store_behind;
 }
 

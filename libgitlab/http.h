@@ -163,9 +163,9 @@ struct gl_keep {
     int (*find)(void *cookie, const struct gl_request *req, struct gl_response *out, bool *out_found, struct gs_err *err);
     /* Takes a copy; need not have stored it when it returns. */
     int (*keep)(void *cookie, const struct gl_request *req, const struct gl_response *rsp, struct gs_err *err);
-    /* *out: how many of the things given to keep() do not survive the end of the process yet. Each takes the place of a request
-     * on the wire, but for a quarter of the window, so that what such an end costs is bounded (with a single job: nothing that
-     * was received). The store calls gl_client_wake() whenever there are fewer. NULL: always 0. */
+    /* *out: how many of the things given to keep() do not survive the end of the process yet. No request leaves while they are
+     * as many as may be on the wire, so that what such an end costs is bounded (with a single job: nothing that was received; else
+     * at most as many answers as there are jobs, besides those on the wire). The store calls gl_client_wake() whenever there are fewer. NULL: always 0. */
     int (*unstored)(void *cookie, unsigned *out, struct gs_err *err);
 };
 /* NULL: none, which is how a client begins. Copied; the cookie lives until the client is freed or another store is set. Set it

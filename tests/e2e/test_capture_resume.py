@@ -158,8 +158,8 @@ def seeded(d):
             c.restart_log()
             r = c.create("l.gsnap", "--jobs", jobs) if not os.path.exists(os.path.join(d, "l.gsnap")) else None
             repeated += len(answered & c.asked()) if r else 0
-            # with several on the wire, answers that left the server need not have reached us
-            t.ok(c.bytes("l.gsnap") == want and repeated <= (0 if jobs == 1 else 4 * jobs),
+            # with several on the wire, answers that left the server need not have reached us, and as many may wait to be stored
+            t.ok(c.bytes("l.gsnap") == want and repeated <= (0 if jobs == 1 else 8 * jobs),
                  f"capture {captures}: 4 kills with {jobs} jobs, {repeated} answers asked for again", str(r))
             c.drop("l.gsnap")
         print(f"# {kills} kills in {captures} captures of {n} requests")
