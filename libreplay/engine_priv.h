@@ -94,8 +94,9 @@ struct engine {
 struct grp *engine_grp(struct engine *e, int64_t id);
 
 /*
- * moved.c: is the target still the one that the state file knows? Asks for the root of the tree and for what was made last,
- * all at once. GS_E_TARGET_MOVED when one of them is gone or stands elsewhere; what the way to the server can give.
+ * moved.c: is the target still the one that the state file knows? Asks for every group that was made, and for what was made last
+ * of each kind. GS_E_TARGET_MOVED when one of them is gone, stands below another parent or is marked for deletion; what the way to
+ * the server can give. A group with another path is followed, with a warning. Nothing is asked while nothing is done.
  */
 int moved_check(struct engine *e, struct gs_err *err) GS_MUST_USE;
 

@@ -147,6 +147,15 @@ static int taken(struct run *r, struct gs_err *err)
     return step_fail(err, GS_E_TARGET_TAKEN, "group '%s' is there and was not made by this load", r->grp->dst_path);
 }
 
+/* Whoever made it: nothing is put into a group that GitLab is about to remove, and its path is not free before that. */
+static int marked(struct run *r, const char *since, struct gs_err *err)
+{
+    return step_fail(err, GS_E_TARGET_TAKEN,
+                     "group '%s' is marked for deletion (since %.20s): restore it in GitLab, or remove it there for good; then "
+                     "'replay retry' loads it",
+                     r->grp->dst_path, since);
+}
+
 static int ask_owner(struct run *r, struct gl_request **out_req, enum step_result *out, struct gs_err *err)
 {
     return step_send(
@@ -192,6 +201,8 @@ static int looked(struct run *r, const struct gl_response *rsp, struct gl_reques
         return -1;
     if (!placed)
         return step_fail(err, GS_E_TARGET_MOVED, "the target shows group '%s' below another parent", r->grp->dst_path);
+    if (gs_json_str(g, "marked_for_deletion_on"))
+        return marked(r, gs_json_str(g, "marked_for_deletion_on"), err);
     if (r->grp->existed) {
         int64_t id = 0;
         gs_json_i64(g, "id", &id);
