@@ -136,8 +136,8 @@ static const char *const queries[Q_COUNT] = {
     [Q_FIND] = "SELECT " OP_COLUMNS " FROM op WHERE grp = ?1 AND kind = ?2 AND key = ?3 ORDER BY id LIMIT 1",
     [Q_TAKEN] = "SELECT 1 FROM op WHERE grp = ?1 AND kind = ?2 AND target_id = ?3 AND id <> ?4 AND state IN (1, 2) LIMIT 1",
     [Q_TALLY] = "SELECT state, n FROM tally",
-    [Q_LANE_DONE] = "SELECT total(pos < ?2), total(pos > ?2) FROM op WHERE grp = ?3 AND kind = ?4 AND lane = ?1"
-                    " AND state = 2",
+    [Q_LANE_DONE] = "SELECT total(state = 2 AND pos < ?2), total(state = 2 AND pos > ?2), total(state = 1 AND target_id > 0 AND"
+                    " pos > ?2) FROM op WHERE grp = ?3 AND kind = ?4 AND lane = ?1 AND state IN (1, 2)",
     [Q_GRP_PATH] = "UPDATE grp SET dst_path = ?2 WHERE id = ?1",
     [Q_COUNTER] = "UPDATE lane SET counter = ?2 WHERE id = ?1",
     [Q_FILLER_SET] = "INSERT INTO filler(lane, number, target_id) VALUES(?1, ?2, ?3) ON CONFLICT(lane, number)"
@@ -927,14 +927,16 @@ int state_forget_losses(struct state *s, int64_t op, struct gs_err *err)
 }
 
 /*
- * Done becomes sent: may be there. Target ids are kept as what was there (and is taken by nobody else), except for fillers:
+ * Done becomes sent: may be there. So do those that failed for want of something that the load had made. Target ids are kept as what was there (and is taken by nobody else), except for fillers:
  * an id that another object may have by now must never be deleted.
  */
 int state_rebase(struct state *s, struct gs_err *err)
 {
     if (state_begin(s, err))
         return -1;
-    if (exec(s, "UPDATE op SET state = 1, ended_at = NULL WHERE state = 2; UPDATE grp SET target_id = 0 WHERE existed = 0;"
+    if (exec(s, "UPDATE op SET state = 1, ended_at = NULL WHERE state = 2;"
+                "UPDATE op SET state = 1, http = 0, code = NULL, text = NULL, request_id = NULL, request = NULL, ended_at = NULL"
+                " WHERE state = 3 AND code = 'reference-gone'; UPDATE grp SET target_id = 0 WHERE existed = 0;"
                 "UPDATE lane SET counter = 0; UPDATE filler SET target_id = 0; DELETE FROM newest", "rebasing", err)) {
         state_rollback(s);
         return -1;
@@ -958,7 +960,8 @@ int state_target_taken(struct state *s, const struct op *op, int64_t target_id, 
     return r;
 }
 
-int state_lane_done(struct state *s, const struct op *op, int64_t *out_before, int64_t *out_behind, struct gs_err *err)
+int state_lane_done(struct state *s, const struct op *op, int64_t *out_before, int64_t *out_behind, int64_t *out_maybe,
+                    struct gs_err *err)
 {
     sqlite3_stmt *st = stmt(s, Q_LANE_DONE, err);
     if (!st)
@@ -970,6 +973,7 @@ int state_lane_done(struct state *s, const struct op *op, int64_t *out_before, i
     int rc = sqlite3_step(st);
     *out_before = rc == SQLITE_ROW ? sqlite3_column_int64(st, 0) : 0;
     *out_behind = rc == SQLITE_ROW ? sqlite3_column_int64(st, 1) : 0;
+    *out_maybe = rc == SQLITE_ROW ? sqlite3_column_int64(st, 2) : 0;
     int r = rc == SQLITE_ROW ? 0 : db_fail(s, "counting the steps of a lane", err);
     sqlite3_reset(st);
     return r;

@@ -152,8 +152,9 @@ int state_find(struct state *s, const char *kind, int64_t grp, const char *key, 
 struct state_tally { uint64_t ops, done, failed, skipped; };
 int state_tally(struct state *s, struct state_tally *out, struct gs_err *err) GS_MUST_USE;
 /* How many ops of this one's kind and lane are done that stand before it, and behind it: those are there when it is loaded later than
- * its turn. */
-int state_lane_done(struct state *s, const struct op *op, int64_t *out_before, int64_t *out_behind, struct gs_err *err) GS_MUST_USE;
+ * its turn. *out_maybe: those behind it that were done before everything was to be looked up again. */
+int state_lane_done(struct state *s, const struct op *op, int64_t *out_before, int64_t *out_behind, int64_t *out_maybe,
+                    struct gs_err *err) GS_MUST_USE;
 /* Is this target id that of another op of the same kind and group (so that equal objects are adopted once each)? */
 int state_target_taken(struct state *s, const struct op *op, int64_t target_id, bool *out, struct gs_err *err) GS_MUST_USE;
 /* The group stands at another path on the target than was planned. */
@@ -170,7 +171,8 @@ int state_filler_gone(struct state *s, int64_t lane, int64_t number, struct gs_e
 int state_newest(struct state *s, const char *kind, int64_t op, struct gs_err *err) GS_MUST_USE;
 /* The losses that showed while this op was loaded. */
 int state_forget_losses(struct state *s, int64_t op, struct gs_err *err) GS_MUST_USE;
-/* Everything done is to be looked up again before the load goes on: the target is not what it was. One transaction. */
+/* Everything done is to be looked up again before the load goes on: the target is not what it was. What failed with
+ * GS_E_REF_GONE is taken up as well. One transaction. */
 int state_rebase(struct state *s, struct gs_err *err) GS_MUST_USE;
 
 #endif

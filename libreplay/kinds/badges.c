@@ -124,8 +124,8 @@ static int step(struct run *r, const struct gl_response *rsp, struct gl_request 
             return -1;
         if (!same(r, yyjson_doc_get_root(doc)) && run_loss(r, "badge-changed", NULL, err))
             return -1;
-        int64_t before, behind = 0;
-        if (r->again && state_lane_done(r->state, &r->op, &before, &behind, err))
+        int64_t before, behind = 0, maybe;
+        if (r->again && state_lane_done(r->state, &r->op, &before, &behind, &maybe, err))
             return -1;
         if (behind && step_loss(r, err, "badge-order", "%lld stand before it", (long long)behind))
             return -1;

@@ -139,9 +139,11 @@ static int finish(struct run *r, yyjson_val *there, struct gl_request **out_req,
 /* The server appends: one that is loaded again later is moved to where it belongs. */
 static int place(struct run *r, yyjson_val *there, struct gl_request **out_req, enum step_result *out, struct gs_err *err)
 {
-    int64_t before = 0, behind = 0;
-    if (r->again && !r->op.adopted && state_lane_done(r->state, &r->op, &before, &behind, err))
+    int64_t before = 0, behind = 0, maybe = 0;
+    if (r->again && !r->op.adopted && state_lane_done(r->state, &r->op, &before, &behind, &maybe, err))
         return -1;
+    if (r->phase == CREATE) /* it was just made, behind those that are there */
+        behind += maybe;
     if (behind == 0 || number(there, "position") == before)
         return finish(r, there, out_req, out, err);
     gs_autobuf body;
@@ -214,6 +216,9 @@ static int refused(struct run *r, const struct gl_response *rsp, struct gl_reque
     }
     if (rsp->status == 403 || strstr(body, "license"))
         return step_lost(r, "list-not-available", rsp->err.text, out, err);
+    if (rsp->status == 400 && strstr(body, "not found") && strcmp(ref_object(r->rec), "assignee") != 0)
+        return step_fail(err, GS_E_REF_GONE, "the %s (id %lld on the target) that the list stands for is not there any more",
+                         ref_object(r->rec), (long long)r->n2);
     if (rsp->status == 400 && strstr(body, "not found"))
         return step_lost(r, "list-reference-missing", rsp->err.text, out, err);
     return step_refused(rsp, err, "creating the list");

@@ -196,11 +196,76 @@ with gstest.scratch() as d:
         r = apply(sim, name, "--stop-after", "8")
         root = sim.group("team")["id"]
         sim.call(f"/api/v4/groups/{root}", {"path": "crew"}, sim.tokens["admin"], "PUT")
-        r = apply(sim, name)
-        t.ok(r.code == 30 and "crew" in r.err, "a group that was renamed is noticed", str(r))
+        r = apply(sim, name, json_=True)
+        t.ok(r.code == 0 and content(sim, "crew") == want, "a group with another path is followed", str(r), repr(content(sim, "crew")))
+        t.ok("warning: group 'team'" in r.err and "'crew'" in r.err and "team/child" not in r.err, "and named once", r.err)
+        t.is_eq(content(sim), {}, "and no second one is made")
+        t.ok("/crew/child" in r.out and "there/team" not in r.out.replace(sim.url, "there"), "links lead to where it stands", r.out)
+        name = fresh("moved-rebase")
+        r = apply(sim, name, "--stop-after", "8")
+        root = sim.group("team")["id"]
+        sim.call(f"/api/v4/groups/{root}", {"path": "crew"}, sim.tokens["admin"], "PUT")
         r = apply(sim, name, "--rebase")
-        t.ok(r.code == 0 and content(sim, "crew") == want, "--rebase follows it", str(r), repr(content(sim, "crew")))
+        t.ok(r.code == 0 and content(sim, "crew") == want, "--rebase follows it as well", str(r), repr(content(sim, "crew")))
         t.is_eq(content(sim), {}, "and makes no second one")
+
+        # every group is asked for, in a load that goes on and in one that is finished
+        def hurt(sim, what):
+            child = sim.group("team/child")["id"]
+            if what == "marked":
+                sim.call(f"/api/v4/groups/{child}", None, sim.tokens["admin"], "DELETE")
+            else:
+                sim.call("/api/v4/groups", {"name": "Else", "path": "else"}, sim.tokens["admin"])
+                sim.call(f"/api/v4/groups/{child}/transfer", {"group_id": sim.group("else")["id"]}, sim.tokens["admin"], "POST")
+        for what, words in (("marked", "is marked for deletion"), ("elsewhere", "below another parent")):
+            for stop in (["--stop-after", "20", "-j", "1"], []):
+                name = fresh(f"{what}{len(stop)}")
+                r = apply(sim, name, "--keep-owner", *stop)
+                t.is_eq(r.code, 130 if stop else 0, "a load, cut off" if stop else "a whole load", str(r))
+                kept = content(sim)
+                hurt(sim, what)
+                sim.call("/_sim/reset_log", {})
+                r = apply(sim, name)
+                t.ok(r.code == 30 and "[target-moved]" in r.err and words in r.err and "team/child" in r.err, f"a subgroup that is {what}: it is noticed", str(r))
+                t.is_eq(writes(sim), [], "and nothing is written")
+            r = apply(sim, name, "--rebase")
+            if what == "marked":
+                t.ok(r.code == 3 and "marked for deletion" in r.err and "restore it in GitLab" in r.err, "--rebase says what to do about a marked group", str(r))
+                child = [g for g in sim.dump()["groups"] if g["path"].startswith("child")][0]["id"]
+                sim.call(f"/api/v4/groups/{child}/restore", None, sim.tokens["admin"], "POST")
+                r = gstest.replay("retry", *last, "--yes", "--state", name + ".state", token=sim.tokens["owner"], cwd=d)
+                t.ok(r.code == 0 and content(sim) == kept, "done, retry loads it", str(r), repr(content(sim)))
+            else:
+                t.ok(r.code == 0 and [g["path"] for g in sim.dump()["groups"]].count("child") == 1, "--rebase makes no second one", str(r))
+        name = fresh("finished")
+        r = apply(sim, name, "--keep-owner")
+        t.is_eq(r.code, 0, "a whole load", str(r))
+        sim.call("/_sim/snapshot", {"name": "whole"})
+        r = apply(sim, name)
+        t.ok(r.code == 0 and content(sim)[""]["boards"] == want[""]["boards"], "again: it is all there", str(r))
+        sim.call("/_sim/restore", {"name": "empty"})
+        r = apply(sim, name)
+        t.ok(r.code == 30 and "is not there any more" in r.err and content(sim) == {}, "a finished load whose target was restored is noticed", str(r))
+        r = apply(sim, name, "--rebase")
+        t.ok(r.code == 0 and content(sim)[""]["boards"] == want[""]["boards"], "--rebase repairs it", str(r), repr(content(sim)))
+        name = fresh("left")
+        r = apply(sim, name)
+        t.is_eq(r.code, 0, "a whole load whose owner leaves", str(r))
+        r = apply(sim, name)
+        t.ok(r.code == 0 and "whether they are still there is not known" in r.err, "what is not shown any more is no proof, and it is said", str(r))
+        name = fresh("label-gone")
+        sim.faults({"match": {"method": "POST", "path": "/boards$"}, "do": NO_TOKEN})
+        r = apply(sim, name, "-j", "1", "--keep-owner")
+        t.is_eq(r.code, 12, "stopped before the boards", str(r))
+        root = sim.group("team")["id"]
+        two = [x for x in sim.rows("labels", "team") if x["title"] == "two"][0]["id"]
+        sim.call(f"/api/v4/groups/{root}/labels/{two}", None, sim.tokens["admin"], "DELETE")
+        r = apply(sim, name)
+        t.ok(r.code == 3 and [(x["key"], x["code"]) for x in failures(name)] == [("First / label two", "reference-gone")],
+             "a list whose label somebody removed has failed, it is no loss", str(r), repr(failures(name)))
+        r = apply(sim, name, "--rebase")
+        t.ok(r.code == 0 and content(sim)[""]["labels"] == want[""]["labels"] and content(sim)[""]["boards"] == want[""]["boards"] and not failures(name),
+             "--rebase makes the label again, and the list in its place", str(r), repr(content(sim)))
         name = fresh("label-of-others")
         sim.faults({"match": {"method": "POST", "path": "/labels$", "body": "two"}, "do": NO_TOKEN})
         r = apply(sim, name, "-j", "1")
