@@ -229,7 +229,7 @@ static void before_out(void)
     pthread_mutex_unlock(&io.lock);
 }
 
-static void out_into(const char *fmt, va_list ap)
+static GS_PRINTF(1, 0) void out_into(const char *fmt, va_list ap)
 {
     struct gs_err ignored = {0};
     char *text = NULL;
