@@ -367,6 +367,12 @@ static void count(struct gl_client *c, CURL *easy)
     curl_easy_getinfo(easy, CURLINFO_REQUEST_SIZE, &head_out);
     c->stats.bytes_in += (uint64_t)in + (uint64_t)head_in;
     c->stats.bytes_out += (uint64_t)out + (uint64_t)head_out;
+    curl_off_t sent = 0, ended = 0;
+    if (curl_easy_getinfo(easy, CURLINFO_PRETRANSFER_TIME_T, &sent) == CURLE_OK && sent > 0 &&
+        curl_easy_getinfo(easy, CURLINFO_TOTAL_TIME_T, &ended) == CURLE_OK && ended >= sent) {
+        c->stats.wire_us += (uint64_t)(ended - sent);
+        c->stats.tries_on_wire++;
+    }
 }
 
 /* GET only: a write that was redirected did not happen, and repeating it elsewhere is not ours to decide. */

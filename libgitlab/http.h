@@ -136,6 +136,7 @@ struct gl_stats {
     uint64_t kept;     /* answers that came from the store of an earlier run instead of a request */
     uint64_t retries;
     uint64_t bytes_in, bytes_out; /* as on the wire, without TLS */
+    uint64_t wire_us, tries_on_wire; /* time of all tries together from sending to the end of the answer, and how many */
     int64_t waited_ms;            /* of all requests together */
     int64_t longest_wait_ms;      /* of one request before one further try */
     unsigned in_flight, queued;

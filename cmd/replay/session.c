@@ -1,6 +1,5 @@
 #include "cmd/replay/session.h"
 
-#include "libcommon/clock.h"
 #include "libreplay/report.h"
 #include "libreplay/undo.h"
 
@@ -84,15 +83,14 @@ static int ask_state(struct session *s, bool need_bundle, bool need_url, struct 
     return 0;
 }
 
-/* The first requests go one after the other, so that they tell how long one takes. */
+/* The first requests tell how long one takes. */
 static int probe(struct session *s, bool read_only, struct gs_err *err)
 {
     struct gl_stats st;
-    int64_t begun = gs_mono_ms();
     if (gl_instance_probe(s->client, read_only, &s->target, err))
         return -1;
     gl_client_stats(s->client, &st);
-    s->request_ms = st.requests ? (gs_mono_ms() - begun - st.waited_ms) / (int64_t)st.requests : 0;
+    s->request_ms = st.tries_on_wire ? (int64_t)(st.wire_us / st.tries_on_wire / 1000) : 0;
     return 0;
 }
 
