@@ -304,6 +304,21 @@ static char *borrow(sqlite3_stmt *st, int col)
     return (char *)(uintptr_t)sqlite3_column_text(st, col);
 }
 
+/* Of a record: what was planned stays as it is, and only a retry takes it up again. */
+static const char *failure_hint(enum gs_code code)
+{
+    switch (code) {
+    case GS_E_REFUSED:
+        return "the server refused the record for the reason it gives; mend that on the target, then 'replay retry'";
+    case GS_E_FORBIDDEN:
+        return "give the user whose token this load was begun with the right that is missing, then 'replay retry'";
+    case GS_E_TARGET_TAKEN:
+        return "rename or remove what is there on the target, then 'replay retry'; a load with another --rename needs another --state file";
+    default:
+        return gs_code_hint(code);
+    }
+}
+
 static int one_failure(void *cookie, sqlite3_stmt *st, struct gs_err *err)
 {
     struct failures *x = cookie;
@@ -335,7 +350,7 @@ static int one_failure(void *cookie, sqlite3_stmt *st, struct gs_err *err)
         !(x->filter && x->filter->code && strcmp(x->filter->code, CODE_DEPENDENCY) == 0))
         return 0;
     enum gs_code code = f.op.code ? gs_code_by_name(f.op.code) : GS_OK;
-    f.hint = code != GS_OK              ? gs_code_hint(code)
+    f.hint = code != GS_OK              ? failure_hint(code)
              : f.reason                 ? "nothing, it was left out on purpose; 'replay retry --code " CODE_DECIDED "' loads it after all"
              : f.op.state == OP_SKIPPED ? "mend what it stands on, then it is loaded too"
                                         : "";

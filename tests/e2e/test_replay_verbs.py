@@ -186,6 +186,8 @@ with gstest.scratch() as d:
         x = by["labels", "feature"]
         t.ok(x["group"] == "team" and x["source_id"] == 2 and x["http"] == 400 and x["code"] == "refused" and x["request"].startswith("POST /groups/")
              and x["request"].endswith("/labels") and "is invalid" in x["text"] and x["request_id"] and x["hint"], "with all that is known of it", repr(x))
+        t.ok("'replay retry'" in x["hint"] and "'replay retry'" in by["self", "team/other"]["hint"] and "whose token" in by["self", "team/other"]["hint"],
+             "the hint can be followed", repr(x["hint"]))
         t.is_eq({x["key"] for x in ask("failures", "fail.state", "--json", "--skipped").lines()} - {k for _, k in by}, {"team/other", "far", "ownership of the token's user"} - {"team/other"},
                 "--skipped: and what was skipped because of them")
         t.is_eq([x["key"] for x in ask("failures", "fail.state", "--json", "--relation", "milestones").lines()], ["first", "second"], "--relation")
