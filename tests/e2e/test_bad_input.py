@@ -177,7 +177,7 @@ def tokens(d, src, dst):
         refused(gstest.snap("groups", "--url", src.url, "--token-file", "token.txt", cwd=d), 12, "token-refused", "a wrong token in a file")
         refused(gstest.snap("groups", "--url", src.url, "--token-command", f"echo {WRONG}", cwd=d), 12, "token-refused", "a wrong token from a command")
         refused(gstest.snap("groups", "--url", src.url, "--token-file", "none.txt", cwd=d), 10, "file-not-found", "no token file", "none.txt")
-        refused(gstest.snap("groups", "--url", src.url, "--token-command", "false", cwd=d), 2, "usage", "a token command that fails", "status 1")
+        refused(gstest.snap("groups", "--url", src.url, "--token-command", "false", cwd=d), 12, "token-missing", "a token command that fails", "status 1")
         open(os.path.join(d, "token.txt"), "w").close()
         refused(gstest.snap("groups", "--url", src.url, "--token-file", "token.txt", cwd=d), 2, "usage", "an empty token file", "token.txt")
         os.unlink(os.path.join(d, "token.txt"))
