@@ -13,204 +13,14 @@
 #define SKIPS_PER_TURN 2000
 #define MAX_WAITING 256
 #define NEWEST_EVERY_MS 1000
+#define AHEAD_MAX 16 /* each may have to be looked up after a crash */
 
 static int flight_step(struct engine *e, struct flight *f, struct gs_err *err);
-
-/* ---- groups and lanes in memory ---- */
-
-static int grp_cmp(const void *a, const void *b)
-{
-    int64_t x = ((const struct grp *)a)->id, y = ((const struct grp *)b)->id;
-    return (x > y) - (x < y);
-}
-
-struct grp *engine_grp(struct engine *e, int64_t id)
-{
-    struct grp key = {.id = id};
-    return bsearch(&key, e->groups, e->n_groups, sizeof key, grp_cmp);
-}
-
-static struct elane *find_lane(struct engine *e, int64_t id)
-{
-    size_t lo = 0, hi = e->n_lanes;
-    while (lo < hi) {
-        size_t mid = lo + (hi - lo) / 2;
-        if (e->lanes[mid].l.id < id)
-            lo = mid + 1;
-        else
-            hi = mid;
-    }
-    return lo < e->n_lanes && e->lanes[lo].l.id == id ? &e->lanes[lo] : NULL;
-}
-
-static int db_err(struct engine *e, struct gs_err *err)
-{
-    return gs_fail(err, GS_E_STATE_DAMAGED, "state file '%s': %s", state_path(e->state), sqlite3_errmsg(state_db(e->state)));
-}
-
-/* Runs a query and calls `row` for each of its rows. */
-static int each_row(struct engine *e, const char *sql, int (*row)(struct engine *, sqlite3_stmt *, struct gs_err *),
-                    struct gs_err *err)
-{
-    sqlite3_stmt *st = NULL;
-    if (sqlite3_prepare_v2(state_db(e->state), sql, -1, &st, NULL))
-        return db_err(e, err);
-    int rc, r = 0;
-    while (r == 0 && (rc = sqlite3_step(st)) != SQLITE_DONE)
-        r = rc == SQLITE_ROW ? row(e, st, err) : db_err(e, err);
-    sqlite3_finalize(st);
-    return r;
-}
-
-static int load_group(struct engine *e, sqlite3_stmt *st, struct gs_err *err)
-{
-    if (state_grp(e->state, sqlite3_column_int64(st, 0), &e->groups[e->n_groups], err))
-        return -1;
-    e->n_groups++;
-    return 0;
-}
-
-static int load_lane(struct engine *e, sqlite3_stmt *st, struct gs_err *err)
-{
-    struct elane *l = &e->lanes[e->n_lanes];
-    *l = (struct elane){.l = {.id = sqlite3_column_int64(st, 0), .grp = sqlite3_column_int64(st, 1),
-                              .phase = sqlite3_column_int(st, 2), .ordered = sqlite3_column_int(st, 3),
-                              .watermark = sqlite3_column_int64(st, 5)},
-                         .open = (uint64_t)sqlite3_column_int64(st, 6), .counter = sqlite3_column_int64(st, 7),
-                         .stored_counter = sqlite3_column_int64(st, 7)};
-    l->l.name = strdup((const char *)sqlite3_column_text(st, 4));
-    if (!l->l.name)
-        return gs_fail(err, GS_E_NOMEM, "no memory for lanes");
-    e->n_lanes++;
-    return 0;
-}
-
-static int load_need(struct engine *e, sqlite3_stmt *st, struct gs_err *err)
-{
-    struct elane *l = find_lane(e, sqlite3_column_int64(st, 0)), *needs = find_lane(e, sqlite3_column_int64(st, 1));
-    if (!l || !needs)
-        return gs_fail(err, GS_E_STATE_DAMAGED, "state file '%s' has needs without a lane", state_path(e->state));
-    if (needs->n_dependents % 8 == 0) {
-        uint32_t *p = realloc(needs->dependents, (needs->n_dependents + 8) * sizeof *p);
-        if (!p)
-            return gs_fail(err, GS_E_NOMEM, "no memory for lanes");
-        needs->dependents = p;
-    }
-    needs->dependents[needs->n_dependents++] = (uint32_t)(l - e->lanes);
-    l->unmet++;
-    return 0;
-}
-
-static int load_counts(struct engine *e, sqlite3_stmt *st, struct gs_err *err)
-{
-    e->groups = calloc((size_t)sqlite3_column_int64(st, 0) + 1, sizeof *e->groups);
-    e->lanes = calloc((size_t)sqlite3_column_int64(st, 1) + 1, sizeof *e->lanes);
-    e->queue = calloc((size_t)sqlite3_column_int64(st, 1) + 1, sizeof *e->queue);
-    return e->groups && e->lanes && e->queue ? 0 : gs_fail(err, GS_E_NOMEM, "no memory for lanes");
-}
 
 /* Now, by the clock of the server. */
 static int64_t server_now(const struct engine *e)
 {
     return e->server_ms + (gs_mono_ms() - e->server_at_ms);
-}
-
-static void enqueue(struct engine *e, struct elane *l)
-{
-    if (l->queued || l->unmet > 0 || l->open == 0)
-        return;
-    e->queue[(e->queue_head + e->queue_n) % (e->n_lanes + 1)] = (uint32_t)(l - e->lanes);
-    e->queue_n++;
-    l->queued = true;
-}
-
-/*
- * A lane without open ops has ended: those that wait for it may start. Ended lanes end others that are empty, so this walks with a
- * stack of its own; a tree of groups can be deep.
- */
-static int lane_ended(struct engine *e, struct elane *first, struct gs_err *err)
-{
-    size_t n = 1, cap = 64;
-    struct elane **stack = malloc(cap * sizeof *stack);
-    if (!stack)
-        return gs_fail(err, GS_E_NOMEM, "no memory for lanes");
-    stack[0] = first;
-    while (n > 0) {
-        struct elane *l = stack[--n];
-        e->lanes_open--;
-        free(l->q);
-        l->q = NULL;
-        for (uint32_t i = 0; i < l->n_dependents; i++) {
-            struct elane *d = &e->lanes[l->dependents[i]];
-            if (--d->unmet > 0)
-                continue;
-            if (d->open > 0) {
-                enqueue(e, d);
-                continue;
-            }
-            if (n == cap) {
-                struct elane **p = realloc(stack, 2 * cap * sizeof *p);
-                if (!p) {
-                    free(stack);
-                    return gs_fail(err, GS_E_NOMEM, "no memory for lanes");
-                }
-                stack = p;
-                cap *= 2;
-            }
-            stack[n++] = d;
-        }
-    }
-    free(stack);
-    return 0;
-}
-
-static int load(struct engine *e, struct gs_err *err)
-{
-    if (each_row(e, "SELECT (SELECT count(*) FROM grp), (SELECT count(*) FROM lane)", load_counts, err) ||
-        each_row(e, "SELECT id FROM grp ORDER BY id", load_group, err) ||
-        each_row(e, "SELECT id, grp, phase, ordered, name, watermark, open, counter FROM lane ORDER BY id", load_lane, err) ||
-        each_row(e, "SELECT lane, needs FROM lane_need", load_need, err))
-        return -1;
-    struct state_tally t;
-    if (state_tally(e->state, &t, err))
-        return -1;
-    e->p.ops = t.ops;
-    e->p.done = t.done;
-    e->p.failed = t.failed;
-    e->p.skipped = t.skipped;
-    e->lanes_open = e->n_lanes;
-    /* those without needs start it all; lane_ended() must not be called for one twice, so remember who was free at first */
-    gs_autofree uint8_t *start = calloc(e->n_lanes + 1, 1);
-    if (!start)
-        return gs_fail(err, GS_E_NOMEM, "no memory for lanes");
-    for (size_t i = 0; i < e->n_lanes; i++)
-        start[i] = e->lanes[i].unmet == 0;
-    for (size_t i = 0; i < e->n_lanes; i++) {
-        if (!start[i])
-            continue;
-        if (e->lanes[i].open > 0)
-            enqueue(e, &e->lanes[i]);
-        else if (lane_ended(e, &e->lanes[i], err))
-            return -1;
-    }
-    return 0;
-}
-
-static void unload(struct engine *e)
-{
-    for (size_t i = 0; i < e->n_groups; i++)
-        grp_release(&e->groups[i]);
-    for (size_t i = 0; i < e->n_lanes; i++) {
-        struct elane *l = &e->lanes[i];
-        for (; l->q && l->q_i < l->q_n; l->q_i++)
-            op_release(&l->q[l->q_i]);
-        free(l->q);
-        free(l->dependents);
-        free(l->l.name);
-    }
-    free(e->groups);
-    free(e->lanes);
-    free(e->queue);
 }
 
 /* ---- flights ---- */
@@ -344,7 +154,7 @@ static int flight_end(struct engine *e, struct flight *f, enum op_state state, s
     flight_free(e, f);
     if (l->open == 0)
         return lane_ended(e, l, err);
-    enqueue(e, l);
+    lane_enqueue(e, l);
     return 0;
 }
 
@@ -522,7 +332,7 @@ static int flight_looked(struct engine *e, struct flight *f, struct gs_err *err)
     struct elane *l = f->lane;
     int r = op->target_id ? state_op_target(e->state, op->id, op->target_id, op->print, err) : state_op_unsent(e->state, op->id, err);
     flight_free(e, f);
-    enqueue(e, l); /* what stands behind it may have been sent too */
+    lane_enqueue(e, l); /* what stands behind it may have been sent too */
     return r;
 }
 
@@ -621,36 +431,6 @@ static int blocked(struct engine *e, const struct op *op, const struct grp *g, c
     return 0;
 }
 
-/* The next op of the lane into *out; *out_none when there is none that may be taken now. */
-static int lane_take(struct engine *e, struct elane *l, struct op *out, bool *out_none, struct gs_err *err)
-{
-    *out_none = false;
-    if (l->q && l->q_i == l->q_n) {
-        free(l->q);
-        l->q = NULL;
-    }
-    if (!l->q) {
-        size_t n = 0;
-        l->q = calloc(LANE_PREFETCH, sizeof *l->q);
-        if (!l->q)
-            return gs_fail(err, GS_E_NOMEM, "no memory for ops");
-        l->q_i = l->q_n = 0;
-        if (state_next_ops(e->state, l->l.id, l->last_pos, l->q, LANE_PREFETCH, &n, err))
-            return -1;
-        l->q_n = (uint8_t)n;
-    }
-    if (l->q_n == 0) {
-        free(l->q);
-        l->q = NULL;
-        *out_none = true;
-        return 0;
-    }
-    *out = l->q[l->q_i];
-    l->q[l->q_i++] = (struct op){0};
-    l->last_pos = out->pos;
-    return 0;
-}
-
 static struct flight *flight_new(struct engine *e, struct elane *l, struct op *op)
 {
     struct flight *f = calloc(1, sizeof *f);
@@ -718,10 +498,10 @@ static bool has_enough(const struct engine *e)
     return e->opts->stop_after && e->begun >= e->opts->stop_after;
 }
 
-/* Is there a place on the wire for one more? Those that wait for a replica need none, but are not without number. */
+/* Is there a place on the wire for one more, or soon? Those that wait for a replica need none, but are not without number. */
 static bool has_room(const struct engine *e)
 {
-    return !e->closed && !has_enough(e) && e->n_flights - e->n_waiting < e->jobs && e->n_waiting < MAX_WAITING;
+    return !e->closed && !has_enough(e) && e->n_flights - e->n_waiting < e->jobs + e->ahead && e->n_waiting < MAX_WAITING;
 }
 
 /*
@@ -752,10 +532,7 @@ static int dispatch(struct engine *e, struct gs_err *err)
 {
     unsigned skips = 0;
     while (e->queue_n > 0 && has_room(e) && !stopped(e) && skips < SKIPS_PER_TURN) {
-        struct elane *l = &e->lanes[e->queue[e->queue_head]];
-        e->queue_head = (e->queue_head + 1) % (e->n_lanes + 1);
-        e->queue_n--;
-        l->queued = false;
+        struct elane *l = lane_dequeue(e);
         if (l->l.ordered && l->in_flight > 0)
             continue; /* comes back when that op ends */
         struct op op;
@@ -766,14 +543,14 @@ static int dispatch(struct engine *e, struct gs_err *err)
             continue;
         if (e->opts->look_only && op.state == OP_PLANNED) {
             op_release(&op);
-            enqueue(e, l);
+            lane_enqueue(e, l);
             continue;
         }
         if (begin_op(e, l, &op, &skipped, err))
             return -1;
         skips += skipped;
         if (!l->l.ordered)
-            enqueue(e, l);
+            lane_enqueue(e, l);
     }
     return 0;
 }
@@ -853,7 +630,7 @@ static void progress(struct engine *e, bool force)
     gl_client_stats(e->client, &st);
     e->p.elapsed_ms = now - e->started_ms;
     e->p.paused_ms = st.paused_ms;
-    e->p.in_flight = e->n_flights;
+    e->p.in_flight = st.in_flight;
     e->opts->progress(e->opts->cookie, &e->p);
 }
 
@@ -901,7 +678,7 @@ static int beat(struct engine *e, struct gs_err *err)
     }
     i->beat_ms = now;
     i->requests = e->p.requests;
-    i->in_flight = e->n_flights;
+    i->in_flight = st.in_flight;
     i->window = st.window;
     say_wait(e, &st, now);
     e->last_beat_ms = mono;
@@ -934,24 +711,83 @@ static void say_end(struct engine *e, int r, const struct gs_err *why)
         state_rollback(e->state);
 }
 
+/* ---- commits beside the wire ---- */
+
+/* In the thread of the committer. */
+static void commit_job(void *arg)
+{
+    struct engine *e = arg;
+    e->commit_r = state_commit(e->state, &e->commit_err);
+    atomic_store(&e->commit_over, true);
+    gl_client_wake(e->client);
+}
+
+/*
+ * What this turn decided becomes durable, and leaves. A disk takes its time: answers that come meanwhile are received, and requests
+ * that are durable already take their places on the wire. With a single job nothing can happen meanwhile.
+ */
+static int commit(struct engine *e, struct gs_err *err)
+{
+    if (!e->committer)
+        return state_commit(e->state, err) || submit(e, err) ? -1 : 0;
+    e->commit_err = (struct gs_err){0};
+    atomic_store(&e->commit_over, false);
+    e->committing = true;
+    gs_work_submit(e->committer, commit_job, e);
+    return 0;
+}
+
+/* Waits until the state file is free again. */
+static int commit_end(struct engine *e, struct gs_err *err)
+{
+    while (!atomic_load(&e->commit_over)) {
+        if (gl_wait(e->client, 200, err))
+            return -1;
+        progress(e, false);
+    }
+    gs_work_wait(e->committer);
+    e->committing = false;
+    if (e->commit_r) {
+        *err = e->commit_err;
+        return -1;
+    }
+    return submit(e, err);
+}
+
+/* One transaction with everything that is due. */
+static int work_off(struct engine *e, struct gs_err *err)
+{
+    look_at_window(e, gs_mono_ms());
+    bool work = turn_has_work(e, gs_mono_ms());
+    bool first_wait = e->last_beat_ms == 0 && e->closed; /* who asks for the status must see that it waits */
+    if (!work && !first_wait && !beat_due(e))
+        return 0;
+    if (state_begin(e->state, err))
+        return -1;
+    if (((e->last_beat_ms == 0 || beat_due(e)) && beat(e, err)) || (work && turn(e, err))) {
+        state_rollback(e->state);
+        return -1;
+    }
+    return commit(e, err);
+}
+
+/* How long the loop may wait for the network. */
+static int64_t idle_ms(const struct engine *e)
+{
+    int64_t timeout = 200, now = gs_mono_ms();
+    if (e->queue_n > 0 && has_room(e) && !stopped(e))
+        return 0;
+    for (const struct flight *f = e->flights; f; f = f->link)
+        if (f->state == FLIGHT_WAIT && f->wake_ms - now < timeout)
+            timeout = f->wake_ms > now ? f->wake_ms - now : 0;
+    return timeout;
+}
+
 static int loop(struct engine *e, struct gs_err *err)
 {
     for (;;) {
-        look_at_window(e, gs_mono_ms());
-        bool work = turn_has_work(e, gs_mono_ms());
-        bool first_wait = e->last_beat_ms == 0 && e->closed; /* who asks for the status must see that it waits */
-        if (work || first_wait || beat_due(e)) {
-            if (state_begin(e->state, err))
-                return -1;
-            if (((e->last_beat_ms == 0 || beat_due(e)) && beat(e, err)) || (work && turn(e, err))) {
-                state_rollback(e->state);
-                return -1;
-            }
-            if (state_commit(e->state, err))
-                return -1;
-            if (submit(e, err))
-                return -1;
-        }
+        if (work_off(e, err) || (e->committing && commit_end(e, err)))
+            return -1;
         /* what was taken up is brought to its end first */
         if (e->n_flights == 0 && e->queue_n > 0 && has_enough(e)) {
             struct gs_err why = {0};
@@ -961,13 +797,7 @@ static int loop(struct engine *e, struct gs_err *err)
         }
         if (e->n_flights == 0 && (stopped(e) || e->queue_n == 0))
             return 0;
-        int64_t timeout = 200, now = gs_mono_ms();
-        for (struct flight *f = e->flights; f; f = f->link) {
-            if (f->state == FLIGHT_WAIT && f->wake_ms - now < timeout)
-                timeout = f->wake_ms > now ? f->wake_ms - now : 0;
-        }
-        if (e->queue_n > 0 && has_room(e) && !stopped(e))
-            timeout = 0;
+        int64_t timeout = idle_ms(e);
         if (gl_pending(e->client) == 0) {
             if (timeout > 0)
                 gs_sleep_ms(timeout);
@@ -982,6 +812,9 @@ static int loop(struct engine *e, struct gs_err *err)
 static void drain(struct engine *e)
 {
     struct gs_err ignored = {0};
+    gs_work_free(e->committer);
+    e->committer = NULL;
+    e->committing = false;
     while (gl_pending(e->client) > 0)
         if (gl_poll(e->client, 200, &ignored))
             break;
@@ -1000,7 +833,13 @@ int engine_run(struct state *s, struct bundle *b, struct gl_client *c, const str
     e.lag_ms = LAG_MS;
     e.server_at_ms = e.last_newest_ms = e.started_ms;
     e.server_ms = gs_unix_ms() + target->clock_offset_ms;
-    int r = load(&e, err) || moved_check(&e, err) ? -1 : 0;
+    int r = 0;
+    if (e.jobs > 1) {
+        e.ahead = e.jobs < AHEAD_MAX ? e.jobs : AHEAD_MAX;
+        r = gs_work_new(1, 1, &e.committer, err);
+    }
+    if (r == 0)
+        r = lanes_load(&e, err) || moved_check(&e, err) ? -1 : 0;
     if (r == 0)
         r = loop(&e, err);
     drain(&e);
@@ -1017,6 +856,6 @@ int engine_run(struct state *s, struct bundle *b, struct gl_client *c, const str
         r = gs_fail(err, GS_E_STATE_DAMAGED, "state file '%s': %zu lanes wait for each other", state_path(s), e.lanes_open);
     }
     say_end(&e, r, err);
-    unload(&e);
+    lanes_unload(&e);
     return r;
 }

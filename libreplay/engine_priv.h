@@ -2,8 +2,11 @@
 #ifndef RP_ENGINE_PRIV_H
 #define RP_ENGINE_PRIV_H
 
+#include "libcommon/work.h"
 #include "libreplay/engine.h"
 #include "libreplay/runinfo.h"
+
+#include <stdatomic.h>
 
 #define LANE_PREFETCH 16
 #define LAG_MS 3000
@@ -15,6 +18,7 @@ struct elane {
     uint64_t open;        /* ops that have not ended */
     uint32_t *dependents; /* lanes that wait for this one */
     uint32_t n_dependents;
+    uint64_t behind;      /* steps that have to follow one another after this lane: see lane_dequeue() */
     uint32_t unmet;       /* lanes that this one waits for */
     uint32_t in_flight;
     int64_t last_pos;     /* of the op that was taken last */
@@ -24,6 +28,11 @@ struct elane {
     struct op *q;         /* prefetched ops; NULL between uses */
     uint8_t q_n, q_i;
     bool queued;          /* stands in the queue of runnable lanes */
+};
+
+struct lane_turn {
+    uint64_t way, seq;
+    uint32_t lane;
 };
 
 struct run_loss_row {
@@ -67,12 +76,14 @@ struct engine {
     size_t n_groups;
     struct elane *lanes; /* sorted by id */
     size_t n_lanes;
-    uint32_t *queue; /* ring of runnable lanes */
-    size_t queue_head, queue_n;
+    struct lane_turn *queue; /* heap of the lanes that may go on */
+    size_t queue_n;
+    uint64_t queue_seq;
     size_t lanes_open;
 
     struct flight *flights; /* all of them */
     unsigned n_flights, jobs;
+    unsigned ahead;         /* flights beyond `jobs`: stored as sent and ready to leave as soon as there is a place on the wire */
     uint64_t begun;         /* ops that this run took up */
     unsigned n_waiting;     /* flights that need no place on the wire now */
     bool closed;            /* outside the hours of the window */
@@ -81,6 +92,12 @@ struct engine {
     int64_t server_ms, server_at_ms; /* the clock of the server, read at this monotonic time */
     int64_t newest[MAX_KINDS]; /* op of each kind (place in kinds[]) that was done last; 0: as stored */
     int64_t last_newest_ms;
+
+    struct gs_work *committer; /* a thread for the commits; NULL with a single job: everything has its order then */
+    bool committing;           /* it has the state file: nobody else may use it */
+    atomic_bool commit_over;
+    int commit_r;
+    struct gs_err commit_err;
 
     bool cut;              /* nothing new is begun */
     struct gs_err cut_err; /* why */
@@ -92,6 +109,22 @@ struct engine {
 };
 
 struct grp *engine_grp(struct engine *e, int64_t id);
+
+/* ---- lanes.c ---- */
+
+int lanes_load(struct engine *e, struct gs_err *err) GS_MUST_USE;
+void lanes_unload(struct engine *e);
+/* The lane may go on, if it is not empty, waits for none and does not stand in the queue already. */
+void lane_enqueue(struct engine *e, struct elane *l);
+/*
+ * The lane whose op is begun next: the one that the most steps follow, one after the other, so that at the end of a load there is
+ * still something to do side by side. The queue must not be empty (queue_n).
+ */
+struct elane *lane_dequeue(struct engine *e);
+/* Its last op has ended: those that wait for it may start. */
+int lane_ended(struct engine *e, struct elane *first, struct gs_err *err) GS_MUST_USE;
+/* The next op of the lane into *out; *out_none when there is none that may be taken now. */
+int lane_take(struct engine *e, struct elane *l, struct op *out, bool *out_none, struct gs_err *err) GS_MUST_USE;
 
 /*
  * moved.c: is the target still the one that the state file knows? Asks for every group that was made, and for what was made last
