@@ -3,14 +3,18 @@
  *
  *     big_state make FILE [GROUPS] [LABELS PER GROUP]     1000 and 1000: a million ops, every second one done
  *     big_state resume FILE                               time until the first write leaves, and the peak of memory
+ *     big_state run FILE LATENCY_MS JOBS [SECONDS]        works off what is left, or as long as that: how near it comes to what the
+ *                                                         latency allows, what is stored how often, and the peak of memory
  *
- * The target is a thread of this program that shows every group and label it is asked for, and ends the run at the first write.
+ * The target is threads of this program, one to a connection, that show every group and label they are asked for. `resume` ends the
+ * run at the first write; with `run` every label is made, after the latency.
  */
 #include "libcommon/clock.h"
 #include "libreplay/engine.h"
 
 #include <arpa/inet.h>
 #include <pthread.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -20,6 +24,9 @@
 
 static volatile int stop;
 static int64_t began_ms, first_write_ms;
+static int latency_ms = -1; /* below 0: the first write ends the run */
+#define FIRST_ID 1000000000ull
+static atomic_ullong next_id = FIRST_ID; /* of the labels made, so that it counts them, too */
 
 static int fail(const struct gs_err *err)
 {
@@ -77,23 +84,58 @@ static int make(const char *path, int64_t groups, int64_t labels)
     return state_commit(s, &err) ? fail(&err) : 0;
 }
 
+/* What is asked for: "GET /api/v4/groups/7..." is a group, or one of its labels. */
+static void shown(const char *request, char *out, size_t cap)
+{
+    const char *groups = strstr(request, "/groups/");
+    char *end = NULL;
+    long long id = groups ? strtoll(groups + 8, &end, 10) : 1;
+    if (end && strncmp(end, "/labels", 7) == 0)
+        snprintf(out, cap, "{\"id\":%lld,\"name\":\"x\"}", end[7] == '/' ? strtoll(end + 8, NULL, 10) : 0);
+    else if (id == 1)
+        snprintf(out, cap, "{\"id\":1,\"full_path\":\"root\",\"name\":\"x\",\"parent_id\":null}");
+    else
+        snprintf(out, cap, "{\"id\":%lld,\"full_path\":\"root/group-%06lld\",\"name\":\"x\",\"parent_id\":1}", id, id);
+}
+
+/* What a POST of a label is answered with. */
+static void made(const char *body, char *out, size_t cap)
+{
+    const char *name = strstr(body, "\"name\":\"");
+    name = name ? name + 8 : "x";
+    snprintf(out, cap, "{\"id\":%llu,\"name\":\"%.*s\",\"description\":\"made for a measurement\",\"color\":\"#6699cc\"}",
+             (unsigned long long)atomic_fetch_add(&next_id, 1), (int)strcspn(name, "\""), name);
+}
+
 /* Answers on one connection until it ends. */
 static void *serve_one(void *cookie)
 {
     int fd = (int)(intptr_t)cookie;
     char in[8192];
-    for (ssize_t n; (n = recv(fd, in, sizeof in - 1, 0)) > 0;) {
-        in[n] = 0;
-        const char *body = "{\"id\":1,\"full_path\":\"root\",\"name\":\"x\"}";
-        if (strncmp(in, "GET", 3) != 0) {
-            if (first_write_ms == 0)
-                first_write_ms = gs_mono_ms();
+    size_t have = 0;
+    for (ssize_t n; (n = recv(fd, in + have, sizeof in - 1 - have, 0)) > 0;) {
+        have += (size_t)n;
+        in[have] = 0;
+        const char *end = strstr(in, "\r\n\r\n"), *length = strcasestr(in, "\ncontent-length:");
+        if (!end || have < (size_t)(end + 4 - in) + (length && length < end ? strtoul(length + 16, NULL, 10) : 0))
+            continue;
+        bool post = strncmp(in, "GET", 3) != 0;
+        char body[1024], out[1536];
+        have = 0;
+        if (post && first_write_ms == 0)
+            first_write_ms = gs_mono_ms();
+        if (post && latency_ms < 0) {
             stop = 1;
             break;
         }
-        char out[512];
-        int len = snprintf(out, sizeof out, "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: %zu\r\n\r\n%s",
-                           strlen(body), body);
+        if (post)
+            made(end, body, sizeof body);
+        else
+            shown(in, body, sizeof body);
+        if (latency_ms > 0)
+            gs_sleep_ms(latency_ms);
+        int len = snprintf(out, sizeof out, "HTTP/1.1 %s\r\nContent-Type: application/json\r\nContent-Length: %zu\r\n\r\n%s",
+                           post ? "201 Created" : "200 OK", strlen(body), body);
         if (send(fd, out, (size_t)len, MSG_NOSIGNAL) != len)
             break;
     }
@@ -127,30 +169,50 @@ static int listen_somewhere(char *url, size_t cap)
     return 0;
 }
 
-static int resume(const char *path)
+/* Ends a run after so many seconds. */
+static void *alarm_clock(void *cookie)
+{
+    gs_sleep_ms((int64_t)(intptr_t)cookie * 1000);
+    stop = 1;
+    return NULL;
+}
+
+static int go_on(const char *path, unsigned jobs, int64_t seconds)
 {
     struct gs_err err = {0};
     char url[64];
+    pthread_t t;
     GS_AUTO(state) s = NULL;
     GS_AUTO(gl_client) c = NULL;
-    if (listen_somewhere(url, sizeof url)) {
+    if (listen_somewhere(url, sizeof url) ||
+        (seconds > 0 && pthread_create(&t, NULL, alarm_clock, (void *)(intptr_t)seconds))) {
         perror("big_state");
         return 1;
     }
-    struct gl_client_opts co = {.url = url, .jobs = 8, .stop = &stop};
+    struct gl_client_opts co = {.url = url, .jobs = jobs, .stop = &stop};
     struct gl_instance target = {.version = "17.8.1-ee", .major = 17, .minor = 8, .enterprise = 1, .user_id = 2};
     struct engine_opts eo = {.stop = &stop};
     struct engine_result res;
+    struct rusage u;
     began_ms = gs_mono_ms();
     if (state_open(path, STATE_WRITE, &s, &err) || gl_client_new(&co, &c, &err))
         return fail(&err);
     int rc = engine_run(s, NULL, c, &target, &eo, &res, &err);
-    if (rc == 0 || err.code != GS_E_STOPPED)
+    if (rc && err.code != GS_E_STOPPED)
         return fail(&err);
-    struct rusage u;
+    double took = (double)(gs_mono_ms() - first_write_ms) / 1000;
     getrusage(RUSAGE_SELF, &u);
-    printf("%llu ops, %llu done: first write after %lld ms, peak %.1f MiB\n", (unsigned long long)res.p.ops,
-           (unsigned long long)res.p.done, (long long)(first_write_ms - began_ms), (double)u.ru_maxrss / 1024);
+    double cpu = (double)(u.ru_utime.tv_sec + u.ru_stime.tv_sec) + (double)(u.ru_utime.tv_usec + u.ru_stime.tv_usec) / 1e6;
+    printf("%llu ops, %llu done, %llu failed: first write after %lld ms, peak %.1f MiB", (unsigned long long)res.p.ops,
+           (unsigned long long)res.p.done, (unsigned long long)res.p.failed, (long long)(first_write_ms - began_ms),
+           (double)u.ru_maxrss / 1024);
+    unsigned long long made_n = atomic_load(&next_id) - FIRST_ID;
+    if (latency_ms > 0)
+        printf("; %llu labels in %.2f s, %.3f x the latency / jobs", made_n, took, took * jobs * 1000 / ((double)made_n * latency_ms));
+    if (latency_ms >= 0)
+        printf("; %.3f commits and %.0f us CPU per request, the target's included", (double)res.commits / (double)res.p.requests,
+               cpu / (double)res.p.requests * 1e6);
+    putchar('\n');
     return 0;
 }
 
@@ -159,7 +221,11 @@ int main(int argc, char **argv)
     if (argc >= 3 && strcmp(argv[1], "make") == 0)
         return make(argv[2], argc > 3 ? strtoll(argv[3], NULL, 10) : 1000, argc > 4 ? strtoll(argv[4], NULL, 10) : 1000);
     if (argc == 3 && strcmp(argv[1], "resume") == 0)
-        return resume(argv[2]);
-    fprintf(stderr, "usage: big_state make FILE [GROUPS] [LABELS] | big_state resume FILE\n");
+        return go_on(argv[2], 8, 0);
+    if (argc >= 5 && strcmp(argv[1], "run") == 0) {
+        latency_ms = (int)strtol(argv[3], NULL, 10);
+        return go_on(argv[2], (unsigned)strtoul(argv[4], NULL, 10), argc > 5 ? strtoll(argv[5], NULL, 10) : 0);
+    }
+    fprintf(stderr, "usage: big_state make FILE [GROUPS] [LABELS] | big_state resume FILE | big_state run FILE LATENCY_MS JOBS [SECONDS]\n");
     return 2;
 }
