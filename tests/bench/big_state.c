@@ -90,7 +90,9 @@ static void shown(const char *request, char *out, size_t cap)
     const char *groups = strstr(request, "/groups/");
     char *end = NULL;
     long long id = groups ? strtoll(groups + 8, &end, 10) : 1;
-    if (end && strncmp(end, "/labels", 7) == 0)
+    if (end && strncmp(end, "/labels?", 8) == 0)
+        snprintf(out, cap, "[]");
+    else if (end && strncmp(end, "/labels", 7) == 0)
         snprintf(out, cap, "{\"id\":%lld,\"name\":\"x\"}", end[7] == '/' ? strtoll(end + 8, NULL, 10) : 0);
     else if (id == 1)
         snprintf(out, cap, "{\"id\":1,\"full_path\":\"root\",\"name\":\"x\",\"parent_id\":null}");
