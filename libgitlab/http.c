@@ -619,6 +619,15 @@ static unsigned end_all_but_writes(struct gl_client *c)
     return ran;
 }
 
+void gl_client_withdraw(struct gl_client *c)
+{
+    for (struct gl_transfer *t = c->queue.first, *next; t; t = next) {
+        next = t->next;
+        if (!t->give_to)
+            finish_stopped(t);
+    }
+}
+
 static unsigned reap(struct gl_client *c)
 {
     unsigned ran = 0;

@@ -187,6 +187,9 @@ int gl_poll(struct gl_client *c, int timeout_ms, struct gs_err *err) GS_MUST_USE
 /* The same for a loop that waits for more than the network: returns at any sign of it and at gl_client_wake(), and waits also when no
  * request is there. */
 int gl_wait(struct gl_client *c, int timeout_ms, struct gs_err *err) GS_MUST_USE;
+/* Ends what waits for its first place on the wire: certain that none of it left (GL_NOT_SENT, GS_E_STOPPED). The callbacks run out of
+ * this call. */
+void gl_client_withdraw(struct gl_client *c);
 /* Number of requests submitted whose callback has not run. */
 unsigned gl_pending(const struct gl_client *c);
 /* How many more requests may be submitted so that all are on the wire at once. */

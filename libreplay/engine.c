@@ -52,12 +52,13 @@ static void flight_free(struct engine *e, struct flight *f)
     free(f);
 }
 
-/* Nothing new is begun from now on; the first reason is kept. */
+/* Nothing new is begun from now on, and what stands ready does not leave; the first reason is kept. */
 static void cut(struct engine *e, const struct gs_err *why)
 {
     if (!e->cut)
         e->cut_err = *why;
     e->cut = true;
+    gl_client_withdraw(e->client);
 }
 
 static bool stopped(const struct engine *e)

@@ -279,7 +279,7 @@ with gstest.scratch() as d:
 
         # ---- lists keep their order when one fails and is loaded later ----
         name = fresh("lists")
-        sim.faults({"match": {"method": "POST", "path": "/lists$", "nth": 3}, "do": {"status": 400, "body": {"message": "no"}}})
+        sim.faults({"match": {"method": "POST", "path": "/lists$", "nth": 2}, "do": {"status": 400, "body": {"message": "no"}}})
         r = apply(sim, name, "-j", "1", "--keep-owner")
         t.ok(r.code == 3 and [x["key"] for x in failures(name)] == ["First / label two"], "the list in the middle fails", str(r))
         r = gstest.replay("retry", *last, "--url", sim.url, "--yes", "--state", name + ".state", token=sim.tokens["owner"], cwd=d)
@@ -345,6 +345,18 @@ with gstest.scratch() as d:
         sim.reset_faults()
         r = apply(sim, name)
         t.ok(r.code == 0 and content(sim) == want, "nothing is lost by it", str(r))
+
+        # ---- what stands ready does not leave after the first that was waited for in vain ----
+        many = gstest.bundle(d, key, {10: {"self": group(10, None, "many"), "labels": [label(i, f"l{i}") for i in range(1, 31)]}}, "many")
+        sim.reset_faults()
+        sim.faults({"match": {"path": "/labels"}, "times": 0, "do": {"status": 429, "body": "Retry later\n"}})
+        seen = len(writes(sim))
+        r = apply(sim, "many", "--max-wait", "1", "--jobs", "4", file=many)
+        asked = {json.dumps(x["body"]) for x in writes(sim)[seen:] if x["path"].endswith("/labels")}
+        t.ok(r.code == 75 and 0 < len(asked) <= 4, "only what was on the wire is tried", f"{len(asked)} labels asked for", str(r))
+        sim.reset_faults()
+        r = apply(sim, "many", "--jobs", "4", file=many)
+        t.ok(r.code == 0 and len(content(sim, "many")[""]["labels"]) == 30, "and it goes on", str(r))
 
         # ---- the state file ----
         name = fresh("full")
