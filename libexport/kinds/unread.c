@@ -29,13 +29,16 @@ static const struct {
     {"saved_replies", "saved-replies-not-exported", true},
 };
 
+static const char by_export_only[] = "only a relation export gives them";
+
 int cap_not_asked(struct capture *c, struct gs_err *err)
 {
     bool enterprise = !c->o.instance || c->o.instance->enterprise != 0;
     for (size_t i = 0; i < GS_COUNT(not_asked); i++)
         if ((enterprise || !not_asked[i].enterprise) && !(c->rel && strcmp(not_asked[i].relation, "uploads") == 0) &&
             book_left_out(c->book, c->root_id, not_asked[i].relation, not_asked[i].rule, NULL, 0,
-                          "not asked for in any group of the tree", err))
+                          strcmp(not_asked[i].rule, "relation-not-read") == 0 ? by_export_only
+                                                                              : "not asked for in any group of the tree", err))
             return -1;
     if (!enterprise || c->luck[LUCK_GRAPHQL].refused == 0)
         return 0;
@@ -58,7 +61,7 @@ static void epics_done(void *cookie, struct gl_request *req, struct gl_response 
         err = rsp->err;
         r = -1;
     } else {
-        r = book_left_out(g->cap->book, g->id, "epics", "relation-not-read", NULL, n, n ? NULL : "some; number unknown", &err);
+        r = book_left_out(g->cap->book, g->id, "epics", "relation-not-read", NULL, n, n ? by_export_only : "some; number unknown; only a relation export gives them", &err);
     }
     if (r)
         cap_fail(g->cap, &err);
@@ -90,7 +93,7 @@ static int answered(struct cap_group *g, yyjson_val *data, struct gs_err *err)
             continue;
         if (i == 0 ? count_epics(g, err)
                    : book_left_out(g->cap->book, g->id, asked[i].relation, "relation-not-read", NULL, 0,
-                                   "some; number unknown", err))
+                                   "some; number unknown; only a relation export gives them", err))
             return -1;
     }
     return 0;
