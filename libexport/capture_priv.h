@@ -54,6 +54,7 @@ struct capture {
     int64_t root_id, started_ms, finished_ms;
     char *root_path;
     const char *role;
+    bool role_asked;
     struct idset users[3]; /* told to the bundle: by name at least, with e-mail address, with everything */
     struct cap_emails *emails;
     struct cap_luck luck[16]; /* by number of the source */

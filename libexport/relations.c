@@ -469,6 +469,10 @@ static int look_at_status(struct rel_group *rg, const struct gl_response *rsp, s
     for (size_t i = 0; i < s.n && r == 0; i++)
         r = look_at(rg, &s.v[i], err);
     gl_export_status_release(&s);
+    rg->again |= rg->stalled && rg->n_items == 0;
+    for (size_t i = 0; rg->stalled && i < rg->n_items; i++)
+        rg->again |= rg->items[i].phase == ITEM_WAIT;
+    rg->stalled = false;
     return r ? r : maybe_settle(rg, err);
 }
 
@@ -791,10 +795,12 @@ int relations_group(struct relations *r, struct cap_group *g, const char *self, 
             learn(rg);
     } else if (found) {
         rg->state = RG_EXPORTING;
-        rg->starts = 1;
+        rg->starts = !rg->stalled;
         rg->resumed = staging_run(r->cap->o.staging) > 1;
-        rg->asked_batched = e.batched;
-        rg->server_start_ms = e.server_started_ms;
+        if (!rg->stalled) {
+            rg->asked_batched = e.batched;
+            rg->server_start_ms = e.server_started_ms;
+        }
         rg->interval_ms = POLL_MIN_MS;
         rg->next_poll_ms = gs_mono_ms() + (rg->resumed ? 0 : POLL_MIN_MS);
         rg->progress_ms = gs_mono_ms();
@@ -810,7 +816,10 @@ static int give_up(struct rel_group *rg, struct gs_err *err)
     struct gs_err why = {0};
     gs_fail(&why, GS_E_EXPORT_TIMEOUT, "the export of '%s' made no progress for %" PRId64 " s", rg->g->full_path,
             r->cap->o.export_timeout_ms / 1000);
-    if (r->via != CAPTURE_AUTO) {
+    if (r->via != CAPTURE_AUTO) { /* what is here stays for the next run, which begins with what is not */
+        rg->stalled = true;
+        if (rel_group_note(rg, err))
+            return -1;
         *err = why;
         return -1;
     }

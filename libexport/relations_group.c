@@ -53,7 +53,7 @@ void rel_file_name(const struct rel_item *it, unsigned batch, char *out, size_t 
         snprintf(out, cap, "%" PRId64 ".%s.%" PRId64 ".%s", id, it->name, it->updated_ms, ext);
 }
 
-/* ---- what is known of a settled export, for a later run ---- */
+/* ---- what is known of a settled or given up export, for a later run ---- */
 
 static void note_name(const struct rel_group *rg, char *out, size_t cap)
 {
@@ -67,6 +67,7 @@ static int note_text(struct rel_group *rg, struct gs_buf *out, struct gs_err *er
     gs_jw_obj(&w);
     gs_jw_ki64(&w, "starts", rg->starts);
     gs_jw_ki64(&w, "server_start_ms", rg->server_start_ms);
+    gs_jw_kbool(&w, "stalled", rg->stalled);
     gs_jw_key(&w, "relations");
     gs_jw_arr(&w);
     for (size_t i = 0; i < rg->n_items; i++) {
@@ -78,8 +79,10 @@ static int note_text(struct rel_group *rg, struct gs_buf *out, struct gs_err *er
         gs_jw_kbool(&w, "open_ended", it->open_ended);
         gs_jw_ki64(&w, "batches", it->n_batches);
         gs_jw_ki64(&w, "objects", it->objects);
+        gs_jw_kbool(&w, "waiting", it->phase == ITEM_WAIT);
         if (it->phase == ITEM_FAILED) {
             gs_jw_kstr(&w, "code", gs_code_name(it->why.code));
+            gs_jw_ki64(&w, "http", it->why.http);
             gs_jw_kstr(&w, "failed", it->why.text);
         }
         gs_jw_end(&w);
@@ -116,11 +119,11 @@ int rel_group_forget(struct rel_group *rg, struct gs_err *err)
 static int recall_item(struct rel_group *rg, yyjson_val *v, struct gs_err *err)
 {
     const char *name = gs_json_str(v, "name"), *failed = gs_json_str(v, "failed"), *code = gs_json_str(v, "code");
-    int64_t batches = 1;
+    int64_t batches = 1, http = 0;
     struct rel_item *it = name ? rel_item_need(rg, name) : NULL;
     if (!it)
         return gs_fail(err, GS_E_RECORD, "a relation without a name");
-    it->phase = ITEM_DOWNLOAD;
+    it->phase = gs_json_true(v, "waiting") ? ITEM_WAIT : ITEM_DOWNLOAD;
     it->batched = gs_json_true(v, "batched");
     it->open_ended = gs_json_true(v, "open_ended");
     if (!gs_json_i64(v, "updated_ms", &it->updated_ms) || !gs_json_i64(v, "batches", &batches) ||
@@ -129,7 +132,8 @@ static int recall_item(struct rel_group *rg, yyjson_val *v, struct gs_err *err)
     if (batches < 0 || batches > GL_EXPORT_MAX_BATCHES)
         return gs_fail(err, GS_E_RECORD, "relation '%s' of %" PRId64 " batches", it->name, batches);
     it->n_batches = it->open_ended ? 1 : (unsigned)batches;
-    if (failed) {
+    gs_json_i64(v, "http", &http);
+    if (failed && !(it->updated_ms > 0 && (http == 403 || http == 404 || http == 405))) { /* a refusal is not for ever */
         it->phase = ITEM_FAILED;
         gs_fail(&it->why, code && gs_code_by_name(code) ? gs_code_by_name(code) : GS_E_EXPORT_FAILED, "%s", failed);
     }
@@ -163,7 +167,9 @@ int rel_group_recall(struct rel_group *rg, bool *out_found, struct gs_err *err)
     while ((v = yyjson_arr_iter_next(&it)))
         if (recall_item(rg, v, err))
             return gs_wrap(err, "'%s' in the staging folder", name);
-    rg->state = RG_SETTLED;
+    rg->stalled = gs_json_true(root, "stalled");
+    if (!rg->stalled)
+        rg->state = RG_SETTLED;
     return 0;
 }
 
@@ -472,7 +478,8 @@ static int item_absent(struct rel_item *it, struct gs_err *err)
     if (strcmp(it->name, "namespace_settings") == 0 && !rg->prevent_known)
         return 0;
     if (strcmp(it->name, "uploads") == 0)
-        return book_left_out(b, rg->g->id, "uploads", "relation-not-read", NULL, 0, "the export does not have them", err) ||
+        return book_left_out(b, rg->g->id, "uploads", "relation-not-read", NULL, 0,
+                             rg->refused ? rg->why.text : "the export does not have them", err) ||
                        avatar_by_rest(rg, err)
                    ? -1
                    : 0;

@@ -185,6 +185,77 @@ def failures(d):
             w.faults()
 
 
+def gave_up(d):
+    """An export that stands still is given up; the same command takes up what is here, and starts only what is not."""
+    for version in ("17.11.0-ee", "15.11.2-ee"):
+        with World(d, "gave_up_" + version, "--version", version) as w:
+            w.good(version + ": unbroken", w.create())
+            whole = w.bytes()
+
+            def downloads():
+                return [(x["path"].split("/")[4], x["query"]["relation"]) for x in w.sim.requests() if "/download" in x["path"]]
+
+            def starts():
+                return [x["path"] for x in w.sim.requests() if x["method"] == "POST" and "export_relations" in x["path"]]
+            for name, rule, config, n in (("lost by the source", {"relation": "boards", "group": "top", "never": True}, {}, 1),
+                                          ("done meanwhile", None, {"export_delay_ms": {"boards": 5000, "*": 20}}, 0)):
+                w.sim.call("/_sim/reset_log", {})
+                w.sim.call("/_sim/config", {"export_faults": [rule] if rule else [], **config})
+                r = w.create("--export-timeout", "2", out="t.gsnap")
+                t.is_eq((r.code, "export-timeout" in r.out, "t.gsnap.work" in r.err + r.out), (75, True, True), f"{version}, {name}: given up, and kept", str(r))
+                first, began = downloads(), len(starts())
+                t.ok(("1", "labels") in first and ("1", "boards") not in first, f"{version}, {name}: the others are here", first)
+                w.faults()
+                if not rule:
+                    time.sleep(4)
+                w.good(f"{version}, {name}: the same command again", w.create("--export-timeout", "20", out="t.gsnap"))
+                t.is_eq([x for x in downloads()[len(first):] if x in first], [], f"{version}, {name}: no file is fetched twice")
+                t.is_eq(starts()[began:], ["/api/v4/groups/1/export_relations"] * n, f"{version}, {name}: exports started again")
+                t.ok(w.bytes("t.gsnap") == whole, f"{version}, {name}: the same bytes")
+                os.unlink(os.path.join(w.d, "t.gsnap"))
+                w.sim.call("/_sim/config", {"export_delay_ms": 20})
+
+
+def reasons(d):
+    """What was read another way and what was not read at all: once per reason, in the report, in status and in inspect."""
+    def facts(j):
+        return ([(x["relation"], x["from"], x["to"], x["entries"]) for x in j["other_ways"]],
+                [(x["relation"], x["rule"], x["entries"], x["records"]) for x in j["not_read"]])
+
+    def shown(w, r, name, ways, unread, words, more_create=(), token="owner", via="auto"):
+        w.good(name, r, 3 if any(x[1] == "forbidden" for x in unread) else 0)
+        t.is_eq(facts(r.json()), (ways, unread), f"{name}: the report in JSON", r.out)
+        look = gstest.snap("inspect", w.out, "--json", cwd=w.d).json()["ledger"]
+        t.is_eq((look["other_ways"], look["not_read"]), (r.json()["other_ways"], r.json()["not_read"]), f"{name}: inspect tells the same")
+        text = gstest.snap("inspect", w.out, cwd=w.d).out
+        os.unlink(os.path.join(w.d, w.out))
+        report = gstest.snap("create", "--url", w.sim.url, "top", "-o", w.out, "--key", w.key, "--via", via, token=w.sim.tokens[token], cwd=w.d)
+        for line in words:
+            t.has(report.out, line, f"{name}: the report for people")
+            t.has(text, line, f"{name}: inspect for people")
+
+    with World(d, "reasons") as w:
+        w.faults({"relation": "labels", "fail": "PG::Error: gone"})
+        shown(w, w.create(via="auto"), "labels fail in both groups", [("labels", "relations", "api", 2)], [("epic_boards", "relation-not-read", 1, 0)],
+              ["Read another way than first tried:\n", "        2  labels: by api instead of relations: the export failed at the source: PG::Error: gone\n"])
+        # while it is under way
+        w.sim.faults({"match": {"path": "/descendant_groups$", "nth": 2}, "times": 0, "do": {"status": 401, "body": {"message": "401 Unauthorized"}}})
+        r = w.create(via="auto", out="s.gsnap")
+        t.is_eq(r.code, 12, "stopped at the end", str(r))
+        j = gstest.snap("status", "s.gsnap", "--json", cwd=w.d).json()
+        t.is_eq(facts(j), ([("labels", "relations", "api", 2)], []), "status names the other way", str(j))
+        t.has(gstest.snap("status", "s.gsnap", cwd=w.d).out, "        2  labels: by api instead of relations: the export failed", "status for people")
+    with World(d, "reasons_off", config={"bulk_import_enabled": False}) as w:
+        shown(w, w.create(via="auto"), "no exports", [("export", "relations", "api", 1)],
+              [("epic_boards", "relation-not-read", 1, 0), ("epics", "relation-not-read", 1, 0), ("iterations_cadences", "relation-not-read", 1, 0), ("uploads", "relation-not-read", 1, 0)],
+              ["        1  everything: by api instead of relations: the source does not export relations (its setting bulk_import_enabled is off)",
+               "        1  epics: the server does not tell which groups have some\n", "        1  uploads: only a relation export gives them\n"])
+        w.sim.faults({"match": {"path": "/milestones$"}, "times": 0, "do": {"status": 403, "body": {"message": "403 Forbidden"}}})
+        shown(w, w.create(via="api"), "a list that is refused",
+              [], [("epic_boards", "relation-not-read", 1, 0), ("epics", "relation-not-read", 1, 0), ("iterations_cadences", "relation-not-read", 1, 0), ("milestones", "forbidden", 2, 0), ("uploads", "relation-not-read", 1, 0)],
+              ["        2  milestones: "], via="api")
+
+
 def bad_lines(d):
     with World(d, "bad_lines") as w:
         w.create("--no-subgroups", out="whole.gsnap")
@@ -484,7 +555,7 @@ def losses(r):
 
 def main():
     with gstest.scratch() as d:
-        for part in (demo_tree, real_export, lines_as_they_are, versions, failures, bad_lines, lost_uploads, hidden_boards, closed, others, other_edition, kills, slow):
+        for part in (demo_tree, real_export, lines_as_they_are, versions, failures, gave_up, reasons, bad_lines, lost_uploads, hidden_boards, closed, others, other_edition, kills, slow):
             if len(os.sys.argv) < 2 or part.__name__ in os.sys.argv[1:]:
                 part(d)
     t.done()
