@@ -25,6 +25,12 @@ void cap_fail(struct capture *c, const struct gs_err *err)
         *c->o.stop = 1;
 }
 
+void cap_fail_live(struct capture *c, const struct gs_err *err)
+{
+    c->kept_is_good |= !c->failed;
+    cap_fail(c, err);
+}
+
 void cap_begin(struct cap_group *g)
 {
     g->pending++;
@@ -650,7 +656,7 @@ static void forget_doubtful(struct capture *c, const struct gs_err *why)
 {
     struct staging *st = c->o.staging;
     struct gs_err e = {0};
-    if (!st || !of_an_answer(why))
+    if (!st || c->kept_is_good || !of_an_answer(why))
         return;
     GS_IGNORE(staging_forget(st, 0, NULL, NULL, &e), "the first error is told");
     if (c->broken_discovery)

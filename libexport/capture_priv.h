@@ -50,6 +50,7 @@ struct capture {
     struct marks *marks;  /* of the book */
     char *watermarks;     /* JSON for the manifest */
     bool failed;
+    bool kept_is_good;    /* it failed by an answer that is never kept */
     struct gs_err err;
     int64_t root_id, started_ms, finished_ms;
     char *root_path;
@@ -94,6 +95,8 @@ void cap_group_lost(struct cap_group *g);
 int cap_group_late(struct capture *c, size_t at, struct gs_err *err) GS_MUST_USE;
 
 void cap_fail(struct capture *c, const struct gs_err *err);
+/* By an answer that is never kept: nothing of what is kept has to be doubted for it. */
+void cap_fail_live(struct capture *c, const struct gs_err *err);
 /* True, and the capture has failed, when the user asked for an end. */
 bool cap_stopped(struct capture *c);
 void cap_report(struct capture *c);

@@ -6,6 +6,7 @@
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 
 #define MAX_EXPORTING 5      /* groups at once: what GitLab allows itself */
 #define POLL_MIN_MS 500
@@ -139,6 +140,24 @@ static int closed(const struct gl_response *rsp, const char *path, struct gs_err
     return -1;
 }
 
+/* Did the server accept it? A page of a proxy is no answer of GitLab's, whatever its status. */
+static bool accepted(const struct gl_response *rsp, struct gs_err *err)
+{
+    if (rsp->outcome != GL_ANSWERED || rsp->status < 200 || rsp->status > 299)
+        return false;
+    if (strncasecmp(rsp->content_type, "text/html", 9) != 0)
+        return true;
+    gs_fail(err, GS_E_REMOTE, "the server answered the start of an export with %d and an HTML page", rsp->status);
+    err->http = rsp->status;
+    return false;
+}
+
+/* "Later", rather than "no": the whole capture waits for that. */
+static bool for_now(int status)
+{
+    return status == 502 || status == 503 || status == 504;
+}
+
 /* One POST, and a second one in the other form when the server does not like batches. */
 static int start_root(struct relations *r, struct gs_err *err)
 {
@@ -153,12 +172,14 @@ static int start_root(struct relations *r, struct gs_err *err)
             return gs_fail(err, GS_E_NOMEM, "no memory for a request");
         req->tag = (struct gl_tag){c->root_id, "export"};
         int n = gl_perform(c->client, req, &rsp, &why);
-        if (n == 0) {
+        if (n == 0 && accepted(&rsp, err)) {
             n = note_start(r, c->root_id, sent, &rsp, batched, 1, &server, err);
             gl_response_release(&rsp);
             return n;
         }
-        if (rsp.outcome != GL_ANSWERED)
+        if (n == 0) /* not accepted: err says it */
+            ;
+        else if (rsp.outcome != GL_ANSWERED)
             *err = why;
         else if (batched && rsp.status == 400)
             r->batches_refused = true;
@@ -201,8 +222,8 @@ int relations_begin(struct relations *r, bool *out_open, struct gs_err *err)
         gs_fail(&why, c->o.instance && c->o.instance->scopes_known && !c->o.instance->scope_api ? GS_E_SCOPE : GS_E_FORBIDDEN, "%s", no);
     else if (start_root(r, &why) == 0)
         return 0;
-    bool refused = why.code == GS_E_EXPORT_OFF || why.code == GS_E_FORBIDDEN || why.code == GS_E_SCOPE || why.code == GS_E_REMOTE ||
-                   why.code == GS_E_REFUSED || why.http >= 400;
+    bool refused = why.code == GS_E_EXPORT_OFF || why.code == GS_E_FORBIDDEN || why.code == GS_E_SCOPE || why.code == GS_E_REFUSED ||
+                   (why.code == GS_E_REMOTE && why.http == 0) || (why.http >= 400 && !for_now(why.http));
     if (r->via != CAPTURE_AUTO || !refused || why.code == GS_E_TOKEN || why.code == GS_E_RATE) {
         *err = why;
         return -1;
@@ -230,7 +251,7 @@ static void start_done(void *cookie, struct gl_request *req, struct gl_response 
     struct cap_group *g = rg->g;
     struct gs_err err = {0};
     int ret = 0;
-    if (rsp->outcome == GL_ANSWERED && rsp->status >= 200 && rsp->status < 300) {
+    if (accepted(rsp, &err)) {
         rg->starts++;
         rg->state = RG_EXPORTING;
         rg->again = false;
@@ -239,9 +260,11 @@ static void start_done(void *cookie, struct gl_request *req, struct gl_response 
         rg->progress_ms = gs_mono_ms();
         rg->quiet_since_ms = rg->restart_at_ms = 0;
         ret = note_start(r, g->id, rg->server_start_ms, rsp, rg->asked_batched, rg->starts, &rg->server_start_ms, &err);
-    } else if (rsp->outcome != GL_ANSWERED || rsp->err.code == GS_E_TOKEN || rsp->err.code == GS_E_RATE) {
+    } else if (err.code) {
+        ret = gs_wrap(&err, "group '%s'", g->full_path);
+    } else if (rsp->outcome != GL_ANSWERED || rsp->err.code == GS_E_TOKEN || rsp->err.code == GS_E_RATE || for_now(rsp->status)) {
         err = rsp->err;
-        ret = -1;
+        ret = gs_wrap(&err, "start of the export of '%s'", g->full_path);
     } else if (rsp->status == 400 && rg->asked_batched) {
         r->batches_refused = true;
         rg->state = RG_QUEUED;
@@ -263,7 +286,7 @@ static void start_done(void *cookie, struct gl_request *req, struct gl_response 
         }
     }
     if (ret)
-        cap_fail(r->cap, &err);
+        cap_fail_live(r->cap, &err);
     cap_end(g);
 }
 
@@ -495,7 +518,7 @@ static void poll_done(void *cookie, struct gl_request *req, struct gl_response *
         ret = gs_wrap(&err, "status of the export of '%s'", g->full_path);
     }
     if (ret)
-        cap_fail(r->cap, &err);
+        cap_fail_live(r->cap, &err);
     cap_end(g);
 }
 
@@ -634,7 +657,7 @@ static void download_done(void *cookie, struct gl_request *req, struct gl_respon
     it->in_flight--;
     it->rg->all->downloading--;
     if (!c->failed && downloaded(d, rsp, &err))
-        cap_fail(c, &err);
+        cap_fail_live(c, &err);
     staging_file_abandon(d->file);
     free(d);
     cap_end(g);

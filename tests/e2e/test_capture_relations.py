@@ -216,6 +216,34 @@ def gave_up(d):
                 w.sim.call("/_sim/config", {"export_delay_ms": 20})
 
 
+def not_now(d):
+    """What says "later", or is none of GitLab's: the capture stops, keeps what it has, and goes on; auto gives nothing up for it."""
+    page = {"html": True}
+    later = {"status": 503, "body": "<html>maintenance</html>"}
+    with World(d, "not_now") as w:
+        w.good("nothing in the way", w.create())
+        whole = w.bytes()
+        for name, match, do, code in (("an HTML page for a status", {"path": "/export_relations/status$", "nth": 2}, page, 1),
+                                      ("an HTML page for a start", {"method": "POST", "path": "/export_relations$", "nth": 2}, page, 1),
+                                      ("503 for the start of the root's", {"method": "POST", "path": "/groups/1/export_relations$"}, later, 75),
+                                      ("503 for the start of another", {"method": "POST", "path": "/groups/2/export_relations$"}, later, 75)):
+            for via in ("relations", "auto"):
+                w.sim.call("/_sim/reset_log", {})
+                w.sim.faults({"match": match, "times": 0, "do": do})
+                r = w.create("--max-wait", "1", out="n.gsnap", via=via)
+                w.sim.reset_faults()
+                t.is_eq((r.code, "kept in 'n.gsnap.work'" in r.out), (code, True), f"{name}, {via}: stops, and keeps", str(r))
+                files = kept_files(os.path.join(w.d, "n.gsnap.work/staging.db"))
+                n = len(w.sim.requests())
+                w.good(f"{name}, {via}: goes on", w.create(out="n.gsnap", via=via))
+                again = [x["path"] for x in w.sim.requests()[n:] if x["path"].endswith("/descendant_groups")]
+                t.is_eq(len(again), 1, f"{name}, {via}: only the look at the end asks for the groups again", again)
+                came = {f"{x['path'].split('/')[4]}.{x['query']['relation']}" for x in w.sim.requests()[n:] if "/download" in x["path"]}
+                t.is_eq([f for f in files if ".".join(f.split(".")[:2]) in came], [], f"{name}, {via}: no file of {len(files)} is fetched twice")
+                t.ok(w.bytes("n.gsnap") == whole, f"{name}, {via}: the same bytes")
+                os.unlink(os.path.join(w.d, "n.gsnap"))
+
+
 def reasons(d):
     """What was read another way and what was not read at all: once per reason, in the report, in status and in inspect."""
     def facts(j):
@@ -565,7 +593,7 @@ def losses(r):
 
 def main():
     with gstest.scratch() as d:
-        for part in (demo_tree, real_export, lines_as_they_are, versions, failures, gave_up, reasons, bad_lines, lost_uploads, hidden_boards, closed, others, other_edition, kills, slow):
+        for part in (demo_tree, real_export, lines_as_they_are, versions, failures, gave_up, not_now, reasons, bad_lines, lost_uploads, hidden_boards, closed, others, other_edition, kills, slow):
             if len(os.sys.argv) < 2 or part.__name__ in os.sys.argv[1:]:
                 part(d)
     t.done()
