@@ -72,7 +72,9 @@ struct cap_group {
     const char *full_path;
     unsigned pending;
     bool late; /* opened once more, at the end, for cap_group_late() */
-    struct rel_group *rel; /* its export; NULL: it has none */
+    struct rel_group *rel; /* its export; NULL: it has none, or all of it is read */
+    unsigned exported;     /* of the kinds that unread.c asks for, a bit for each: those in its export */
+    bool not_exported;     /* its export was refused, while those of other groups are read */
 };
 
 /* One relation family. */

@@ -947,6 +947,11 @@ bool relations_told(const struct cap_group *g, const char *relation)
     return it && it->phase != ITEM_ABSENT;
 }
 
+bool relations_refused(const struct cap_group *g)
+{
+    return g->rel && g->rel->refused;
+}
+
 struct shelf *relations_shelf(struct cap_group *g, const char *relation)
 {
     if (!g->rel)

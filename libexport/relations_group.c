@@ -478,8 +478,7 @@ static int item_absent(struct rel_item *it, struct gs_err *err)
     if (strcmp(it->name, "namespace_settings") == 0 && !rg->prevent_known)
         return 0;
     if (strcmp(it->name, "uploads") == 0)
-        return book_left_out(b, rg->g->id, "uploads", "relation-not-read", NULL, 0,
-                             rg->refused ? rg->why.text : "the export does not have them", err) ||
+        return book_left_out(b, rg->g->id, "uploads", "relation-not-read", NULL, 0, "the export does not have them", err) ||
                        avatar_by_rest(rg, err)
                    ? -1
                    : 0;
@@ -503,8 +502,6 @@ static int group_refused(struct rel_group *rg, struct gs_err *err)
             it->settled = true; /* said once for the group */
             if (by_api(rg, it->name, err))
                 return -1;
-        } else if (is_auto && i == GS_COUNT(api)) {
-            it->phase = ITEM_ABSENT;
         }
     }
     return 0;

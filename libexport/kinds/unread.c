@@ -88,7 +88,7 @@ static int answered(struct cap_group *g, yyjson_val *data, struct gs_err *err)
 {
     yyjson_val *group = yyjson_obj_get(data, "group");
     for (size_t i = 0; i < GS_COUNT(asked); i++) {
-        if (relations_told(g, asked[i].relation) ||
+        if ((g->exported & 1u << i) ||
             yyjson_arr_size(yyjson_obj_get(yyjson_obj_get(group, asked[i].connection), "nodes")) == 0)
             continue;
         if (i == 0 ? count_epics(g, err)
@@ -96,6 +96,16 @@ static int answered(struct cap_group *g, yyjson_val *data, struct gs_err *err)
                                    "some; number unknown; only a relation export gives them", err))
             return -1;
     }
+    return 0;
+}
+
+/* Nobody tells. Of a whole tree that is said once, at its end; a group without an export beside others that have one is named. */
+static int not_told(struct cap_group *g, struct gs_err *err)
+{
+    for (size_t i = 0; g->not_exported && i < GS_COUNT(asked); i++)
+        if (book_left_out(g->cap->book, g->id, asked[i].relation, "relation-not-read", NULL, 0,
+                          "the group is not exported, and the server does not tell whether it has some", err))
+            return -1;
     return 0;
 }
 
@@ -115,7 +125,7 @@ static void done(void *cookie, struct gl_request *req, struct gl_response *rsp)
         do /* said once for the tree; a field that one group does not have has none */
             cap_refused(c, LUCK_GRAPHQL, &err);
         while (unknown && cap_try(c, LUCK_GRAPHQL));
-        r = 0;
+        r = not_told(g, &err);
     }
     if (r)
         cap_fail(c, &err);
@@ -127,11 +137,15 @@ static int start(struct cap_group *g, struct gs_err *err)
     struct capture *c = g->cap;
     if (c->o.instance && c->o.instance->enterprise == 0)
         return 0;
-    size_t told = 0;
+    /* noted here: what is known of the export may be gone when the answer comes */
+    g->exported = 0;
+    g->not_exported = relations_refused(g);
     for (size_t i = 0; i < GS_COUNT(asked); i++)
-        told += relations_told(g, asked[i].relation);
-    if (told == GS_COUNT(asked) || !cap_try(c, LUCK_GRAPHQL))
-        return 0; /* in the export, or said once for the tree */
+        g->exported |= (unsigned)relations_told(g, asked[i].relation) << i;
+    if (g->exported == (1u << GS_COUNT(asked)) - 1)
+        return 0;
+    if (!cap_try(c, LUCK_GRAPHQL))
+        return not_told(g, err);
     gs_autobuf vars;
     gs_buf_init(&vars, 64 << 10);
     struct gs_jw w;

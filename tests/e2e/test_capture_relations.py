@@ -244,6 +244,29 @@ def not_now(d):
                 os.unlink(os.path.join(w.d, "n.gsnap"))
 
 
+def one_refused(d):
+    """One group whose export is refused, beside others that have one: what the API cannot give is missing, and named."""
+    with World(d, "one_refused") as w:
+        whole = w.create() and w.out
+        w.sim.faults({"match": {"method": "POST", "path": "/groups/1/export_relations$"}, "times": 0, "do": {"status": 403, "body": {"message": "403 Forbidden"}}})
+        w.good("the root, by auto", w.create(via="auto"))
+        w.sim.reset_faults()
+        no = {"match": {"method": "POST", "path": "/groups/2/export_relations$"}, "times": 0, "do": {"status": 403, "body": {"message": "403 Forbidden"}}}
+        w.sim.faults(no)
+        r = w.create(via="auto")
+        w.good("a subgroup, by auto", r, 3)
+        t.is_eq(sorted((x["relation"], x["entry"]) for x in w.ledger() if x.get("rule") == "relation-not-read" and x["group"] == 2),
+                [("epic_boards", "left_out"), ("epics", "left_out"), ("iterations_cadences", "left_out"), ("uploads", "lost")], "what the API does not give is named", r.out)
+        t.is_eq([len(w.cat("top/sub/labels", x).splitlines()) for x in (whole, w.out)], [3, 3], "what it gives is there")
+        # a server that tells which groups have what
+        told = {"data": {"group": {"epics": {"nodes": [{"id": "gid://gitlab/Epic/1"}]}, "epicBoards": {"nodes": [{"id": "gid://gitlab/Boards::EpicBoard/1"}]}, "iterationCadences": {"nodes": []}}}}
+        w.sim.faults(no, {"match": {"path": "/api/graphql$", "body": "iterationCadences"}, "times": 0, "do": {"status": 200, "body": told}})
+        r = w.create(via="auto")
+        w.good("a server that tells", r, 3)
+        t.is_eq(sorted((x["group"], x["relation"]) for x in entries(w.ledger(), "left_out", rule="relation-not-read")),
+                [(1, "epic_boards"), (2, "epic_boards"), (2, "epics")], "what is in the export is not said to be missing", r.out)
+
+
 def reasons(d):
     """What was read another way and what was not read at all: once per reason, in the report, in status and in inspect."""
     def facts(j):
@@ -593,7 +616,7 @@ def losses(r):
 
 def main():
     with gstest.scratch() as d:
-        for part in (demo_tree, real_export, lines_as_they_are, versions, failures, gave_up, not_now, reasons, bad_lines, lost_uploads, hidden_boards, closed, others, other_edition, kills, slow):
+        for part in (demo_tree, real_export, lines_as_they_are, versions, failures, gave_up, not_now, one_refused, reasons, bad_lines, lost_uploads, hidden_boards, closed, others, other_edition, kills, slow):
             if len(os.sys.argv) < 2 or part.__name__ in os.sys.argv[1:]:
                 part(d)
     t.done()
