@@ -452,9 +452,10 @@ static int item_failed(struct rel_item *it, struct gs_err *err)
     if (members && !rg->members.ready)
         return 0;
     it->settled = true;
-    gs_logf(r->cap->o.log, GS_LOG_WARN, "%s of '%s': %s", it->name, rg->g->full_path, it->why.text);
+    if (!rg->refused) /* said once for the group */
+        gs_logf(r->cap->o.log, GS_LOG_WARN, "%s of '%s': %s", it->name, rg->g->full_path, it->why.text);
     if (r->via == CAPTURE_AUTO && can)
-        return book_fallback(b, rg->g->id, it->name, "relations", "api", it->why.text, err) ||
+        return (!rg->refused && book_fallback(b, rg->g->id, it->name, "relations", "api", it->why.text, err)) ||
                        (members ? members_by_api(rg, err) : by_api(rg, it->name, err))
                    ? -1
                    : 0;

@@ -257,6 +257,7 @@ def one_refused(d):
         w.good("a subgroup, by auto", r, 3)
         t.is_eq(sorted((x["relation"], x["entry"]) for x in w.ledger() if x.get("rule") == "relation-not-read" and x["group"] == 2),
                 [("epic_boards", "left_out"), ("epics", "left_out"), ("iterations_cadences", "left_out"), ("uploads", "lost")], "what the API does not give is named", r.out)
+        t.is_eq(([(x["relation"], x["entries"]) for x in r.json()["other_ways"]], r.err.count("only an Owner may export")), ([("export", 1)], 1), "said once", r.err)
         t.is_eq([len(w.cat("top/sub/labels", x).splitlines()) for x in (whole, w.out)], [3, 3], "what it gives is there")
         # a server that tells which groups have what
         told = {"data": {"group": {"epics": {"nodes": [{"id": "gid://gitlab/Epic/1"}]}, "epicBoards": {"nodes": [{"id": "gid://gitlab/Boards::EpicBoard/1"}]}, "iterationCadences": {"nodes": []}}}}
