@@ -2,6 +2,7 @@
 #include "cmd/cli.h"
 #include "cmd/contents.h"
 #include "cmd/inspect.h"
+#include "cmd/reasons.h"
 #include "formats/ledger.h"
 #include "formats/relations.h"
 #include "libcommon/clock.h"
@@ -155,6 +156,11 @@ static void print_changes(struct cli *cli, const struct gs_buf *lines)
     }
 }
 
+static void print_line(void *cookie, const char *text)
+{
+    cli_out(cookie, "%s\n", text);
+}
+
 static void print_ledger(const struct inspect *in)
 {
     const struct inspect_ledger *l = &in->ledger;
@@ -173,8 +179,6 @@ static void print_ledger(const struct inspect *in)
         cli_out(cli, "            %s requests in all, %s repeated, %s answers of an earlier run, longest pause %s, read %s\n",
                 cli_count(l->requests), cli_count(l->repeated), cli_count(l->kept), cli_span((int64_t)l->longest_pause_ms),
                 times(l->passes));
-    if (l->fallbacks)
-        cli_out(cli, "            %s times another way to read was taken than the first\n", cli_count(l->fallbacks));
     if (l->watched)
         cli_out(cli, "            %s relations were looked at again at the end and had not moved (%s of them compared in part)\n",
                 cli_count(l->watched), cli_count(l->watched_partly));
@@ -184,9 +188,13 @@ static void print_ledger(const struct inspect *in)
     if (l->settled)
         cli_out(cli, "settled     %s relations had moved, and were read again\n", cli_count(l->settled));
     print_changes(cli, &l->settled_lines);
+    reasons_lines(l->reasons.v, l->reasons.n, print_line, cli);
     for (size_t i = 0; i < l->n_rules; i++) {
+        bool lost = strcmp(l->rules[i].entry, "lost") == 0;
         const struct ledger_rule *rule = ledger_rule_find(l->rules[i].name);
-        cli_out(cli, "%-11s %s x %s\n", strcmp(l->rules[i].entry, "lost") == 0 ? "lost" : "left out",
+        if (reasons_is_unread(lost, l->rules[i].name)) /* told with its reasons */
+            continue;
+        cli_out(cli, "%-11s %s x %s\n", lost ? "lost" : "left out",
                 cli_count(l->rules[i].count), cli_safe(l->rules[i].name));
         if (rule)
             cli_out(cli, "            %s\n", rule->text);

@@ -3,6 +3,7 @@
 #define INSPECT_H
 
 #include "formats/bundle.h"
+#include "formats/reasons.h"
 
 /* What one rule left out or lost, over all groups. */
 struct inspect_rule {
@@ -23,6 +24,7 @@ struct inspect_ledger {
     struct inspect_rule *rules;
     size_t n_rules;
     uint64_t fallbacks, changed, settled;
+    struct reasons reasons; /* of the fallbacks, and of what was not read at all */
     /* "watermark": relations that had not moved at the end; of these, those of which not every record was compared */
     uint64_t watched, watched_partly;
     /* lines of these as JSON array elements, each with a comma behind it */

@@ -1,4 +1,5 @@
 #include "cmd/inspect.h"
+#include "cmd/reasons.h"
 #include "formats/ledger.h"
 
 #include <string.h>
@@ -33,7 +34,10 @@ static int add_rule(struct inspect_ledger *l, const char *entry, yyjson_val *lin
     }
     r->lines++;
     r->count += number(line, "count");
-    return 0;
+    if (!reasons_is_unread(strcmp(entry, "lost") == 0, name))
+        return 0;
+    const char *relation = gs_json_str(line, "relation");
+    return reasons_unread(&l->reasons, relation ? relation : "?", name, number(line, "count"), gs_json_str(line, "detail"), err);
 }
 
 static int keep(struct gs_buf *list, yyjson_val *line, struct gs_err *err)
@@ -73,7 +77,10 @@ static int add_line(struct inspect_ledger *l, yyjson_val *line, struct gs_err *e
         l->longest_pause_ms = number(line, "longest_pause_ms");
         l->passes = number(line, "passes");
     } else if (strcmp(entry, "fallback") == 0) {
+        const char *relation = gs_json_str(line, "relation"), *from = gs_json_str(line, "from"), *to = gs_json_str(line, "to");
         l->fallbacks++;
+        if (reasons_fallback(&l->reasons, relation ? relation : "?", from ? from : "?", to ? to : "?", gs_json_str(line, "why"), err))
+            return -1;
         return keep(&l->fallback_lines, line, err);
     } else if (strcmp(entry, "watermark") == 0) {
         const char *seen = gs_json_str(line, "seen");
@@ -118,6 +125,7 @@ int inspect_ledger_load(const struct bundle *b, struct inspect_ledger *out, stru
     }
     if (out->n_rules > 0)
         qsort(out->rules, out->n_rules, sizeof *out->rules, by_entry);
+    reasons_sort(&out->reasons);
     return 0;
 }
 
@@ -128,6 +136,7 @@ void inspect_ledger_release(struct inspect_ledger *l)
         free(l->rules[i].entry);
     }
     free(l->rules);
+    reasons_release(&l->reasons);
     gs_buf_release(&l->fallback_lines);
     gs_buf_release(&l->changed_lines);
     gs_buf_release(&l->settled_lines);
@@ -199,6 +208,7 @@ int inspect_ledger_json(const struct inspect_ledger *l, struct gs_jw *w, struct 
     if (array_of(w, "fallbacks", &l->fallback_lines, err) || array_of(w, "changed", &l->changed_lines, err) ||
         array_of(w, "settled", &l->settled_lines, err))
         return -1;
+    reasons_json(w, l->reasons.v, l->reasons.n);
     gs_jw_end(w);
     return 0;
 }

@@ -34,6 +34,7 @@ struct book {
     struct book_gap *gaps;
     size_t n_gaps, cap_gaps;
     struct missing *lost; /* what could not be read */
+    struct reasons reasons;
     size_t n_lost, cap_lost;
 };
 
@@ -87,6 +88,7 @@ void book_free(struct book *b)
     for (size_t i = 0; i < b->n_lost; i++)
         free(b->lost[i].detail);
     free(b->lost);
+    reasons_release(&b->reasons);
     free(b);
 }
 
@@ -202,13 +204,19 @@ static int rule_entry(struct book *b, bool lost, int64_t group_id, const char *r
 int book_lost(struct book *b, int64_t group_id, const char *relation, const char *rule, const char *what, uint64_t count,
               const char *detail, struct gs_err *err)
 {
-    return rule_entry(b, true, group_id, relation, rule, what, count, detail, err);
+    return rule_entry(b, true, group_id, relation, rule, what, count, detail, err) ||
+                   (reasons_is_unread(true, rule) && reasons_unread(&b->reasons, relation, rule, count, detail, err))
+               ? -1
+               : 0;
 }
 
 int book_left_out(struct book *b, int64_t group_id, const char *relation, const char *rule, const char *what,
                   uint64_t count, const char *detail, struct gs_err *err)
 {
-    return rule_entry(b, false, group_id, relation, rule, what, count, detail, err);
+    return rule_entry(b, false, group_id, relation, rule, what, count, detail, err) ||
+                   (reasons_is_unread(false, rule) && reasons_unread(&b->reasons, relation, rule, count, detail, err))
+               ? -1
+               : 0;
 }
 
 int book_missing(struct book *b, int64_t group_id, const char *relation, const char *rule, const char *detail,
@@ -226,7 +234,7 @@ int book_missing(struct book *b, int64_t group_id, const char *relation, const c
     snprintf(m->rule, sizeof m->rule, "%s", rule);
     b->n_lost++;
     b->missing++;
-    return 0;
+    return reasons_is_unread(true, rule) ? reasons_unread(&b->reasons, relation, rule, 0, detail, err) : 0;
 }
 
 void book_incomplete(struct book *b, uint64_t records)
@@ -238,7 +246,10 @@ int book_fallback(struct book *b, int64_t group_id, const char *relation, const 
                   const char *why, struct gs_err *err)
 {
     b->fallbacks++;
-    return ledger_fallback_line(group_id, relation, from, to, why, &b->line, err) ? -1 : post(b, err);
+    return reasons_fallback(&b->reasons, relation, from, to, why, err) ||
+                   ledger_fallback_line(group_id, relation, from, to, why, &b->line, err)
+               ? -1
+               : post(b, err);
 }
 
 int book_changed(struct book *b, int64_t group_id, const char *relation, const char *before, const char *after,
@@ -299,6 +310,7 @@ static int close_missing(struct book *b, const struct missing *m, struct gs_err 
     if (!idset_has(&b->gone, m->group_id))
         return rule_entry(b, true, m->group_id, m->relation, m->rule, NULL, 0, m->detail, err);
     b->missing--;
+    reasons_take_back(&b->reasons, m->relation, m->rule, m->detail);
     return rule_entry(b, true, m->group_id, m->relation, "source-changed", NULL, 0, m->detail, err);
 }
 
@@ -354,6 +366,7 @@ void book_summary(struct book *b, struct book_summary *out)
         qsort(b->rels, b->n_rels, sizeof *b->rels, by_relation);
     if (b->n_rules > 1)
         qsort(b->rules, b->n_rules, sizeof *b->rules, by_rule);
+    reasons_sort(&b->reasons);
     *out = (struct book_summary){
         .rules = b->rules,
         .n_rules = b->n_rules,
@@ -368,5 +381,7 @@ void book_summary(struct book *b, struct book_summary *out)
         .n_settled = b->n_settled,
         .missing = b->missing,
         .fallbacks = b->fallbacks,
+        .reasons = b->reasons.v,
+        .n_reasons = b->reasons.n,
     };
 }

@@ -10,6 +10,7 @@
 
 #include "formats/bundle.h"
 #include "formats/ledger.h"
+#include "formats/reasons.h"
 #include "libcommon/cleanup.h"
 #include "libexport/marks.h"
 
@@ -59,6 +60,8 @@ struct book_summary {
     size_t n_settled;
     uint64_t missing;   /* groups and relations that could not be read at all */
     uint64_t fallbacks;
+    const struct reason *reasons; /* of fallbacks, and of what was not read at all */
+    size_t n_reasons;
 };
 
 struct book;

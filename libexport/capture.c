@@ -25,6 +25,12 @@ void cap_fail(struct capture *c, const struct gs_err *err)
         *c->o.stop = 1;
 }
 
+void cap_fail_live(struct capture *c, const struct gs_err *err)
+{
+    c->kept_is_good |= !c->failed;
+    cap_fail(c, err);
+}
+
 void cap_begin(struct cap_group *g)
 {
     g->pending++;
@@ -285,7 +291,9 @@ static void note_progress(struct capture *c, const struct book_summary *s, const
                                  .discovering = c->discovering > 0,
                                  .http = *http,
                                  .relations = s->relations,
-                                 .n_relations = s->n_relations};
+                                 .n_relations = s->n_relations,
+                                 .reasons = s->reasons,
+                                 .n_reasons = s->n_reasons};
     struct gs_err err = {0};
     if (staging_progress(c->o.staging, &p, &err))
         cap_fail(c, &err);
@@ -403,10 +411,11 @@ static int find_root(struct capture *c, struct gs_err *err)
     return plan_add(&c->plan, c->root_id, 0, full_path, &is_new, err);
 }
 
-/* Role of the token's user in the root group, for the manifest. Who cannot ask does not know. */
-static int find_role(struct capture *c, struct gs_err *err)
+/* Never answered from what is kept: he may have been given another since. */
+static int ask_role(struct capture *c, struct gs_err *err)
 {
     const struct gl_instance *i = c->o.instance;
+    struct gl_response rsp;
     int64_t level;
     if (!i || i->user_id <= 0)
         return 0;
@@ -414,18 +423,33 @@ static int find_role(struct capture *c, struct gs_err *err)
         c->role = "admin";
         return 0;
     }
-    gs_autofree char *path = gs_asprintf("/groups/%" PRId64 "/members/all/%" PRId64, c->root_id, i->user_id);
+    struct gl_request *r = gl_request_new(GL_GET, "/groups/%" PRId64 "/members/all/%" PRId64, c->root_id, i->user_id);
+    if (!r)
+        return gs_fail(err, GS_E_NOMEM, "no memory for a request");
+    r->live = true;
     GS_AUTO(yyjson_doc) doc = NULL;
-    if (!path)
-        return gs_fail(err, GS_E_NOMEM, "no memory for a path");
-    if (gl_get(c->client, path, &doc, err)) {
-        if (!cap_denied(err))
-            return -1;
+    int ret = gl_perform(c->client, r, &rsp, err);
+    if (ret && cap_denied(err)) {
         gs_err_clear(err);
         c->role = "none";
-    } else if (gs_json_i64(yyjson_doc_get_root(doc), "access_level", &level)) {
-        c->role = capture_role_name(level);
+        ret = 0;
+    } else if (ret == 0) {
+        ret = gs_json_parse(gs_buf_str(&rsp.body), rsp.body.len, NULL, &doc, err);
+        if (ret == 0 && gs_json_i64(yyjson_doc_get_root(doc), "access_level", &level))
+            c->role = capture_role_name(level);
     }
+    gl_response_release(&rsp);
+    return ret;
+}
+
+/* Role of the token's user in the root group, for the manifest. Who cannot ask does not know. */
+static int find_role(struct capture *c, struct gs_err *err)
+{
+    if (c->role_asked)
+        return 0;
+    c->role_asked = true;
+    if (ask_role(c, err) || (c->o.staging && staging_role(c->o.staging, c->role ? c->role : "", err)))
+        return -1;
     if (c->role && strcmp(c->role, "owner") != 0) {
         gs_logf(c->o.log, GS_LOG_WARN,
                 "the token's user is not an Owner of '%s' (role: %s): settings and members may be incomplete",
@@ -618,6 +642,7 @@ static bool of_an_answer(const struct gs_err *err)
     case GS_E_TIMEOUT:
     case GS_E_UNREACHABLE:
     case GS_E_TLS:
+    case GS_E_EXPORT_TIMEOUT:
     case GS_E_STAGING_OTHER:
     case GS_E_STAGING_DAMAGED:
         return false;
@@ -631,7 +656,7 @@ static void forget_doubtful(struct capture *c, const struct gs_err *why)
 {
     struct staging *st = c->o.staging;
     struct gs_err e = {0};
-    if (!st || !of_an_answer(why))
+    if (!st || c->kept_is_good || !of_an_answer(why))
         return;
     GS_IGNORE(staging_forget(st, 0, NULL, NULL, &e), "the first error is told");
     if (c->broken_discovery)
@@ -666,6 +691,9 @@ static int begin_staging(struct capture *c, struct gs_err *err)
     if (staging_begin(st, &id, &old, err))
         return -1;
     c->started_ms = staging_started_ms(st);
+    /* what an earlier run was shown as somebody else must be forgotten before it is found */
+    if (staging_run(st) > 1 && find_role(c, err))
+        return -1;
     struct gl_keep keep = staging_keep(st, c->client);
     gl_client_keep(c->client, &keep);
     if (!old)

@@ -50,10 +50,12 @@ struct capture {
     struct marks *marks;  /* of the book */
     char *watermarks;     /* JSON for the manifest */
     bool failed;
+    bool kept_is_good;    /* it failed by an answer that is never kept */
     struct gs_err err;
     int64_t root_id, started_ms, finished_ms;
     char *root_path;
     const char *role;
+    bool role_asked;
     struct idset users[3]; /* told to the bundle: by name at least, with e-mail address, with everything */
     struct cap_emails *emails;
     struct cap_luck luck[16]; /* by number of the source */
@@ -70,7 +72,9 @@ struct cap_group {
     const char *full_path;
     unsigned pending;
     bool late; /* opened once more, at the end, for cap_group_late() */
-    struct rel_group *rel; /* its export; NULL: it has none */
+    struct rel_group *rel; /* its export; NULL: it has none, or all of it is read */
+    unsigned exported;     /* of the kinds that unread.c asks for, a bit for each: those in its export */
+    bool not_exported;     /* its export was refused, while those of other groups are read */
 };
 
 /* One relation family. */
@@ -93,6 +97,8 @@ void cap_group_lost(struct cap_group *g);
 int cap_group_late(struct capture *c, size_t at, struct gs_err *err) GS_MUST_USE;
 
 void cap_fail(struct capture *c, const struct gs_err *err);
+/* By an answer that is never kept: nothing of what is kept has to be doubted for it. */
+void cap_fail_live(struct capture *c, const struct gs_err *err);
 /* True, and the capture has failed, when the user asked for an end. */
 bool cap_stopped(struct capture *c);
 void cap_report(struct capture *c);

@@ -6,6 +6,7 @@
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 
 #define MAX_EXPORTING 5      /* groups at once: what GitLab allows itself */
 #define POLL_MIN_MS 500
@@ -139,6 +140,24 @@ static int closed(const struct gl_response *rsp, const char *path, struct gs_err
     return -1;
 }
 
+/* Did the server accept it? A page of a proxy is no answer of GitLab's, whatever its status. */
+static bool accepted(const struct gl_response *rsp, struct gs_err *err)
+{
+    if (rsp->outcome != GL_ANSWERED || rsp->status < 200 || rsp->status > 299)
+        return false;
+    if (strncasecmp(rsp->content_type, "text/html", 9) != 0)
+        return true;
+    gs_fail(err, GS_E_REMOTE, "the server answered the start of an export with %d and an HTML page", rsp->status);
+    err->http = rsp->status;
+    return false;
+}
+
+/* "Later", rather than "no": the whole capture waits for that. */
+static bool for_now(int status)
+{
+    return status == 502 || status == 503 || status == 504;
+}
+
 /* One POST, and a second one in the other form when the server does not like batches. */
 static int start_root(struct relations *r, struct gs_err *err)
 {
@@ -153,12 +172,14 @@ static int start_root(struct relations *r, struct gs_err *err)
             return gs_fail(err, GS_E_NOMEM, "no memory for a request");
         req->tag = (struct gl_tag){c->root_id, "export"};
         int n = gl_perform(c->client, req, &rsp, &why);
-        if (n == 0) {
+        if (n == 0 && accepted(&rsp, err)) {
             n = note_start(r, c->root_id, sent, &rsp, batched, 1, &server, err);
             gl_response_release(&rsp);
             return n;
         }
-        if (rsp.outcome != GL_ANSWERED)
+        if (n == 0) /* not accepted: err says it */
+            ;
+        else if (rsp.outcome != GL_ANSWERED)
             *err = why;
         else if (batched && rsp.status == 400)
             r->batches_refused = true;
@@ -201,8 +222,8 @@ int relations_begin(struct relations *r, bool *out_open, struct gs_err *err)
         gs_fail(&why, c->o.instance && c->o.instance->scopes_known && !c->o.instance->scope_api ? GS_E_SCOPE : GS_E_FORBIDDEN, "%s", no);
     else if (start_root(r, &why) == 0)
         return 0;
-    bool refused = why.code == GS_E_EXPORT_OFF || why.code == GS_E_FORBIDDEN || why.code == GS_E_SCOPE || why.code == GS_E_REMOTE ||
-                   why.code == GS_E_REFUSED || why.http >= 400;
+    bool refused = why.code == GS_E_EXPORT_OFF || why.code == GS_E_FORBIDDEN || why.code == GS_E_SCOPE || why.code == GS_E_REFUSED ||
+                   (why.code == GS_E_REMOTE && why.http == 0) || (why.http >= 400 && !for_now(why.http));
     if (r->via != CAPTURE_AUTO || !refused || why.code == GS_E_TOKEN || why.code == GS_E_RATE) {
         *err = why;
         return -1;
@@ -230,7 +251,7 @@ static void start_done(void *cookie, struct gl_request *req, struct gl_response 
     struct cap_group *g = rg->g;
     struct gs_err err = {0};
     int ret = 0;
-    if (rsp->outcome == GL_ANSWERED && rsp->status >= 200 && rsp->status < 300) {
+    if (accepted(rsp, &err)) {
         rg->starts++;
         rg->state = RG_EXPORTING;
         rg->again = false;
@@ -239,9 +260,11 @@ static void start_done(void *cookie, struct gl_request *req, struct gl_response 
         rg->progress_ms = gs_mono_ms();
         rg->quiet_since_ms = rg->restart_at_ms = 0;
         ret = note_start(r, g->id, rg->server_start_ms, rsp, rg->asked_batched, rg->starts, &rg->server_start_ms, &err);
-    } else if (rsp->outcome != GL_ANSWERED || rsp->err.code == GS_E_TOKEN || rsp->err.code == GS_E_RATE) {
+    } else if (err.code) {
+        ret = gs_wrap(&err, "group '%s'", g->full_path);
+    } else if (rsp->outcome != GL_ANSWERED || rsp->err.code == GS_E_TOKEN || rsp->err.code == GS_E_RATE || for_now(rsp->status)) {
         err = rsp->err;
-        ret = -1;
+        ret = gs_wrap(&err, "start of the export of '%s'", g->full_path);
     } else if (rsp->status == 400 && rg->asked_batched) {
         r->batches_refused = true;
         rg->state = RG_QUEUED;
@@ -263,7 +286,7 @@ static void start_done(void *cookie, struct gl_request *req, struct gl_response 
         }
     }
     if (ret)
-        cap_fail(r->cap, &err);
+        cap_fail_live(r->cap, &err);
     cap_end(g);
 }
 
@@ -469,6 +492,10 @@ static int look_at_status(struct rel_group *rg, const struct gl_response *rsp, s
     for (size_t i = 0; i < s.n && r == 0; i++)
         r = look_at(rg, &s.v[i], err);
     gl_export_status_release(&s);
+    rg->again |= rg->stalled && rg->n_items == 0;
+    for (size_t i = 0; rg->stalled && i < rg->n_items; i++)
+        rg->again |= rg->items[i].phase == ITEM_WAIT;
+    rg->stalled = false;
     return r ? r : maybe_settle(rg, err);
 }
 
@@ -491,7 +518,7 @@ static void poll_done(void *cookie, struct gl_request *req, struct gl_response *
         ret = gs_wrap(&err, "status of the export of '%s'", g->full_path);
     }
     if (ret)
-        cap_fail(r->cap, &err);
+        cap_fail_live(r->cap, &err);
     cap_end(g);
 }
 
@@ -630,7 +657,7 @@ static void download_done(void *cookie, struct gl_request *req, struct gl_respon
     it->in_flight--;
     it->rg->all->downloading--;
     if (!c->failed && downloaded(d, rsp, &err))
-        cap_fail(c, &err);
+        cap_fail_live(c, &err);
     staging_file_abandon(d->file);
     free(d);
     cap_end(g);
@@ -791,10 +818,12 @@ int relations_group(struct relations *r, struct cap_group *g, const char *self, 
             learn(rg);
     } else if (found) {
         rg->state = RG_EXPORTING;
-        rg->starts = 1;
+        rg->starts = !rg->stalled;
         rg->resumed = staging_run(r->cap->o.staging) > 1;
-        rg->asked_batched = e.batched;
-        rg->server_start_ms = e.server_started_ms;
+        if (!rg->stalled) {
+            rg->asked_batched = e.batched;
+            rg->server_start_ms = e.server_started_ms;
+        }
         rg->interval_ms = POLL_MIN_MS;
         rg->next_poll_ms = gs_mono_ms() + (rg->resumed ? 0 : POLL_MIN_MS);
         rg->progress_ms = gs_mono_ms();
@@ -810,7 +839,10 @@ static int give_up(struct rel_group *rg, struct gs_err *err)
     struct gs_err why = {0};
     gs_fail(&why, GS_E_EXPORT_TIMEOUT, "the export of '%s' made no progress for %" PRId64 " s", rg->g->full_path,
             r->cap->o.export_timeout_ms / 1000);
-    if (r->via != CAPTURE_AUTO) {
+    if (r->via != CAPTURE_AUTO) { /* what is here stays for the next run, which begins with what is not */
+        rg->stalled = true;
+        if (rel_group_note(rg, err))
+            return -1;
         *err = why;
         return -1;
     }
@@ -913,6 +945,11 @@ bool relations_told(const struct cap_group *g, const char *relation)
 {
     const struct rel_item *it = g->rel ? rel_item(g->rel, relation) : NULL;
     return it && it->phase != ITEM_ABSENT;
+}
+
+bool relations_refused(const struct cap_group *g)
+{
+    return g->rel && g->rel->refused;
 }
 
 struct shelf *relations_shelf(struct cap_group *g, const char *relation)

@@ -43,6 +43,8 @@ bool relations_no_addition(struct cap_group *g, const char *relation, const stru
 bool relations_told(const struct cap_group *g, const char *relation);
 /* The same for the source as a whole. */
 bool relations_knows(const struct capture *c, const char *relation);
+/* Was the export of this group refused, or given up as a whole? */
+bool relations_refused(const struct cap_group *g);
 
 struct relations_progress {
     unsigned queued, exporting, downloading, reading;

@@ -53,7 +53,7 @@ void rel_file_name(const struct rel_item *it, unsigned batch, char *out, size_t 
         snprintf(out, cap, "%" PRId64 ".%s.%" PRId64 ".%s", id, it->name, it->updated_ms, ext);
 }
 
-/* ---- what is known of a settled export, for a later run ---- */
+/* ---- what is known of a settled or given up export, for a later run ---- */
 
 static void note_name(const struct rel_group *rg, char *out, size_t cap)
 {
@@ -67,6 +67,7 @@ static int note_text(struct rel_group *rg, struct gs_buf *out, struct gs_err *er
     gs_jw_obj(&w);
     gs_jw_ki64(&w, "starts", rg->starts);
     gs_jw_ki64(&w, "server_start_ms", rg->server_start_ms);
+    gs_jw_kbool(&w, "stalled", rg->stalled);
     gs_jw_key(&w, "relations");
     gs_jw_arr(&w);
     for (size_t i = 0; i < rg->n_items; i++) {
@@ -78,8 +79,10 @@ static int note_text(struct rel_group *rg, struct gs_buf *out, struct gs_err *er
         gs_jw_kbool(&w, "open_ended", it->open_ended);
         gs_jw_ki64(&w, "batches", it->n_batches);
         gs_jw_ki64(&w, "objects", it->objects);
+        gs_jw_kbool(&w, "waiting", it->phase == ITEM_WAIT);
         if (it->phase == ITEM_FAILED) {
             gs_jw_kstr(&w, "code", gs_code_name(it->why.code));
+            gs_jw_ki64(&w, "http", it->why.http);
             gs_jw_kstr(&w, "failed", it->why.text);
         }
         gs_jw_end(&w);
@@ -116,11 +119,11 @@ int rel_group_forget(struct rel_group *rg, struct gs_err *err)
 static int recall_item(struct rel_group *rg, yyjson_val *v, struct gs_err *err)
 {
     const char *name = gs_json_str(v, "name"), *failed = gs_json_str(v, "failed"), *code = gs_json_str(v, "code");
-    int64_t batches = 1;
+    int64_t batches = 1, http = 0;
     struct rel_item *it = name ? rel_item_need(rg, name) : NULL;
     if (!it)
         return gs_fail(err, GS_E_RECORD, "a relation without a name");
-    it->phase = ITEM_DOWNLOAD;
+    it->phase = gs_json_true(v, "waiting") ? ITEM_WAIT : ITEM_DOWNLOAD;
     it->batched = gs_json_true(v, "batched");
     it->open_ended = gs_json_true(v, "open_ended");
     if (!gs_json_i64(v, "updated_ms", &it->updated_ms) || !gs_json_i64(v, "batches", &batches) ||
@@ -129,7 +132,8 @@ static int recall_item(struct rel_group *rg, yyjson_val *v, struct gs_err *err)
     if (batches < 0 || batches > GL_EXPORT_MAX_BATCHES)
         return gs_fail(err, GS_E_RECORD, "relation '%s' of %" PRId64 " batches", it->name, batches);
     it->n_batches = it->open_ended ? 1 : (unsigned)batches;
-    if (failed) {
+    gs_json_i64(v, "http", &http);
+    if (failed && !(it->updated_ms > 0 && (http == 403 || http == 404 || http == 405))) { /* a refusal is not for ever */
         it->phase = ITEM_FAILED;
         gs_fail(&it->why, code && gs_code_by_name(code) ? gs_code_by_name(code) : GS_E_EXPORT_FAILED, "%s", failed);
     }
@@ -163,7 +167,9 @@ int rel_group_recall(struct rel_group *rg, bool *out_found, struct gs_err *err)
     while ((v = yyjson_arr_iter_next(&it)))
         if (recall_item(rg, v, err))
             return gs_wrap(err, "'%s' in the staging folder", name);
-    rg->state = RG_SETTLED;
+    rg->stalled = gs_json_true(root, "stalled");
+    if (!rg->stalled)
+        rg->state = RG_SETTLED;
     return 0;
 }
 
@@ -446,9 +452,10 @@ static int item_failed(struct rel_item *it, struct gs_err *err)
     if (members && !rg->members.ready)
         return 0;
     it->settled = true;
-    gs_logf(r->cap->o.log, GS_LOG_WARN, "%s of '%s': %s", it->name, rg->g->full_path, it->why.text);
+    if (!rg->refused) /* said once for the group */
+        gs_logf(r->cap->o.log, GS_LOG_WARN, "%s of '%s': %s", it->name, rg->g->full_path, it->why.text);
     if (r->via == CAPTURE_AUTO && can)
-        return book_fallback(b, rg->g->id, it->name, "relations", "api", it->why.text, err) ||
+        return (!rg->refused && book_fallback(b, rg->g->id, it->name, "relations", "api", it->why.text, err)) ||
                        (members ? members_by_api(rg, err) : by_api(rg, it->name, err))
                    ? -1
                    : 0;
@@ -496,8 +503,6 @@ static int group_refused(struct rel_group *rg, struct gs_err *err)
             it->settled = true; /* said once for the group */
             if (by_api(rg, it->name, err))
                 return -1;
-        } else if (is_auto && i == GS_COUNT(api)) {
-            it->phase = ITEM_ABSENT;
         }
     }
     return 0;

@@ -122,6 +122,7 @@ struct rel_group {
     int64_t progress_ms;        /* monotonic: when something last changed */
     int64_t quiet_since_ms;     /* monotonic: all that is shown is final since then; 0: it is not */
     int64_t restart_at_ms;      /* monotonic: an export that is too young to be redone is old enough then; 0: none */
+    bool stalled;               /* an earlier run gave it up: when it has not moved since, it is started again */
     bool told_wait;             /* that it is waited for restart_at_ms was said */
     uint64_t signature;         /* of the last status */
     struct rel_item items[REL_MAX_ITEMS];
@@ -169,7 +170,7 @@ int rel_group_step(struct rel_group *rg, bool *out_over, struct gs_err *err) GS_
 int rel_job_ended(struct rel_job *j, struct gs_err *err) GS_MUST_USE;
 /* Name of a file in the staging folder. */
 void rel_file_name(const struct rel_item *it, unsigned batch, char *out, size_t cap);
-/* Writes what is known of a settled export into the staging folder, and finds it there again. */
+/* Writes what is known of an export that is settled, or was given up, into the staging folder, and finds it there again. */
 int rel_group_note(struct rel_group *rg, struct gs_err *err) GS_MUST_USE;
 int rel_group_recall(struct rel_group *rg, bool *out_found, struct gs_err *err) GS_MUST_USE;
 int rel_group_forget(struct rel_group *rg, struct gs_err *err) GS_MUST_USE;

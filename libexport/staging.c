@@ -354,6 +354,38 @@ static int compare(struct staging *s, const struct staging_identity *id, char **
     return 0;
 }
 
+static int apply_forget_refused(struct stg_db *d, const struct stg_job *j, struct gs_err *err)
+{
+    return stg_simple(d, STG_Q_FORGET_REFUSED, "forgetting refusals", err);
+}
+
+static int apply_forget_role(struct stg_db *d, const struct stg_job *j, struct gs_err *err)
+{
+    return stg_simple(d, STG_Q_FORGET_ROLE, "forgetting what another role was shown", err);
+}
+
+static int post_simple(struct staging *s, int (*apply)(struct stg_db *, const struct stg_job *, struct gs_err *), struct gs_err *err)
+{
+    struct stg_job *j = stg_job_new(apply);
+    return j ? stg_writer_post(s->writer, j, err) : gs_fail(err, GS_E_NOMEM, "no memory for the staging store");
+}
+
+int staging_role(struct staging *s, const char *role, struct gs_err *err)
+{
+    gs_autofree char *then = NULL;
+    if (stg_writer_drain(s->writer, err) || stg_meta_get(&s->read, "role", &then, err))
+        return -1;
+    if (then && strcmp(then, role) == 0)
+        return 0;
+    if (then) {
+        gs_logf(&s->log, GS_LOG_INFO, "the token's user was '%s' of the group before, and is '%s' now: what not everybody is shown is read again",
+                then, role);
+        if (post_simple(s, apply_forget_role, err))
+            return -1;
+    }
+    return post_meta(s, "role", role, err) || stg_writer_drain(s->writer, err) ? -1 : 0;
+}
+
 static int say_found(struct staging *s, struct gs_err *err)
 {
     uint64_t answers, files;
@@ -376,6 +408,8 @@ int staging_begin(struct staging *s, const struct staging_identity *id, char **o
     if (stg_writer_drain(s->writer, err) || stg_meta_get(&s->read, "url", &url, err))
         return -1;
     int r = url ? compare(s, id, out_old_version, err) : note_identity(s, id, err);
+    if (r == 0 && url && !s->begun)
+        r = post_simple(s, apply_forget_refused, err);
     if (r == 0 && !s->begun)
         r = post_run(s, apply_run, NULL, err);
     if (r == 0)
@@ -645,6 +679,23 @@ static int progress_text(const struct staging_progress *p, struct gs_buf *out, s
         gs_jw_arr(&w);
         gs_jw_u64(&w, p->relations[i].records);
         gs_jw_u64(&w, p->relations[i].groups);
+        gs_jw_end(&w);
+    }
+    gs_jw_end(&w);
+    gs_jw_key(&w, "reasons");
+    gs_jw_arr(&w);
+    for (size_t i = 0; i < p->n_reasons; i++) {
+        const struct reason *r = &p->reasons[i];
+        gs_jw_obj(&w);
+        gs_jw_kbool(&w, "fallback", r->fallback);
+        gs_jw_kstr(&w, "relation", r->relation);
+        gs_jw_kstr(&w, "from", r->from);
+        gs_jw_kstr(&w, "to", r->to);
+        gs_jw_kstr(&w, "rule", r->rule);
+        gs_jw_kstr(&w, "why", r->why);
+        gs_jw_kbool(&w, "varies", r->varies);
+        gs_jw_ki64(&w, "entries", (int64_t)r->entries);
+        gs_jw_ki64(&w, "records", (int64_t)r->records);
         gs_jw_end(&w);
     }
     gs_jw_end(&w);

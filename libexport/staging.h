@@ -58,9 +58,15 @@ struct staging_identity {
 /*
  * Begins a pass over the source: notes the identity, or compares it with that of the run that began the capture; another URL,
  * root, or user is GS_E_STAGING_OTHER. Another version is none: *out_old_version then holds the former one (the caller frees;
- * NULL otherwise). Says in the log what was found. Every pass of one run begins like this; what was handed over before is found.
+ * NULL otherwise). Says in the log what was found. Refusals (HTTP 403, 404, 405) that an earlier run met are forgotten: the right may
+ * have been given since, or the setting changed. Every pass of one run begins like this; what was handed over before is found.
  */
 int staging_begin(struct staging *s, const struct staging_identity *id, char **out_old_version, struct gs_err *err) GS_MUST_USE;
+/*
+ * Notes the role of the token's user in the root group ("": not known), asked of the server in this run, before answers are found. When
+ * an earlier run noted another, what is shown to some roles only is forgotten.
+ */
+int staging_role(struct staging *s, const char *role, struct gs_err *err) GS_MUST_USE;
 /* The store of answers to give to gl_client_keep(). `client` is woken up; NULL: none. */
 struct gl_keep staging_keep(struct staging *s, struct gl_client *client);
 /* What is kept: complete answers, finished files. Waits until all is stored. */
@@ -87,6 +93,8 @@ struct staging_progress {
     struct gl_stats http;
     const struct book_relation_sum *relations;
     size_t n_relations;
+    const struct reason *reasons; /* as in the summary of the book */
+    size_t n_reasons;
 };
 /* Is it time for staging_progress()? Once a second it is. */
 bool staging_progress_due(const struct staging *s);

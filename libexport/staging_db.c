@@ -45,6 +45,9 @@ static const char *const queries[STG_Q_COUNT] = {
     [STG_Q_FORGET] = "DELETE FROM answer WHERE grp = ?1 AND (?2 IS NULL OR relation = ?2)",
     [STG_Q_FORGET_FILES] = "DELETE FROM file WHERE grp = ?1 AND (?2 IS NULL OR relation = ?2)",
     [STG_Q_FORGET_EXPORT] = "DELETE FROM export WHERE grp = ?1",
+    [STG_Q_FORGET_REFUSED] = "DELETE FROM answer WHERE status > 299",
+    /* labels, milestones, badges and boards are shown to every reader alike */
+    [STG_Q_FORGET_ROLE] = "DELETE FROM answer WHERE relation NOT IN ('labels', 'milestones', 'badges', 'boards')",
     [STG_Q_LIST_FILES] = "SELECT name FROM file WHERE grp = ?1 AND (?2 IS NULL OR relation = ?2)",
     [STG_Q_EXPORT_GET] = "SELECT started_ms, server_ms, batched, note FROM export WHERE grp = ?1",
     [STG_Q_EXPORT_SET] = "INSERT OR REPLACE INTO export(grp, run, started_ms, server_ms, batched, note)"

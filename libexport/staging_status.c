@@ -102,6 +102,25 @@ static uint64_t count(yyjson_val *obj, const char *key)
     return gs_json_i64(obj, key, &n) && n > 0 ? (uint64_t)n : 0;
 }
 
+static const char *text(yyjson_val *obj, const char *key)
+{
+    const char *s = gs_json_str(obj, key);
+    return s ? s : "";
+}
+
+static int told_reason(struct reasons *all, yyjson_val *v, struct gs_err *err)
+{
+    size_t n = all->n;
+    if (gs_json_true(v, "fallback") ? reasons_fallback(all, text(v, "relation"), text(v, "from"), text(v, "to"), text(v, "why"), err)
+                                    : reasons_unread(all, text(v, "relation"), text(v, "rule"), count(v, "records"), text(v, "why"), err))
+        return -1;
+    if (all->n > n) {
+        all->v[n].varies = gs_json_true(v, "varies");
+        all->v[n].entries = count(v, "entries");
+    }
+    return 0;
+}
+
 static int told(struct staging_status *st, const char *text, struct gs_err *err)
 {
     GS_AUTO(yyjson_doc) doc = NULL;
@@ -132,6 +151,10 @@ static int told(struct staging_status *st, const char *text, struct gs_err *err)
             r->groups = (uint64_t)groups;
         }
     }
+    yyjson_arr_iter it = yyjson_arr_iter_with(yyjson_obj_get(v, "reasons"));
+    while ((row = yyjson_arr_iter_next(&it)))
+        if (told_reason(&st->reasons, row, err))
+            return -1;
     return 0;
 }
 
@@ -222,5 +245,6 @@ void staging_status_release(struct staging_status *st)
     free(st->version);
     free(st->text);
     free(st->relations);
+    reasons_release(&st->reasons);
     *st = (struct staging_status){0};
 }

@@ -7,6 +7,7 @@
 #ifndef EXPORT_STAGING_STATUS_H
 #define EXPORT_STAGING_STATUS_H
 
+#include "formats/reasons.h"
 #include "libcommon/cleanup.h"
 #include "libcommon/err.h"
 
@@ -44,6 +45,7 @@ struct staging_status {
     char *text;
     struct staging_relation *relations; /* by name */
     size_t n_relations;
+    struct reasons reasons; /* of the last run so far: fallbacks, and what was not read at all */
 };
 
 /* GS_E_NOT_FOUND when there is no capture in `dir`; GS_E_STAGING_DAMAGED, GS_E_STAGING_NEWER. Release `out` only on success. */

@@ -1,5 +1,6 @@
 #include "cmd/snap/capture_status.h"
 
+#include "cmd/reasons.h"
 #include "libcommon/clock.h"
 
 #include <stdio.h>
@@ -74,6 +75,7 @@ void capture_status_lines(const struct staging_status *st, const char *file, voi
         say(&l, "%-22s %9s %11s %9s %7s", cli_safe(r->name), cli_count(r->answers + r->files),
             cli_bytes(r->bytes + r->file_bytes), cli_count(r->records), cli_count(r->groups));
     }
+    reasons_lines(st->reasons.v, st->reasons.n, line, cookie);
     if (!st->running)
         say(&l, "the same 'create' command continues; with --fresh it begins anew");
 }
@@ -139,5 +141,6 @@ int capture_status_json(struct cli *cli, const struct staging_status *st, const 
     for (size_t i = 0; i < st->n_relations; i++)
         json_relation(&w, &st->relations[i]);
     gs_jw_end(&w);
+    reasons_json(&w, st->reasons.v, st->reasons.n);
     return cli_json_end(cli, &w);
 }

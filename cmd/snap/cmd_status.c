@@ -61,8 +61,8 @@ const struct cli_verb snap_verb_status = {
     .max_args = 1,
     .summary = "Say how far a capture is that runs or was stopped",
     .text = "FILE is the bundle that 'create' was told to make. Shows whether the capture runs, what it has received and keeps\n"
-            "in FILE.work, for each relation, how long the server asks it to wait, and why it stopped. Nothing is changed, and\n"
-            "no network is used. Where FILE is there and no work folder beside it, the state is 'complete'. The exit code is 10 when\n"
+            "in FILE.work, for each relation, how long the server asks it to wait, why it stopped, and what it read another way\n"
+            "than first tried or not at all so far. Nothing is changed, and no network is used. Where FILE is there and no work folder beside it, the state is 'complete'. The exit code is 10 when\n"
             "there is neither.\n"
             "\n"
             "A running 'create' shows the same on stderr when it gets SIGUSR1.",

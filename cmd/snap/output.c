@@ -1,5 +1,7 @@
 #include "cmd/snap/output.h"
 
+#include "cmd/reasons.h"
+
 #include "libcommon/clock.h"
 #include "libcommon/io.h"
 #include "libexport/staging.h"
@@ -274,6 +276,7 @@ static int report_json(struct cli *cli, const struct snap_output *out, const cha
     json_changes(&w, s->settled, s->n_settled);
     gs_jw_ki64(&w, "missing", (int64_t)s->missing);
     gs_jw_ki64(&w, "fallbacks", (int64_t)s->fallbacks);
+    reasons_json(&w, s->reasons, s->n_reasons);
     if (stats) {
         gs_jw_ki64(&w, "requests", (int64_t)stats->requests);
         gs_jw_ki64(&w, "retries", (int64_t)stats->retries);
@@ -285,12 +288,17 @@ static int report_json(struct cli *cli, const struct snap_output *out, const cha
     return cli_json_end(cli, &w);
 }
 
+static void print_line(void *cookie, const char *text)
+{
+    cli_out(cookie, "%s\n", text);
+}
+
 static void report_rules(struct cli *cli, const struct book_summary *s, bool lost)
 {
     bool any = false;
     for (size_t i = 0; i < s->n_rules; i++) {
         const struct book_rule_sum *r = &s->rules[i];
-        if (r->lost != lost)
+        if (r->lost != lost || reasons_is_unread(lost, r->rule)) /* these stand with their reasons */
             continue;
         if (!any)
             cli_out(cli, "%s\n", lost ? "\nPoorer than at the source:" : "\nKnowingly left out:");
@@ -330,8 +338,9 @@ int snap_output_report(struct cli *cli, struct snap_output *out, const char *wha
         cli_out(cli, "%-22s %12s %9s\n", s->relations[i].relation, cli_count(s->relations[i].records),
                 cli_count(s->relations[i].groups));
     cli_out(cli, "%-22s %12s %9s\n", "total", cli_count(s->records), cli_count(groups));
-    if (s->fallbacks)
-        cli_out(cli, "\n%s times another way was taken than the one first tried; the ledger says where and why\n", cli_count(s->fallbacks));
+    if (s->n_reasons)
+        cli_out(cli, "\n");
+    reasons_lines(s->reasons, s->n_reasons, print_line, cli);
     report_rules(cli, s, true);
     report_rules(cli, s, false);
     cli_out(cli, "\n%s  %s in %s", cli_safe(out->path), cli_bytes(out->size), cli_span(gs_mono_ms() - out->begun_ms));

@@ -29,13 +29,16 @@ static const struct {
     {"saved_replies", "saved-replies-not-exported", true},
 };
 
+static const char by_export_only[] = "only a relation export gives them";
+
 int cap_not_asked(struct capture *c, struct gs_err *err)
 {
     bool enterprise = !c->o.instance || c->o.instance->enterprise != 0;
     for (size_t i = 0; i < GS_COUNT(not_asked); i++)
         if ((enterprise || !not_asked[i].enterprise) && !(c->rel && strcmp(not_asked[i].relation, "uploads") == 0) &&
             book_left_out(c->book, c->root_id, not_asked[i].relation, not_asked[i].rule, NULL, 0,
-                          "not asked for in any group of the tree", err))
+                          strcmp(not_asked[i].rule, "relation-not-read") == 0 ? by_export_only
+                                                                              : "not asked for in any group of the tree", err))
             return -1;
     if (!enterprise || c->luck[LUCK_GRAPHQL].refused == 0)
         return 0;
@@ -58,7 +61,7 @@ static void epics_done(void *cookie, struct gl_request *req, struct gl_response 
         err = rsp->err;
         r = -1;
     } else {
-        r = book_left_out(g->cap->book, g->id, "epics", "relation-not-read", NULL, n, n ? NULL : "some; number unknown", &err);
+        r = book_left_out(g->cap->book, g->id, "epics", "relation-not-read", NULL, n, n ? by_export_only : "some; number unknown; only a relation export gives them", &err);
     }
     if (r)
         cap_fail(g->cap, &err);
@@ -85,14 +88,24 @@ static int answered(struct cap_group *g, yyjson_val *data, struct gs_err *err)
 {
     yyjson_val *group = yyjson_obj_get(data, "group");
     for (size_t i = 0; i < GS_COUNT(asked); i++) {
-        if (relations_told(g, asked[i].relation) ||
+        if ((g->exported & 1u << i) ||
             yyjson_arr_size(yyjson_obj_get(yyjson_obj_get(group, asked[i].connection), "nodes")) == 0)
             continue;
         if (i == 0 ? count_epics(g, err)
                    : book_left_out(g->cap->book, g->id, asked[i].relation, "relation-not-read", NULL, 0,
-                                   "some; number unknown", err))
+                                   "some; number unknown; only a relation export gives them", err))
             return -1;
     }
+    return 0;
+}
+
+/* Nobody tells. Of a whole tree that is said once, at its end; a group without an export beside others that have one is named. */
+static int not_told(struct cap_group *g, struct gs_err *err)
+{
+    for (size_t i = 0; g->not_exported && i < GS_COUNT(asked); i++)
+        if (book_left_out(g->cap->book, g->id, asked[i].relation, "relation-not-read", NULL, 0,
+                          "the group is not exported, and the server does not tell whether it has some", err))
+            return -1;
     return 0;
 }
 
@@ -112,7 +125,7 @@ static void done(void *cookie, struct gl_request *req, struct gl_response *rsp)
         do /* said once for the tree; a field that one group does not have has none */
             cap_refused(c, LUCK_GRAPHQL, &err);
         while (unknown && cap_try(c, LUCK_GRAPHQL));
-        r = 0;
+        r = not_told(g, &err);
     }
     if (r)
         cap_fail(c, &err);
@@ -124,11 +137,15 @@ static int start(struct cap_group *g, struct gs_err *err)
     struct capture *c = g->cap;
     if (c->o.instance && c->o.instance->enterprise == 0)
         return 0;
-    size_t told = 0;
+    /* noted here: what is known of the export may be gone when the answer comes */
+    g->exported = 0;
+    g->not_exported = relations_refused(g);
     for (size_t i = 0; i < GS_COUNT(asked); i++)
-        told += relations_told(g, asked[i].relation);
-    if (told == GS_COUNT(asked) || !cap_try(c, LUCK_GRAPHQL))
-        return 0; /* in the export, or said once for the tree */
+        g->exported |= (unsigned)relations_told(g, asked[i].relation) << i;
+    if (g->exported == (1u << GS_COUNT(asked)) - 1)
+        return 0;
+    if (!cap_try(c, LUCK_GRAPHQL))
+        return not_told(g, err);
     gs_autobuf vars;
     gs_buf_init(&vars, 64 << 10);
     struct gs_jw w;

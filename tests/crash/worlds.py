@@ -270,8 +270,8 @@ class Undo(Apply):
 class Create(World):
     """snap create: the sample tree, or a tree of that many records, into a bundle."""
     again = False  # the bundle is there then
-    # asked by every run: who are we, where are we, is it the same group, how far is an export
-    FIRST = re.compile(r"/api/v4/(metadata|version|user|personal_access_tokens/self|groups/[^/]+|groups/[^/]+/export_relations/status)")
+    # asked by every run: who are we, where are we, is it the same group, may we still do there what we might, how far is an export
+    FIRST = re.compile(r"/api/v4/(metadata|version|user|personal_access_tokens/self|groups/[^/]+|groups/[^/]+/members/all/\d+|groups/[^/]+/export_relations/status)")
 
     @staticmethod
     def prepare(d, options):
@@ -279,7 +279,8 @@ class Create(World):
         if options.records:
             tree = os.path.join(d, "tree.json")
             with open(tree, "w", encoding="utf-8") as f:
-                subprocess.run([os.path.join(gstest.TOP, "tests/sim/make-tree"), "--records", str(options.records)], stdout=f, check=True)
+                subprocess.run([os.path.join(gstest.TOP, "tests/sim/make-tree"), "--records", str(options.records), "--uploads",
+                                str(max(20, options.records // 500))], stdout=f, check=True)
         root = json.load(open(tree, encoding="utf-8"))["groups"][0]["path"]
         return {"tree": tree, "root": root, "key": gstest.keygen(d), "via": options.via}
 
@@ -304,6 +305,11 @@ class Create(World):
         path = os.path.join(self.cwd, "out.gsnap")
         digest = hashlib.sha256(open(path, "rb").read()).hexdigest() if os.path.exists(path) else None
         left = sorted(x for x in os.listdir(self.cwd) if x != "out.gsnap")
+        if digest and not hasattr(self, "want"):  # the unbroken run: a campaign about files needs some
+            files = [x["path"].split("/")[2] for x in gstest.run(SNAP, "inspect", "out.gsnap", "--json", cwd=self.cwd).json()["members"] if x["file"]]
+            kinds = {"avatar"} if self.shared["via"] == "api" else {"avatar", "uploads"}
+            if self.shared["tree"] == gstest.DEMO_TREE and not kinds <= set(files):
+                raise RuntimeError(f"of {kinds} the bundle has no more than {files}")
         asked = [f"{x['method']} {x['path']} {json.dumps(x['query'], sort_keys=True)} {json.dumps(x['body'], sort_keys=True)}"
                  for x in self.sim.requests() if x["status"] and x["status"] < 300]
         asked = [x for x in asked if not self.FIRST.fullmatch(x.split(" ")[1])]
@@ -319,7 +325,8 @@ class Create(World):
             v.words.append("there is no bundle" if v.lost else "the bundle has other bytes")
         if got["left"]:
             v.words.append(f"left beside the bundle: {got['left']}")
-        more = {k: n for k, n in (got["asked"] - want["asked"]).items() if k not in want["look"]}
+        # a probe of which kinds a server tells may meet another group than in the unbroken run; that is nothing again
+        more = {k: n for k, n in (got["asked"] - want["asked"]).items() if k not in want["look"] and got["asked"][k] > 1}
         if kills is not None and sum(more.values()) > kills * self.jobs:
             v.duplicates = sum(more.values())
             v.words.append(f"{kills} kills, and these were asked for again: {more}")

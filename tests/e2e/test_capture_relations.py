@@ -185,6 +185,129 @@ def failures(d):
             w.faults()
 
 
+def gave_up(d):
+    """An export that stands still is given up; the same command takes up what is here, and starts only what is not."""
+    for version in ("17.11.0-ee", "15.11.2-ee"):
+        with World(d, "gave_up_" + version, "--version", version) as w:
+            w.good(version + ": unbroken", w.create())
+            whole = w.bytes()
+
+            def downloads():
+                return [(x["path"].split("/")[4], x["query"]["relation"]) for x in w.sim.requests() if "/download" in x["path"]]
+
+            def starts():
+                return [x["path"] for x in w.sim.requests() if x["method"] == "POST" and "export_relations" in x["path"]]
+            for name, rule, config, n in (("lost by the source", {"relation": "boards", "group": "top", "never": True}, {}, 1),
+                                          ("done meanwhile", None, {"export_delay_ms": {"boards": 5000, "*": 20}}, 0)):
+                w.sim.call("/_sim/reset_log", {})
+                w.sim.call("/_sim/config", {"export_faults": [rule] if rule else [], **config})
+                r = w.create("--export-timeout", "2", out="t.gsnap")
+                t.is_eq((r.code, "export-timeout" in r.out, "t.gsnap.work" in r.err + r.out), (75, True, True), f"{version}, {name}: given up, and kept", str(r))
+                first, began = downloads(), len(starts())
+                t.ok(("1", "labels") in first and ("1", "boards") not in first, f"{version}, {name}: the others are here", first)
+                w.faults()
+                if not rule:
+                    time.sleep(4)
+                w.good(f"{version}, {name}: the same command again", w.create("--export-timeout", "20", out="t.gsnap"))
+                t.is_eq([x for x in downloads()[len(first):] if x in first], [], f"{version}, {name}: no file is fetched twice")
+                t.is_eq(starts()[began:], ["/api/v4/groups/1/export_relations"] * n, f"{version}, {name}: exports started again")
+                t.ok(w.bytes("t.gsnap") == whole, f"{version}, {name}: the same bytes")
+                os.unlink(os.path.join(w.d, "t.gsnap"))
+                w.sim.call("/_sim/config", {"export_delay_ms": 20})
+
+
+def not_now(d):
+    """What says "later", or is none of GitLab's: the capture stops, keeps what it has, and goes on; auto gives nothing up for it."""
+    page = {"html": True}
+    later = {"status": 503, "body": "<html>maintenance</html>"}
+    with World(d, "not_now") as w:
+        w.good("nothing in the way", w.create())
+        whole = w.bytes()
+        for name, match, do, code in (("an HTML page for a status", {"path": "/export_relations/status$", "nth": 2}, page, 1),
+                                      ("an HTML page for a start", {"method": "POST", "path": "/export_relations$", "nth": 2}, page, 1),
+                                      ("503 for the start of the root's", {"method": "POST", "path": "/groups/1/export_relations$"}, later, 75),
+                                      ("503 for the start of another", {"method": "POST", "path": "/groups/2/export_relations$"}, later, 75)):
+            for via in ("relations", "auto"):
+                w.sim.call("/_sim/reset_log", {})
+                w.sim.faults({"match": match, "times": 0, "do": do})
+                r = w.create("--max-wait", "1", out="n.gsnap", via=via)
+                w.sim.reset_faults()
+                t.is_eq((r.code, "kept in 'n.gsnap.work'" in r.out), (code, True), f"{name}, {via}: stops, and keeps", str(r))
+                files = kept_files(os.path.join(w.d, "n.gsnap.work/staging.db"))
+                n = len(w.sim.requests())
+                w.good(f"{name}, {via}: goes on", w.create(out="n.gsnap", via=via))
+                again = [x["path"] for x in w.sim.requests()[n:] if x["path"].endswith("/descendant_groups")]
+                t.is_eq(len(again), 1, f"{name}, {via}: only the look at the end asks for the groups again", again)
+                came = {f"{x['path'].split('/')[4]}.{x['query']['relation']}" for x in w.sim.requests()[n:] if "/download" in x["path"]}
+                t.is_eq([f for f in files if ".".join(f.split(".")[:2]) in came], [], f"{name}, {via}: no file of {len(files)} is fetched twice")
+                t.ok(w.bytes("n.gsnap") == whole, f"{name}, {via}: the same bytes")
+                os.unlink(os.path.join(w.d, "n.gsnap"))
+
+
+def one_refused(d):
+    """One group whose export is refused, beside others that have one: what the API cannot give is missing, and named."""
+    with World(d, "one_refused") as w:
+        whole = w.create() and w.out
+        w.sim.faults({"match": {"method": "POST", "path": "/groups/1/export_relations$"}, "times": 0, "do": {"status": 403, "body": {"message": "403 Forbidden"}}})
+        w.good("the root, by auto", w.create(via="auto"))
+        w.sim.reset_faults()
+        no = {"match": {"method": "POST", "path": "/groups/2/export_relations$"}, "times": 0, "do": {"status": 403, "body": {"message": "403 Forbidden"}}}
+        w.sim.faults(no)
+        r = w.create(via="auto")
+        w.good("a subgroup, by auto", r, 3)
+        t.is_eq(sorted((x["relation"], x["entry"]) for x in w.ledger() if x.get("rule") == "relation-not-read" and x["group"] == 2),
+                [("epic_boards", "left_out"), ("epics", "left_out"), ("iterations_cadences", "left_out"), ("uploads", "lost")], "what the API does not give is named", r.out)
+        t.is_eq(([(x["relation"], x["entries"]) for x in r.json()["other_ways"]], r.err.count("only an Owner may export")), ([("export", 1)], 1), "said once", r.err)
+        t.is_eq([len(w.cat("top/sub/labels", x).splitlines()) for x in (whole, w.out)], [3, 3], "what it gives is there")
+        # a server that tells which groups have what
+        told = {"data": {"group": {"epics": {"nodes": [{"id": "gid://gitlab/Epic/1"}]}, "epicBoards": {"nodes": [{"id": "gid://gitlab/Boards::EpicBoard/1"}]}, "iterationCadences": {"nodes": []}}}}
+        w.sim.faults(no, {"match": {"path": "/api/graphql$", "body": "iterationCadences"}, "times": 0, "do": {"status": 200, "body": told}})
+        r = w.create(via="auto")
+        w.good("a server that tells", r, 3)
+        t.is_eq(sorted((x["group"], x["relation"]) for x in entries(w.ledger(), "left_out", rule="relation-not-read")),
+                [(1, "epic_boards"), (2, "epic_boards"), (2, "epics")], "what is in the export is not said to be missing", r.out)
+
+
+def reasons(d):
+    """What was read another way and what was not read at all: once per reason, in the report, in status and in inspect."""
+    def facts(j):
+        return ([(x["relation"], x["from"], x["to"], x["entries"]) for x in j["other_ways"]],
+                [(x["relation"], x["rule"], x["entries"], x["records"]) for x in j["not_read"]])
+
+    def shown(w, r, name, ways, unread, words, more_create=(), token="owner", via="auto"):
+        w.good(name, r, 3 if any(x[1] == "forbidden" for x in unread) else 0)
+        t.is_eq(facts(r.json()), (ways, unread), f"{name}: the report in JSON", r.out)
+        look = gstest.snap("inspect", w.out, "--json", cwd=w.d).json()["ledger"]
+        t.is_eq((look["other_ways"], look["not_read"]), (r.json()["other_ways"], r.json()["not_read"]), f"{name}: inspect tells the same")
+        text = gstest.snap("inspect", w.out, cwd=w.d).out
+        os.unlink(os.path.join(w.d, w.out))
+        report = gstest.snap("create", "--url", w.sim.url, "top", "-o", w.out, "--key", w.key, "--via", via, token=w.sim.tokens[token], cwd=w.d)
+        for line in words:
+            t.has(report.out, line, f"{name}: the report for people")
+            t.has(text, line, f"{name}: inspect for people")
+
+    with World(d, "reasons") as w:
+        w.faults({"relation": "labels", "fail": "PG::Error: gone"})
+        shown(w, w.create(via="auto"), "labels fail in both groups", [("labels", "relations", "api", 2)], [("epic_boards", "relation-not-read", 1, 0)],
+              ["Read another way than first tried:\n", "        2  labels: by api instead of relations: the export failed at the source: PG::Error: gone\n"])
+        # while it is under way
+        w.sim.faults({"match": {"path": "/descendant_groups$", "nth": 2}, "times": 0, "do": {"status": 401, "body": {"message": "401 Unauthorized"}}})
+        r = w.create(via="auto", out="s.gsnap")
+        t.is_eq(r.code, 12, "stopped at the end", str(r))
+        j = gstest.snap("status", "s.gsnap", "--json", cwd=w.d).json()
+        t.is_eq(facts(j), ([("labels", "relations", "api", 2)], []), "status names the other way", str(j))
+        t.has(gstest.snap("status", "s.gsnap", cwd=w.d).out, "        2  labels: by api instead of relations: the export failed", "status for people")
+    with World(d, "reasons_off", config={"bulk_import_enabled": False}) as w:
+        shown(w, w.create(via="auto"), "no exports", [("export", "relations", "api", 1)],
+              [("epic_boards", "relation-not-read", 1, 0), ("epics", "relation-not-read", 1, 0), ("iterations_cadences", "relation-not-read", 1, 0), ("uploads", "relation-not-read", 1, 0)],
+              ["        1  everything: by api instead of relations: the source does not export relations (its setting bulk_import_enabled is off)",
+               "        1  epics: the server does not tell which groups have some\n", "        1  uploads: only a relation export gives them\n"])
+        w.sim.faults({"match": {"path": "/milestones$"}, "times": 0, "do": {"status": 403, "body": {"message": "403 Forbidden"}}})
+        shown(w, w.create(via="api"), "a list that is refused",
+              [], [("epic_boards", "relation-not-read", 1, 0), ("epics", "relation-not-read", 1, 0), ("iterations_cadences", "relation-not-read", 1, 0), ("milestones", "forbidden", 2, 0), ("uploads", "relation-not-read", 1, 0)],
+              ["        2  milestones: "], via="api")
+
+
 def bad_lines(d):
     with World(d, "bad_lines") as w:
         w.create("--no-subgroups", out="whole.gsnap")
@@ -400,8 +523,11 @@ def demo_tree(d):
         t.is_eq(r.json().get("via"), "relations", "preflight says which way auto takes", str(r))
         r = gstest.snap("preflight", "--url", s.url, root, "--json", token=s.tokens["maintainer"], cwd=d)
         t.is_eq((r.json().get("via"), "Owner" in r.json().get("why", "")), ("api", True), "and why not the other", str(r))
+        source = gstest.normalised(s.dump(), root)
     files = [open(os.path.join(d, via + ".gsnap"), "rb").read() for via in ("relations", "auto")]
     t.ok(files[0] == files[1], "auto and relations give the same bytes")
+    r = gstest.snap("diff", "relations.gsnap", "auto.gsnap", "--json", cwd=d)
+    t.is_eq((r.code, [x for x in r.lines() if "kind" in x]), (0, []), "auto and relations: no difference of any class", str(r))
     r = gstest.snap("diff", "relations.gsnap", "api.gsnap", "--json", cwd=d)
     t.is_eq(r.code, 0, "no content differs between an export and the API", str(r))
     got = {(x["relation"], x.get("attribute"), x["class"]) for x in r.lines() if "kind" in x}
@@ -415,23 +541,30 @@ def demo_tree(d):
         ("self", "allow_descendants_override_disabled_shared_runners", "unsaid"), ("self", "shared_runners_enabled", "unsaid"),
         ("self", "lfs_enabled", "unsaid"), ("self", "emails_enabled", "unsaid"),      # REST shows what is inherited
     }, key=str), "and the rest is named by class, nothing else")
-    pictures = {}
-    for via in ("relations", "api"):
+    pictures, stated = {}, {}
+    for via in ("relations", "auto", "api"):
         with gstest.Target(d, "to_" + via, users=json.load(open(gstest.DEMO_USERS, encoding="utf-8"))) as target:
             args = ["--trust", key + ".pub", "--url", target.url, "--state", via + ".state"]
             r = gstest.replay("plan", via + ".gsnap", *args, "--json", token=target.tokens["admin"], cwd=d)
             lost = {x["relation"] for x in losses(r) if x.get("code") == "relation-not-loaded"}
-            t.is_eq(lost, {"epics", "iterations_cadences", "uploads"} if via == "relations" else set(), via + ": the plan says what stays in the bundle", str(r))
+            t.is_eq(lost, set() if via == "api" else {"epics", "iterations_cadences", "uploads"}, via + ": the plan says what stays in the bundle", str(r))
+            stated[via] = sorted({(x["code"], x["relation"]) for x in losses(r)})
             r = gstest.replay("apply", via + ".gsnap", *args, "--yes", token=target.tokens["admin"], cwd=d)
             t.ok(r.code in (0, 3), via + ": loaded", str(r))
             pictures[via] = gstest.normalised(target.dump(), root)
-    for path in sorted(pictures["api"]):
-        for relation, rows in pictures["api"][path].items():
-            a, b = pictures["relations"][path][relation], rows
-            if relation == "self":
+    t.is_eq([[x for x in stated[via] if x[0] != "relation-not-loaded"] for via in ("relations", "auto")], [stated["api"]] * 2, "and every plan states the same losses")
+    t.is_eq({k: sorted(v) for k, v in pictures.items()}, {k: sorted(source) for k in pictures}, "every target has the groups of the source")
+    for path in sorted(source):
+        above = [path[:i] for i, c in enumerate(path) if c == "/"] + ([""] if path else [])
+        off = any(source[x]["self"]["settings"].get("emails_enabled") is False for x in above)
+        for relation in sorted(source[path]):
+            a, b, c = (pictures[via][path][relation] for via in ("relations", "auto", "api"))
+            if relation == "self" and off:
                 # what is switched off above is switched off here, and REST does not tell it from a setting of the group's own
-                a, b = ({**x, "settings": {k: v for k, v in x["settings"].items() if k != "emails_enabled"}} for x in (a, b))
-            t.ok(a == b, f"the target's {relation} of '{path}' is the same from both", f"export {a!r}", f"api    {b!r}")
+                a, b, c = ({**x, "settings": {k: v for k, v in x["settings"].items() if k != "emails_enabled"}} for x in (a, b, c))
+            t.ok(a == b == c, f"the target's {relation} of '{path}' is the same from all three", f"relations {a!r}", f"auto      {b!r}", f"api       {c!r}")
+            if relation in ("labels", "milestones", "badges"):  # what depends on no user and is switched off nowhere
+                t.is_eq(a, source[path][relation], f"the {relation} of '{path}' are those of the source")
 
 
 def real_export(d):
@@ -484,7 +617,7 @@ def losses(r):
 
 def main():
     with gstest.scratch() as d:
-        for part in (demo_tree, real_export, lines_as_they_are, versions, failures, bad_lines, lost_uploads, hidden_boards, closed, others, other_edition, kills, slow):
+        for part in (demo_tree, real_export, lines_as_they_are, versions, failures, gave_up, not_now, one_refused, reasons, bad_lines, lost_uploads, hidden_boards, closed, others, other_edition, kills, slow):
             if len(os.sys.argv) < 2 or part.__name__ in os.sys.argv[1:]:
                 part(d)
     t.done()

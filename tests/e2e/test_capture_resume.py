@@ -7,6 +7,7 @@ GS_KILLS (24), GS_RECORDS (1500) and GS_SEED change that campaign; every number 
 import json
 import os
 import random
+import re
 import shutil
 import signal
 import sqlite3
@@ -70,9 +71,9 @@ class Case:
         return arrived
 
     def log(self):
-        """The requests in order of arrival, without those that every run makes first: the instance, the user, and which group it is."""
-        live = ("/personal_access_tokens/self", "/metadata", "/version", "/user", "/groups/" + self.root)
-        return [x for x in sorted(self.s.requests(), key=lambda x: x["n"]) if not x["path"].endswith(live)]
+        """The requests in order of arrival, without those that every run makes first: the instance, the user, his role, and which group it is."""
+        live = re.compile(f"/(personal_access_tokens/self|metadata|version|user|groups/{self.root}|members/all/[0-9]+)$")
+        return [x for x in sorted(self.s.requests(), key=lambda x: x["n"]) if not live.search(x["path"])]
 
     def asked(self, left=None):
         """What a run asked for while it read the tree, of which `left` was not received before. The second look at the source comes
@@ -346,7 +347,7 @@ def damaged(c, want, n):
         t.is_eq((r.code, "[staging-damaged]" in r.err, "--fresh" in r.err), (20, True, True), f"staging.db is {name}: refused", str(r))
         r = c.create("d.gsnap", "--jobs", "1", "--fresh")
         t.ok(r.code == 0 and c.bytes("d.gsnap") == want, f"staging.db is {name}: --fresh gets through", str(r))
-    for column, value in (("status", 404), ("total", 3), ("body", b"[]"), ("link", "<x>; rel=next"), ("sum", b"x"), ("bytes", 7), ("packed", 0)):
+    for column, value in (("status", 201), ("total", 3), ("body", b"[]"), ("link", "<x>; rel=next"), ("sum", b"x"), ("bytes", 7), ("packed", 0)):
         again()
         con = sqlite3.connect(os.path.join(work, "staging.db"))
         con.execute(f"UPDATE answer SET {column} = ? WHERE relation = 'milestones' OR relation = 'self'", (value,))
@@ -443,6 +444,56 @@ def disk_full(c, want):
     c.drop("f.gsnap")
 
 
+def rights(c, want):
+    """A refusal is of the moment: when the same command is given again, what was refused is asked again, and nothing else."""
+    no = {"match": {"path": "/milestones$"}, "times": 0, "do": {"status": 403, "body": {"message": "403 Forbidden"}}}
+    expired = {"match": {"path": "/badges$"}, "times": 0, "do": {"status": 401, "body": {"message": "401 Unauthorized"}}}
+
+    def cut_off(token, *rules):
+        c.restart_log()
+        c.s.faults(*rules, expired)
+        r = c.create("r.gsnap", "--jobs", "2", token=token)
+        t.is_eq(r.code, 12, "cut off in the middle", str(r))
+        log = c.log()
+        c.restart_log()
+        return {c.key(x) for x in log if x["status"] == 200}
+
+    def go_on(name, token, had, code, again=r"(?!)"):
+        r = c.create("r.gsnap", "--jobs", "2", token=token)
+        t.is_eq(r.code, code, name, str(r))
+        log = c.log()
+        twice = [x["path"] for i, x in enumerate(log) if c.key(x) in had and c.key(x) not in map(c.key, log[:i]) and not re.search(again, str(c.key(x)))]
+        # what the last look repeats was answered before, too: the root, the list of groups, and the documents of the look
+        t.is_eq([x for x in twice if not x.endswith(("/graphql", "/descendant_groups", "/groups/1"))], [], f"{name}: no complete answer is asked for again")
+        return r
+
+    had = cut_off("owner", no)
+    go_on("the right was given meanwhile", "owner", had, 0)
+    t.ok(c.bytes("r.gsnap") == want, "the right was given meanwhile: the bundle is that of a capture that had it from the beginning")
+    c.drop("r.gsnap")
+    c.restart_log()
+    c.s.faults(no)
+    t.is_eq(c.create("refused.gsnap", "--jobs", "2").code, 3, "unbroken, and refused")
+    had = cut_off("owner", no)
+    c.s.faults(no)
+    r = go_on("refused as before", "owner", had, 3)
+    t.ok(c.bytes("r.gsnap") == c.bytes("refused.gsnap"), "refused as before: the same bytes")
+    c.drop("r.gsnap")
+    c.drop("refused.gsnap")
+    # the user becomes an Owner
+    user = next(u["id"] for u in c.s.dump()["users"] if u["username"] == c.s.call("/api/v4/user", token=c.s.tokens["maintainer"])["username"])
+    group = c.s.call("/api/v4/groups/" + c.root, token=c.s.tokens["admin"])["id"]
+    had = cut_off("maintainer")
+    c.s.call(f"/api/v4/groups/{group}/members/{user}", {"access_level": 50}, token=c.s.tokens["admin"], method="PUT")
+    r = go_on("an Owner now", "maintainer", had, 0, again=r"/groups/[0-9]+['?]|/members|/invitations|graphql")
+    t.has(r.err, "is 'owner' now", "an Owner now: that more is read again is said")
+    t.is_eq(c.create("owner.gsnap", "--jobs", "2", token="maintainer").code, 0, "unbroken, as an Owner")
+    t.ok(c.bytes("r.gsnap") == c.bytes("owner.gsnap"), "an Owner now: the bundle is that of an Owner")
+    c.s.call(f"/api/v4/groups/{group}/members/{user}", {"access_level": 40}, token=c.s.tokens["admin"], method="PUT")
+    c.drop("r.gsnap")
+    c.drop("owner.gsnap")
+
+
 def transient(c, want):
     """What passes by itself: the bundle is the same up to the waits that its ledger tells of."""
     for name, do in (("500", {"status": 500}), ("502", {"status": 502, "body": "<html>bad gateway</html>"}), ("503 with Retry-After", {"status": 503, "headers": {"Retry-After": "1"}}),
@@ -479,6 +530,7 @@ with gstest.scratch() as d:
         transient(c, want)
         unreachable(c, want, n)
         foreign_folders(c, want, n)
+        rights(c, want)
         c.drop("whole.gsnap")
     seeded(d)
 t.done()

@@ -2,6 +2,7 @@
 #include "unit.h"
 
 #include "formats/ledger.h"
+#include "formats/reasons.h"
 
 static char seen[1000];
 
@@ -160,9 +161,61 @@ static void test_lines(void **state)
     assert_null(ledger_rule_find("x"));
 }
 
+static void test_reasons(void **state)
+{
+    (void)state;
+    struct gs_err err = {0};
+    struct reasons r = {0};
+    char name[32], lengthy[400];
+    /* names between quotes and numbers of paths make no reason of their own, other numbers do */
+    OK(reasons_unread(&r, "labels", "forbidden", 2, "GET /groups/12/labels: the server answered 403", &err));
+    OK(reasons_unread(&r, "labels", "forbidden", 3, "GET /groups/7/labels: the server answered 403", &err));
+    OK(reasons_unread(&r, "labels", "forbidden", 0, "GET /groups/7/labels: the server answered 404", &err));
+    OK(reasons_fallback(&r, "labels", "relations", "api", "export of 'a b' failed", &err));
+    OK(reasons_fallback(&r, "labels", "relations", "api", "export of '' failed", &err));
+    OK(reasons_fallback(&r, "labels", "relations", "api", "export of 'failed", &err));
+    OK(reasons_fallback(&r, "labels", "graphql", "rest", "export of 'a b' failed", &err));
+    reasons_sort(&r);
+    assert_int_equal(r.n, 5);
+    assert_true(r.v[0].fallback && r.v[2].fallback && !r.v[3].fallback);
+    assert_string_equal(r.v[0].why, "export of '' failed");
+    assert_int_equal(r.v[0].entries, 2);
+    assert_true(r.v[0].varies);
+    assert_string_equal(r.v[3].why, "GET /groups/12/labels: the server answered 403");
+    assert_int_equal(r.v[3].entries, 2);
+    assert_int_equal(r.v[3].records, 5);
+    assert_int_equal(r.v[4].entries, 1);
+    assert_false(r.v[4].varies);
+    /* what was none in the end */
+    reasons_take_back(&r, "labels", "forbidden", "GET /groups/9/labels: the server answered 403");
+    reasons_take_back(&r, "labels", "forbidden", "GET /groups/9/labels: the server answered 404");
+    reasons_take_back(&r, "boards", "forbidden", "GET /groups/9/labels: the server answered 404");
+    reasons_sort(&r);
+    assert_int_equal(r.n, 4);
+    assert_int_equal(r.v[3].entries, 1);
+    /* words end with a whole character */
+    memset(lengthy, 'x', sizeof lengthy);
+    memcpy(lengthy + 254, "\xc3\xa9", 2);
+    lengthy[399] = 0;
+    OK(reasons_unread(&r, "badges", "forbidden", 0, lengthy, &err));
+    assert_int_equal(strlen(r.v[4].why), 254);
+    memcpy(lengthy + 253, "\xc3\xa9x", 3);
+    OK(reasons_unread(&r, "badges", "forbidden", 0, lengthy, &err));
+    assert_int_equal(strlen(r.v[5].why), 255);
+    for (int i = 0; i < 1000; i++) {
+        snprintf(name, sizeof name, "error %d", i);
+        OK(reasons_unread(&r, "badges", "forbidden", 1, name, &err));
+    }
+    assert_int_equal(r.n, REASONS_MAX);
+    assert_int_equal(r.v[r.n - 1].entries, 1000 - (REASONS_MAX - 6) + 1);
+    reasons_release(&r);
+    assert_true(reasons_is_unread(true, "group-not-visible") && !reasons_is_unread(false, "group-not-visible"));
+    assert_true(reasons_is_unread(false, "relation-not-read") && !reasons_is_unread(true, "secret-field"));
+}
+
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_withhold), cmocka_unit_test(test_secret_keys),
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_reasons), cmocka_unit_test(test_withhold), cmocka_unit_test(test_secret_keys),
                                        cmocka_unit_test(test_lines)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
