@@ -19,6 +19,7 @@ struct frame_job {
     struct bundle_part *part;
     struct frame_job *next;
     size_t file; /* position in part->files */
+    bool first;  /* of the file: its digest is that of the file so far */
     char *raw, *out;
     size_t raw_len, raw_cap, out_len, out_cap;
     uint8_t digest[BUNDLE_DIGEST_LEN];
@@ -34,6 +35,7 @@ struct bundle_part {
     enum record_encoding encoding;
     struct gs_buf rec, raw;
     uint64_t file_raw;
+    bool flushed; /* a frame of the open file was handed on */
 
     pthread_mutex_t lock; /* everything below */
     pthread_cond_t moved;
@@ -204,7 +206,8 @@ static int compress_job(struct frame_job *j, struct gs_err *err)
     if (ZSTD_isError(n))
         return gs_fail(err, GS_E_INTERNAL, "compressing: %s", ZSTD_getErrorName(n));
     j->out_len = n;
-    bundle_hash(j->out, n, j->digest);
+    if (!j->first)
+        bundle_hash(j->out, n, j->digest);
     give_block(w, &w->raw_blocks, j->raw, j->raw_cap);
     j->raw = NULL;
     return 0;
@@ -230,6 +233,10 @@ static int write_job(struct bundle_part *p, struct frame_job *j, struct gs_err *
     }
     pthread_mutex_unlock(&p->lock);
     crypto_generichash_update(&p->hash, (const uint8_t *)j->out, j->out_len);
+    if (j->first) {
+        crypto_generichash_state h = p->hash;
+        crypto_generichash_final(&h, j->digest, sizeof j->digest);
+    }
     pthread_mutex_lock(&p->lock);
     struct staged *f = &p->files[j->file];
     int r = grow_array((void **)&f->frames, &f->cap_frames, f->n_frames, sizeof *f->frames, err);
@@ -293,7 +300,8 @@ static int flush_frame(struct bundle_part *p, struct gs_err *err)
     if (!j)
         return gs_fail(err, GS_E_NOMEM, "no memory for a frame");
     *j = (struct frame_job){
-        .part = p, .file = p->n_files - 1, .raw = p->raw.data, .raw_len = p->raw.len, .raw_cap = p->raw.cap};
+        .part = p, .file = p->n_files - 1, .first = !p->flushed, .raw = p->raw.data, .raw_len = p->raw.len, .raw_cap = p->raw.cap};
+    p->flushed = true;
     j->token = p->raw.len > INLINE_MAX;
     if (j->token)
         take_token(p->w);
@@ -354,6 +362,7 @@ static int begin_file(struct bundle_part *p, struct gs_err *err)
     }
     pthread_mutex_unlock(&p->lock);
     p->file_raw = 0;
+    p->flushed = false;
     return r;
 }
 

@@ -5,6 +5,7 @@
 #include "formats/bundle.h"
 
 #include <pthread.h>
+#include <sodium.h>
 #include <zstd.h>
 
 #define BUNDLE_MANIFEST "manifest.json"
@@ -137,9 +138,12 @@ static inline enum record_encoding bundle_member_encoding(const struct bundle *b
     return m->group_id ? b->encoding : RECORD_NDJSON;
 }
 
-/* Reads the stored bytes of a frame and checks its digest. */
+/*
+ * Reads the stored bytes of a frame and checks its digest. `member` may be NULL; else the bytes are added to this digest of
+ * the member, into which all frames in front of this one went already.
+ */
 int bundle_read_stored(const struct bundle *b, const struct bundle_member *m, const struct bundle_frame *f, void *out,
-                       struct gs_err *err) GS_MUST_USE;
+                       crypto_generichash_state *member, struct gs_err *err) GS_MUST_USE;
 
 /* What the manifest says, checked. The strings belong to `doc`. */
 struct manifest {

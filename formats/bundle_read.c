@@ -4,6 +4,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#define PIECE ((size_t)64 << 10) /* still in the processor's own memory when it is hashed */
+
 const struct bundle_member *bundle_member_at(const struct bundle *b, uint32_t member)
 {
     if (member < b->n_members)
@@ -13,12 +15,24 @@ const struct bundle_member *bundle_member_at(const struct bundle *b, uint32_t me
 }
 
 int bundle_read_stored(const struct bundle *b, const struct bundle_member *m, const struct bundle_frame *f, void *out,
-                       struct gs_err *err)
+                       crypto_generichash_state *member, struct gs_err *err)
 {
     uint8_t digest[BUNDLE_DIGEST_LEN];
-    if (gs_source_read(&b->src, m->offset + f->off, out, f->stored, err))
-        return gs_wrap(err, "'%s'", m->path);
-    bundle_hash(out, f->stored, digest);
+    bool begins = f->off == 0 && member; /* up to here both digests are of the same bytes */
+    crypto_generichash_state h;
+    crypto_generichash_init(&h, NULL, 0, BUNDLE_DIGEST_LEN);
+    for (uint32_t at = 0, n; at < f->stored; at += n) {
+        uint8_t *piece = (uint8_t *)out + at;
+        n = f->stored - at < PIECE ? f->stored - at : (uint32_t)PIECE;
+        if (gs_source_read(&b->src, m->offset + f->off + at, piece, n, err))
+            return gs_wrap(err, "'%s'", m->path);
+        crypto_generichash_update(&h, piece, n);
+        if (member && !begins)
+            crypto_generichash_update(member, piece, n);
+    }
+    if (begins)
+        *member = h;
+    crypto_generichash_final(&h, digest, sizeof digest);
     if (memcmp(digest, f->digest, sizeof digest) != 0)
         return gs_fail(err, GS_E_DIGEST, "'%s' at byte %llu is not what the index says", m->path,
                        (unsigned long long)f->off);
@@ -147,7 +161,7 @@ static int next_frame(struct bundle_cursor *c, const struct bundle_member *m, st
     c->buf.len = rest;
     gs_buf_reset(&c->stored);
     if (gs_buf_reserve(&c->stored, f->stored, err) || gs_buf_reserve(&c->buf, f->raw, err) ||
-        bundle_read_stored(c->b, m, f, c->stored.data, err))
+        bundle_read_stored(c->b, m, f, c->stored.data, NULL, err))
         return -1;
     if (frame_decode(c->d, c->stored.data, f->stored, c->buf.data + rest, f->raw, c->b->lim.max_window_log, err))
         return gs_wrap(err, "'%s'", m->path);
@@ -240,7 +254,7 @@ static int cached_frame(struct bundle *b, const struct bundle_member *m, uint32_
         b->dctx = ZSTD_createDCtx();
     if (!stored || !raw || !b->dctx)
         return gs_fail(err, GS_E_NOMEM, "no memory to read with");
-    if (bundle_read_stored(b, m, f, stored, err))
+    if (bundle_read_stored(b, m, f, stored, NULL, err))
         return -1;
     if (frame_decode(b->dctx, stored, f->stored, raw, f->raw, b->lim.max_window_log, err))
         return gs_wrap(err, "'%s'", m->path);

@@ -2,8 +2,9 @@
  * Checking a whole bundle: every stored byte on worker threads, and if wanted every record and the arithmetic of the
  * books.
  *
- * A member of one frame, and a plain file, is the work of one thread. The frames of a larger member are unpacked by several
- * at once, each as if it began and ended with a record, which is how they are written; another thread takes the digest of
+ * A member of one frame, and a plain file, is the work of one thread; so is a larger one as long as enough others are left
+ * to keep all threads busy, since then its bytes are read once. The frames of the last large ones are unpacked by several at
+ * once, each as if it began and ended with a record, which is how they are written; another thread takes the digest of
  * the whole. When all of that fits together the member is sound. When anything does not - a record that reaches over two
  * frames, or damage - the member is read once more from the beginning by one thread, and what that finds is the answer. So
  * what is refused, and with which words, never depends on the number of threads.
@@ -12,14 +13,14 @@
 
 #include "libcommon/clock.h"
 
-#include <sodium.h>
 #include <string.h>
 #include <time.h>
 
-#define CHUNK ((size_t)512 << 10)
+#define CHUNK ((size_t)64 << 10)
 #define BATCH_BYTES ((uint64_t)4 << 20) /* small members share one job, and small frames */
 #define JOBS_PER_THREAD 4
 #define PROGRESS_MS 100
+#define STOPPED "stopped before everything was checked"
 
 /* What a thread works with. */
 struct tools {
@@ -110,6 +111,29 @@ static void give_tools(struct check *c, struct tools *t)
     pthread_mutex_unlock(&c->lock);
 }
 
+/* ---- how far it is ---- */
+
+static bool stopped(const struct check *c)
+{
+    return c->o.stop && *c->o.stop;
+}
+
+/* Has a member before this one failed already? Then nobody asks what this one is like. */
+static bool pointless(struct check *c, size_t at)
+{
+    pthread_mutex_lock(&c->lock);
+    bool yes = c->err_at < at;
+    pthread_mutex_unlock(&c->lock);
+    return yes || stopped(c);
+}
+
+static void count_done(struct check *c, uint64_t bytes)
+{
+    pthread_mutex_lock(&c->lock);
+    c->done += bytes;
+    pthread_mutex_unlock(&c->lock);
+}
+
 /* ---- one member, by one thread ---- */
 
 static int digest_matches(const struct bundle_member *m, crypto_generichash_state *h, struct gs_err *err)
@@ -166,32 +190,35 @@ static int check_records(const struct bundle *b, const struct bundle_member *m, 
     return 0;
 }
 
-static int check_deep(const struct bundle *b, const struct bundle_member *m, struct tools *w, uint64_t *out_records,
-                      struct gs_err *err)
+static int check_deep(struct check *c, size_t at, struct tools *w, uint64_t *out_records, struct gs_err *err)
 {
+    const struct bundle *b = c->b;
+    const struct bundle_member *m = member_no(b, at);
+    bool many = m->n_frames > 1; /* else the frame is the member, and one digest is both */
     uint64_t records = 0;
     crypto_generichash_state h;
     crypto_generichash_init(&h, NULL, 0, BUNDLE_DIGEST_LEN);
     gs_buf_reset(&w->raw);
     for (uint32_t i = 0; i < m->n_frames; i++) {
         const struct bundle_frame *f = &b->frames[m->first_frame + i];
+        if (pointless(c, at))
+            return gs_fail(err, GS_E_STOPPED, STOPPED);
         gs_buf_reset(&w->stored);
         if (gs_buf_reserve(&w->stored, f->stored, err) || gs_buf_reserve(&w->raw, f->raw, err) ||
-            bundle_read_stored(b, m, f, w->stored.data, err))
+            bundle_read_stored(b, m, f, w->stored.data, many ? &h : NULL, err))
             return -1;
-        if (m->n_frames > 1) /* else the frame is the member, and its digest was just checked */
-            crypto_generichash_update(&h, (const uint8_t *)w->stored.data, f->stored);
         if (frame_decode(w->d, w->stored.data, f->stored, w->raw.data + w->raw.len, f->raw, b->lim.max_window_log, err))
             return gs_wrap(err, "'%s'", m->path);
         w->raw.len += f->raw;
         if (check_records(b, m, &w->raw, i + 1 == m->n_frames, &records, err))
             return -1;
+        count_done(c, f->stored);
     }
     if (records != m->records)
         return gs_fail(err, GS_E_COUNT_MISMATCH, "'%s' holds %llu records, the index says %llu", m->path,
                        (unsigned long long)records, (unsigned long long)m->records);
     *out_records = records;
-    if (m->n_frames > 1)
+    if (many)
         return digest_matches(m, &h, err);
     if (memcmp(b->frames[m->first_frame].digest, m->digest, sizeof m->digest) != 0)
         return gs_fail(err, GS_E_DIGEST, "SUMS and the index name different digests for '%s'", m->path);
@@ -199,20 +226,6 @@ static int check_deep(const struct bundle *b, const struct bundle_member *m, str
 }
 
 /* ---- jobs ---- */
-
-static bool stopped(const struct check *c)
-{
-    return c->o.stop && *c->o.stop;
-}
-
-/* Has a member before this one failed already? Then nobody asks what this one is like. */
-static bool pointless(struct check *c, size_t at)
-{
-    pthread_mutex_lock(&c->lock);
-    bool yes = c->err_at < at;
-    pthread_mutex_unlock(&c->lock);
-    return yes || stopped(c);
-}
 
 static void settle(struct check *c, size_t at, uint64_t records, const struct gs_err *err)
 {
@@ -230,31 +243,22 @@ static void settle(struct check *c, size_t at, uint64_t records, const struct gs
     pthread_mutex_unlock(&c->lock);
 }
 
-static void count_done(struct check *c, uint64_t bytes)
-{
-    pthread_mutex_lock(&c->lock);
-    c->done += bytes;
-    pthread_mutex_unlock(&c->lock);
-}
-
 static void check_member(struct check *c, size_t at, struct tools *t)
 {
     const struct bundle_member *m = member_no(c->b, at);
     struct gs_err err = {0};
     uint64_t records = m->records;
     if (c->o.deep && !m->is_file)
-        GS_IGNORE(check_deep(c->b, m, t, &records, &err), "err tells");
-    else
-        GS_IGNORE(check_bytes(c->b, m, &t->stored, &err), "err tells");
+        GS_IGNORE(check_deep(c, at, t, &records, &err), "err tells");
+    else if (check_bytes(c->b, m, &t->stored, &err) == 0)
+        count_done(c, m->stored);
     settle(c, at, records, &err);
 }
 
 static void run_members(struct job *j, struct tools *t)
 {
-    for (size_t i = j->from; i < j->to && !pointless(j->c, i); i++) {
+    for (size_t i = j->from; i < j->to && !pointless(j->c, i); i++)
         check_member(j->c, i, t);
-        count_done(j->c, member_no(j->c->b, i)->stored);
-    }
 }
 
 /* Counts the records of a frame that holds whole ones only; false when it does not, or one is not valid. */
@@ -279,7 +283,7 @@ static bool check_frame(const struct bundle *b, const struct bundle_member *m, c
     gs_buf_reset(&t->stored);
     gs_buf_reset(&t->raw);
     return gs_buf_reserve(&t->stored, f->stored, &ignored) == 0 && gs_buf_reserve(&t->raw, f->raw, &ignored) == 0 &&
-           bundle_read_stored(b, m, f, t->stored.data, &ignored) == 0 &&
+           bundle_read_stored(b, m, f, t->stored.data, NULL, &ignored) == 0 &&
            frame_decode(t->d, t->stored.data, f->stored, t->raw.data, f->raw, b->lim.max_window_log, &ignored) == 0 &&
            whole_records(b, m, t->raw.data, f->raw, records);
 }
@@ -404,18 +408,24 @@ static void submit_shared(struct check *c, struct gs_work *work, size_t at, stru
 static void hand_out(struct check *c, struct gs_work *work)
 {
     size_t n = c->b->n_members + 3;
+    uint64_t left = 0; /* raw bytes that nobody has yet */
+    for (size_t i = 0; i < n; i++)
+        left += member_no(c->b, i)->raw;
     for (size_t i = 0; i < n && !pointless(c, i);) {
         const struct bundle_member *m = member_no(c->b, i);
-        bool share = c->o.deep && !m->is_file && m->n_frames > 1 && m->raw > c->job_raw;
+        bool large = c->o.deep && !m->is_file && m->n_frames > 1 && m->raw > c->job_raw;
+        bool share = large && left / m->raw <= gs_work_threads(work);
         struct shared *s = share ? malloc(sizeof *s) : NULL;
         if (s) {
             submit_shared(c, work, i++, s);
+            left -= m->raw;
             continue;
         }
         uint64_t bytes = 0;
         size_t from = i;
         while (i < n && (i == from || bytes + member_no(c->b, i)->raw <= c->job_raw))
             bytes += member_no(c->b, i++)->raw;
+        left -= bytes;
         submit(c, work, (struct job){.c = c, .from = from, .to = i});
     }
 }
@@ -450,7 +460,7 @@ int bundle_verify_with(struct bundle *b, const struct bundle_verify_opts *o, str
         return -1;
     }
     if (stopped(&c))
-        return gs_fail(err, GS_E_STOPPED, "stopped before everything was checked");
+        return gs_fail(err, GS_E_STOPPED, STOPPED);
     if (o->deep && bundle_check_books(b, err))
         return -1;
     c.sum.seconds = (double)(gs_mono_ms() - start) / 1000;
