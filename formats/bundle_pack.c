@@ -3,8 +3,10 @@
 
 #include "libcommon/clock.h"
 
+#include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 #define COPY_CHUNK ((size_t)1 << 20)
 
@@ -51,17 +53,54 @@ static int spool_read_at(void *cookie, uint64_t off, void *buf, size_t len, size
     return spool_read(cookie, off, buf, len, err);
 }
 
+struct spent {
+    int spool;
+    uint64_t off, len;
+};
+
+/* Gives back what the spool holds there; that takes time, too. Where it cannot be done, it lasts until the end. */
+static void give_back(void *arg)
+{
+    struct spent *s = arg;
+    GS_IGNORE(fallocate(s->spool, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, (off_t)s->off, (off_t)s->len), "not everywhere");
+    free(s);
+}
+
+/* Moves a piece of the spool to where `fd` stands: a large one within the kernel where that is possible. */
+static int move_spool(struct bundle_writer *w, uint64_t off, uint64_t len, int fd, char *chunk, const char *path,
+                      struct gs_err *err)
+{
+    const struct gs_source spool = {.cookie = w, .size = w->spool_len, .read_at = spool_read_at};
+    struct spent *s = len < COPY_CHUNK ? NULL : malloc(sizeof *s);
+    uint64_t done = 0;
+    if (s)
+        *s = (struct spent){.spool = w->spool, .off = off, .len = len};
+    while (s && done < len) {
+        off_t from = (off_t)(off + done);
+        ssize_t n = copy_file_range(w->spool, &from, fd, NULL, (size_t)(len - done), 0);
+        if (n <= 0)
+            break;
+        done += (uint64_t)n;
+    }
+    if (copy_range(&spool, off + done, len - done, fd, chunk, path, err)) { /* and says why, if it was an error */
+        free(s);
+        return -1;
+    }
+    if (s)
+        gs_work_submit(w->work, give_back, s);
+    return 0;
+}
+
 static int put_staged(struct bundle_writer *w, const struct staged *m, int fd, char *chunk, const char *path,
                       struct gs_err *err)
 {
-    struct gs_source spool = {.cookie = w, .size = w->spool_len, .read_at = spool_read_at};
     if (put_header(fd, m->path, m->stored, path, err))
         return -1;
     for (size_t i = 0; i < m->n_frames;) {
         uint64_t off = m->frames[i].spool_off, len = 0;
         for (; i < m->n_frames && m->frames[i].spool_off == off + len; i++)
             len += m->frames[i].stored;
-        if (copy_range(&spool, off, len, fd, chunk, path, err))
+        if (move_spool(w, off, len, fd, chunk, path, err))
             return -1;
     }
     return put_padding(fd, m->stored, path, err);
