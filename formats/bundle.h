@@ -92,7 +92,8 @@ int bundle_writer_ledger(struct bundle_writer *w, const char *json, size_t len, 
 
 /*
  * Writes members index, users, ledger, SUMS and manifest, signs with each key and packs everything at `path`
- * (temp + fsync + rename; an existing file is GS_E_EXISTS unless `replace`). `progress` may be NULL.
+ * (temp + fsync + rename; an existing file is GS_E_EXISTS unless `replace`). Only bundle_writer_free() may follow, whatever comes of
+ * it: what is in the file is given back in the staging folder.
  */
 int bundle_writer_finish(struct bundle_writer *w, const struct bundle_meta *meta, const struct sign_seckey *const *keys,
                          size_t n_keys, const char *path, bool replace, struct gs_err *err) GS_MUST_USE;

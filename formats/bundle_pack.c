@@ -62,7 +62,8 @@ struct spent {
 static void give_back(void *arg)
 {
     struct spent *s = arg;
-    GS_IGNORE(fallocate(s->spool, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, (off_t)s->off, (off_t)s->len), "not everywhere");
+    int mode = FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE;
+    GS_IGNORE(fallocate(s->spool, mode, (off_t)s->off, (off_t)s->len), "not everywhere");
     free(s);
 }
 

@@ -299,8 +299,12 @@ static int flush_frame(struct bundle_part *p, struct gs_err *err)
     struct frame_job *j = calloc(1, sizeof *j);
     if (!j)
         return gs_fail(err, GS_E_NOMEM, "no memory for a frame");
-    *j = (struct frame_job){
-        .part = p, .file = p->n_files - 1, .first = !p->flushed, .raw = p->raw.data, .raw_len = p->raw.len, .raw_cap = p->raw.cap};
+    *j = (struct frame_job){.part = p,
+                            .file = p->n_files - 1,
+                            .first = !p->flushed,
+                            .raw = p->raw.data,
+                            .raw_len = p->raw.len,
+                            .raw_cap = p->raw.cap};
     p->flushed = true;
     j->token = p->raw.len > INLINE_MAX;
     if (j->token)

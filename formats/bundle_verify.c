@@ -2,10 +2,10 @@
  * Checking a whole bundle: every stored byte on worker threads, and if wanted every record and the arithmetic of the
  * books.
  *
- * A member of one frame, and a plain file, is the work of one thread; so is a larger one as long as enough others are left
- * to keep all threads busy, since then its bytes are read once. The frames of the last large ones are unpacked by several at
- * once, each as if it began and ended with a record, which is how they are written; another thread takes the digest of
- * the whole. When all of that fits together the member is sound. When anything does not - a record that reaches over two
+ * A member of one frame, and a plain file, is the work of one thread; so is a larger one as long as enough others are
+ * left to keep all threads busy, since then its bytes are read once. The frames of the last large ones are unpacked by
+ * several at once, each as if it began and ended with a record, which is how they are written; another thread takes the
+ * digest of the whole. When all of that fits together the member is sound. When anything does not - a record that reaches over two
  * frames, or damage - the member is read once more from the beginning by one thread, and what that finds is the answer. So
  * what is refused, and with which words, never depends on the number of threads.
  */

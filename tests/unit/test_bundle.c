@@ -561,6 +561,35 @@ static void test_parallel_parts(void **state)
     assert_int_equal(r.records, 24000);
 }
 
+/* Pieces of more than a MiB go into the file in another way than small ones. */
+static void test_large_pieces(void **state)
+{
+    (void)state;
+    enum { LEN = 3 << 20 };
+    struct gs_err err = {0};
+    struct bundle_meta m = {.via = "api"};
+    struct bundle_writer *w;
+    const struct sign_seckey *k = key;
+    gs_autofree unsigned char *noise = malloc(LEN);
+    assert_non_null(noise);
+    randombytes_buf(noise, LEN);
+    OK(bundle_writer_new(unit_path("stage"), NULL, &w, &err));
+    OK(bundle_writer_group(w, 1, 0, "g", &err));
+    OK(bundle_writer_file(w, 1, "avatar", "large.png", noise, LEN, &err));
+    OK(bundle_writer_file(w, 1, "uploads/0123456789abcdef0123456789abcdef", "small.png", noise, 1000, &err));
+    OK(bundle_writer_file(w, 1, "uploads/1123456789abcdef0123456789abcdef", "odd.png", noise + 1, LEN - 1, &err));
+    OK(bundle_writer_finish(w, &m, &k, 1, unit_path("large.gsnap"), true, &err));
+    bundle_writer_free(w);
+    GS_AUTO(bundle) b = NULL;
+    gs_autobuf out;
+    gs_buf_init(&out, LEN + 1);
+    OK(bundle_open(unit_path("large.gsnap"), &verify_opts, &b, &err));
+    OK(bundle_verify(b, false, NULL, &err));
+    OK(bundle_read_file(b, "groups/1/uploads/1123456789abcdef0123456789abcdef/odd.png", LEN, &out, &err));
+    assert_int_equal(out.len, LEN - 1);
+    assert_memory_equal(out.data, noise + 1, LEN - 1);
+}
+
 /* A byte flipped in any frame of a large member is found whoever looks at it, with the same words; a stop ends it. */
 static void test_verify_by_frames(void **state)
 {
@@ -660,7 +689,7 @@ int main(void)
         cmocka_unit_test(test_headers),
         cmocka_unit_test(test_stock_tools),
         cmocka_unit_test(test_parallel_parts),
-        cmocka_unit_test(test_verify_by_frames), cmocka_unit_test(test_large_ledger),
+        cmocka_unit_test(test_large_pieces), cmocka_unit_test(test_verify_by_frames), cmocka_unit_test(test_large_ledger),
     };
     return cmocka_run_group_tests(tests, setup, teardown);
 }
