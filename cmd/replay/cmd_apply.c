@@ -85,7 +85,7 @@ static int read_window(const struct opts *o, struct session *s, struct gs_err *e
         return 0;
     int from = minutes(o->window, '-'), to = from < 0 ? -1 : minutes(o->window + 6, 0);
     if (to < 0 || from == to)
-        return gs_fail(err, GS_E_USAGE, "--window '%s': HH:MM-HH:MM is needed, such as 22:00-06:00", o->window);
+        return gs_fail(err, GS_E_USAGE, "--window '%s': two different times HH:MM-HH:MM are needed, such as 22:00-06:00", o->window);
     s->window_from = (unsigned)from;
     s->window_to = (unsigned)to;
     return 0;

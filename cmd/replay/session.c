@@ -71,7 +71,7 @@ static int ask_state(struct session *s, bool need_bundle, bool need_url, struct 
     GS_AUTO(state) st = NULL;
     if (!s->state_path || access(s->state_path, F_OK) != 0) {
         if (need_bundle)
-            return gs_fail(err, GS_E_NOT_FOUND, "state file '%s'", s->state_path ? s->state_path : "");
+            return gs_fail(err, GS_E_NOT_FOUND, "state file '%s' is not there", s->state_path ? s->state_path : "");
         return 0;
     }
     if (state_open(s->state_path, STATE_READ, &st, err))

@@ -106,13 +106,17 @@ with gstest.scratch() as d:
         t.ok(r.code == 0 and "nothing that failed fits" in r.err, "retry: nothing to do is said", str(r))
 
     # ---- the least time ----
-    with Target(d, "time", "--config", '{"rate_limit": 30, "rate_window_s": 60}') as sim:
+    with Target(d, "time", "--config", '{"rate_limit": 15, "rate_window_s": 60}') as sim:
         def plan(state, *args):
             return gstest.replay("plan", team, "--trust", "key.pub", "--url", sim.url, "--state", state, *args, token=sim.tokens["owner"], cwd=d)
         r = plan("time.state", "--json")
         x = r.json()
-        t.is_eq((x["rate_per_min"], x["least_by"], x["least_ms"]), (30, "rate-limit", x["requests"] * 2000), "plan: the least time that the rate limit allows", str(r)[:400])
-        t.has(plan("time2.state").out, "no more than 30 a minute", "also in words")
+        t.is_eq((x["rate_per_min"], x["least_by"], x["least_ms"]), (15, "rate-limit", (-(-x["requests"] // 15) - 2) * 60000),
+                "plan: the least time that the rate limit allows: what a window allows may go at its end, and at the beginning of the last one", str(r)[:400])
+        t.ok(x["requests"] > 30, "which is more than two windows", str(x["requests"]))
+        x = plan("time1.state", "--json", "--rate", "10").json()
+        t.is_eq((x["rate_per_min"], x["least_by"], x["least_ms"]), (10, "rate-limit", x["requests"] * 6000), "plan: an own limit is spread evenly", repr(x)[:400])
+        t.has(plan("time2.state").out, "no more than 15 a minute", "also in words")
     with Target(d, "time3", "--latency-ms", "200") as sim:
         x = gstest.replay("plan", team, "--trust", "key.pub", "--url", sim.url, "--state", "time3.state", "--json", "--jobs", "2", token=sim.tokens["owner"], cwd=d).json()
         t.ok(x["least_by"] == "latency" and x["jobs"] == 2 and x["request_ms"] >= 200 and x["least_ms"] == x["requests"] * x["request_ms"] // 2,
