@@ -558,7 +558,7 @@ static void judge_self(struct look *l, struct row *self)
         return;
     }
     snprintf(text, sizeof text, "%s%.200s%s%s%s",
-             l->foreign ? "it holds what this load did not make: " : "something in it was changed by others",
+             l->foreign ? "it holds what stays: " : "something in it was changed by others",
              l->foreign_text, l->foreign > FOREIGN_NAMES ? " and more" : "",
              *l->marked_on ? "; it goes with all that when GitLab's delay is over, unless it is restored: marked on " : "", l->marked_on);
     keep(self, "foreign-content", text);

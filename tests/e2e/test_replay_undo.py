@@ -465,6 +465,15 @@ with gstest.scratch() as d:
             t.is_eq({k[2]: code for k, code in left(r).items() if k[1] == "milestones"}, {"second": "in-use", "fifth": "in-use"}, f"undo {more[0]}: they are kept", str(r))
         t.is_eq(sorted(x["title"] for x in sim.dump()["milestones"]), ["fifth", "second"], "they are there, and only they")
 
+    # ---- a group that stays keeps those above it, which say so ----
+    with Target(d, "nested") as sim:
+        apply(sim, "nested.state")
+        sim.call(f"/api/v4/groups/{sim.group('team/child/deep')['id']}", {"description": "theirs"}, sim.tokens["admin"], "PUT")
+        r = undo(sim, "nested.state", "--yes", "--json")
+        t.is_eq({x["key"]: (x["code"], x["text"]) for x in r.json()["left"] if x["relation"] == "groups"},
+                {"team": ("foreign-content", "it holds what stays: subgroup 'team/child'"), "team/child": ("foreign-content", "it holds what stays: subgroup 'team/child/deep'"),
+                 "team/child/deep": ("changed", "it is no longer as this load made it")}, "each with its reason", str(r))
+
     # ---- something is put in while it is being looked at ----
     with Target(d, "race") as sim:
         apply(sim, "race.state")
