@@ -20,6 +20,24 @@ const char *undo_state_name(enum undo_state s)
     return (unsigned)s < GS_COUNT(names) ? names[s] : "unknown";
 }
 
+const char *undo_hint(const char *code)
+{
+    static const struct {
+        const char *code, *hint;
+    } all[] = {
+        {"changed", "it is others' now: remove it there by hand if nobody wants it"},
+        {"restored", "somebody wants it: delete it there by hand if that is not so"},
+        {"foreign-content", "take out what is not wanted, then run the same command again"},
+        {"in-use", "take it out of where it is used, then run the same command again"},
+        {"last-owner", "make somebody else Owner of the group, then run the same command again"},
+        {"marked", "wait, or let who may do it delete it at once; the same command tries that again"},
+    };
+    for (size_t i = 0; i < GS_COUNT(all); i++)
+        if (strcmp(all[i].code, code) == 0)
+            return all[i].hint;
+    return gs_code_hint(gs_code_by_name(code));
+}
+
 int undo_db_fail(struct state *s, struct gs_err *err)
 {
     int rc = sqlite3_errcode(state_db(s)) & 0xff;

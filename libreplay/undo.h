@@ -34,6 +34,8 @@ struct undo_row {
     const char *code, *text, *request, *request_id;
     int http;
 };
+/* What to do about one that is not gone, by its code. */
+const char *undo_hint(const char *code);
 
 struct undo_count {
     const char *relation;

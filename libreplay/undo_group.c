@@ -33,6 +33,7 @@ struct row {
     enum undo_state state;
     char *key;
     bool there, differs, in_use;
+    bool owner;             /* a member with that role */
     bool was_marked;        /* an earlier run left it marked for deletion */
     bool uses_unread;       /* of a milestone */
     unsigned foreign_lists; /* of a board */
@@ -313,6 +314,7 @@ static int on_page(void *cookie, yyjson_val *array, const char *text, size_t len
             return -1;
         if (r) {
             see(r, it);
+            r->owner = c->kind == U_MEMBERS && count_of(it, "access_level") >= 50;
             if (c->kind == U_LABELS && count_of(it, "open_issues_count") + count_of(it, "closed_issues_count") +
                                                count_of(it, "open_merge_requests_count") >
                                            0)
@@ -652,8 +654,10 @@ static int landed(struct look *l, struct flight *f, struct gs_err *err)
         return undo_set(u, r->op, UNDO_PLANNED, "changed", "it was changed while it was looked at", &f->err, f->request,
                         err);
     }
-    if (r->kind == U_MEMBERS && (f->status == 403 || f->status == 400))
+    if (r->owner && (f->status == 403 || f->status == 400)) {
+        gs_wrap(&f->err, "an Owner stays while the group has no other");
         return undo_set(u, r->op, UNDO_KEPT, "last-owner", f->err.text, &f->err, f->request, err);
+    }
     return undo_set(u, r->op, UNDO_FAILED, gs_code_name(f->err.code), f->err.text, &f->err, f->request, err);
 }
 

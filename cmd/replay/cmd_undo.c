@@ -88,7 +88,7 @@ static int row_text(void *cookie, const struct undo_row *r, struct gs_err *err)
             r->code ? r->code : "");
     if (r->request_id && *r->request_id)
         cli_out(x->cli, " request %s", cli_safe(r->request_id));
-    cli_out(x->cli, "\n");
+    cli_out(x->cli, "\n  what to do: %s\n", undo_hint(r->code ? r->code : ""));
     return 0;
 }
 
@@ -148,6 +148,7 @@ static int row_json(void *cookie, const struct undo_row *r, struct gs_err *err)
     gs_jw_kstr(w, "state", undo_state_name(r->state));
     gs_jw_kstr(w, "code", r->code);
     gs_jw_kstr(w, "text", r->text);
+    gs_jw_kstr(w, "hint", undo_hint(r->code ? r->code : ""));
     gs_jw_ki64(w, "http", r->http);
     gs_jw_kstr(w, "request", r->request);
     gs_jw_kstr(w, "request_id", r->request_id);

@@ -190,6 +190,18 @@ int session_plan(struct session *s, struct gs_err *err)
     return rc;
 }
 
+struct show_opts session_shown(const struct session *s, const struct cli_remote *r)
+{
+    struct gl_stats st;
+    gl_client_stats(s->client, &st);
+    return (struct show_opts){.plan = true,
+                              .jobs = r->jobs,
+                              .round_ms = s->request_ms,
+                              .rate_per_min = st.rate_per_min,
+                              .own_rate = r->rate,
+                              .rate_left = st.rate_left};
+}
+
 int session_load_opts(struct session *s, struct load_opts *out, struct gs_err *err)
 {
     gs_autofree char *text = NULL;

@@ -243,7 +243,7 @@ with gstest.scratch() as d:
         for what, code in ((("labels", "docs"), "changed"), (("milestones", "first"), "changed"), (("badges", "two"), "changed"), (("members", "src.p2"), "changed"),
                            (("boards", "Other"), "foreign-content"), (("labels", "feature"), "in-use"), (("groups", "team"), "foreign-content")):
             t.is_eq(codes.pop(("team", *what), None), code, f"{what[0]} '{what[1]}' stays: {code}")
-        codes.pop(("team", "members", "src.p1"), None)
+        t.is_eq(codes.pop(("team", "members", "src.p1"), None), "last-owner", "nor does GitLab let the last Owner go")
         t.is_eq(codes, {}, "and nothing else")
         words = {x["key"]: x["text"] for x in r.json()["left"] if x["relation"] == "groups"}
         t.ok("label 'theirs'" in words["team"] and "subgroup 'team/theirs'" in words["team"], "the group says what it holds", repr(words))
@@ -328,7 +328,7 @@ with gstest.scratch() as d:
             r = undo(sim, f"refused-{what}.state", "--yes", "--json", "--max-wait", "1")
             rows = [x for x in r.json()["left"]] if r.code == 3 else []
             t.is_eq({x["relation"] for x in rows if x["target_group"] == "base/team"}, fails | {"groups"}, f"{what} answered {status}: what hangs on it stays", str(r))
-            t.ok(all(x["state"] == "failed" and x["http"] == status and x["request_id"] and f"/{what}" in x["request"] and "as scripted" in x["text"] for x in rows),
+            t.ok(all(x["state"] == "failed" and x["http"] == status and x["request_id"] and f"/{what}" in x["request"] and "as scripted" in x["text"] and x["hint"] for x in rows),
                  "as failed, with what was asked and answered", repr(rows)[:900])
             t.ok([x for x in rows if x["relation"] == "groups" and "what it holds is not known" in x["text"]], "and so does the group, whose content is not known", repr(rows)[:900])
             got = sim.dump()
@@ -345,10 +345,11 @@ with gstest.scratch() as d:
         top = sim.group("base/team")["id"]
         sim.call(f"/api/v4/groups/{top}/labels", {"name": "theirs", "color": "#00ff00"}, sim.tokens["admin"])
         ids = {x["title"]: x["id"] for k in ("labels", "milestones") for x in sim.dump()[k]}
-        sim.faults({"match": {"method": "DELETE", "path": f"/labels/{ids['docs']}$"}, "times": 0, "do": {"status": 500, "body": {"message": "500 Internal Server Error"}}},
+        sim.faults({"match": {"method": "DELETE", "path": "/members/102$"}, "times": 0, "do": {"status": 403, "body": {"message": "403 Forbidden"}}},
+                   {"match": {"method": "DELETE", "path": f"/labels/{ids['docs']}$"}, "times": 0, "do": {"status": 500, "body": {"message": "500 Internal Server Error"}}},
                    {"match": {"method": "GET", "path": f"/milestones/{ids['first']}/issues$"}, "times": 0, "do": {"status": 500, "body": {"message": "500 Internal Server Error"}}})
         r = undo(sim, "refused-one.state", "--yes", "--json", "--max-wait", "1")
-        t.is_eq({k[1:]: code for k, code in left(r).items()}, {("labels", "docs"): "server-error", ("milestones", "first"): "server-error", ("groups", "team"): "foreign-content"},
+        t.is_eq({k[1:]: code for k, code in left(r).items()}, {("labels", "docs"): "server-error", ("milestones", "first"): "server-error", ("members", "src.p2"): "forbidden", ("groups", "team"): "foreign-content"},
                 "a single object at which the server fails stays, the others go", str(r))
         sim.reset_faults()
         r = undo(sim, "refused-one.state", "--yes", "--json")
@@ -391,7 +392,8 @@ with gstest.scratch() as d:
             else:
                 t.ok(groups and all(g["marked_on"] for g in groups), f"{version} {tier}: groups are marked for deletion", repr(groups))
                 t.ok(set(left(r).values()) == {"marked"}, "which is said", repr(left(r)))
-                t.has(undo(sim, state, "--yes").out, "marked for deletion on", "in words, too")
+                t.has(undo(sim, state, "--yes").out, "[marked]", "in words, too")
+                t.has(undo(sim, state, "--yes").out, "  what to do: wait, or let", "with what to do")
 
     with Target(d, "leave") as sim:
         prepare(sim)

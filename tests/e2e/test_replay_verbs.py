@@ -116,6 +116,8 @@ with gstest.scratch() as d:
         t.ok(x["requests"] > 30, "which is more than two windows", str(x["requests"]))
         x = plan("time1.state", "--json", "--rate", "10").json()
         t.is_eq((x["rate_per_min"], x["least_by"], x["least_ms"]), (10, "rate-limit", x["requests"] * 6000), "plan: an own limit is spread evenly", repr(x)[:400])
+        y = gstest.replay("apply", team, "--dry-run", "--trust", "key.pub", "--url", sim.url, "--state", "time4.state", "--json", "--rate", "10", token=sim.tokens["owner"], cwd=d).json()
+        t.is_eq([y.get(k) for k in ("least_ms", "least_by", "rate_per_min")], [x[k] for k in ("least_ms", "least_by", "rate_per_min")], "apply --dry-run: the same", repr(y)[:400])
         t.has(plan("time2.state").out, "no more than 15 a minute", "also in words")
     with Target(d, "time3", "--latency-ms", "200") as sim:
         x = gstest.replay("plan", team, "--trust", "key.pub", "--url", sim.url, "--state", "time3.state", "--json", "--jobs", "2", token=sim.tokens["owner"], cwd=d).json()
