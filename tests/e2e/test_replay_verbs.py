@@ -169,6 +169,21 @@ with gstest.scratch() as d:
         run = ask("status", "stop.state", "--json").json()["run"]
         t.is_eq((run["state"], run["ended_at"]), ("lost", None), "a load that was killed ended without a word")
         t.has(ask("status", "stop.state").out, "cut off without a word", "which is said")
+        t.has(ask("status", "stop.state", "--watch").out, "; cut off without a word", "also by --watch")
+        r = replay("apply", sim, "stop.state", "--yes", token=sim.tokens["admin"])
+        t.ok(r.code == 30 and "[state-other-user]" in r.err and "use a token of the user who began the load" in r.err, "another user's token does not go on with it", str(r))
+        sim.call("/_sim/config", {"latency_ms": 300})
+        p = gstest.start(gstest.REPLAY, "apply", "--trust", "key.pub", "--state", "stop.state", "--yes", "--jobs", "1", token=sim.tokens["owner"], cwd=d)
+        while not ask("status", "stop.state", "--json").json()["run"]["eta_ms"] and p.poll() is None:
+            time.sleep(0.05)
+        sim.faults({"match": {"method": ["GET", "POST", "PUT"]}, "times": 0, "do": {"status": 503, "body": "down"}})
+        while ask("status", "stop.state", "--json").json()["run"]["waits_for"] is None and p.poll() is None:
+            time.sleep(0.05)
+        run = ask("status", "stop.state", "--json").json()["run"]
+        t.is_eq((run["waits_for"], run["eta_ms"]), ("server-error", None), "how long it takes is not known while the target answers with errors", repr(run))
+        sim.reset_faults()
+        p.communicate(timeout=120)
+        t.is_eq(p.returncode, 0, "it goes on when the target does")
 
     # ---- failures ----
     with Target(d, "fail") as sim:
