@@ -77,6 +77,7 @@ X(GS_E_STAGING_NEWER, "staging-newer", 23, "use the version of this program that
 /* loading */
 X(GS_E_TARGET_TAKEN, "target-taken", 30, "choose another place with --into or --rename, or load into it with --on-existing merge")
 X(GS_E_STATE_OTHER, "state-other-bundle", 30, "name the state file that belongs to this bundle and target, or a new one with --state")
+X(GS_E_STATE_USER, "state-other-user", 30, "use a token of the user who began the load, or plan anew with another --state file")
 X(GS_E_STATE_OPTIONS, "state-other-options", 30, "leave these options out to go on as planned, or plan anew with another --state file and --on-existing merge")
 X(GS_E_STATE_DAMAGED, "state-damaged", 20, "the state file is damaged: restore it from a copy; do not start afresh into the same target")
 X(GS_E_STATE_NEWER, "state-newer", 23, "use the version of this program that wrote the state file")

@@ -9,8 +9,6 @@
 #include <stdatomic.h>
 
 #define LANE_PREFETCH 16
-#define LAG_MS 3000
-#define LAG_MAX_MS 60000
 #define MAX_KINDS 32
 
 struct elane {

@@ -85,6 +85,8 @@ int run_ref(struct run *r, const char *kind, int64_t grp, const char *key, bool 
 /* Target id of a source user; 0: nobody. */
 int run_user(struct run *r, int64_t src_user, int64_t *out_id, struct gs_err *err) GS_MUST_USE;
 /* How long a read may show what was before a write, as far as is known (milliseconds; 3 s at least). */
+#define LAG_MS 3000
+#define LAG_MAX_MS 60000
 int64_t run_lag(const struct run *r);
 /* An object that a read did not show at first was there: lags of this length happen here. */
 void run_lagged(struct run *r);

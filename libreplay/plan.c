@@ -659,9 +659,9 @@ static int same_user(struct state *s, int64_t user, struct gs_err *err)
         return 0;
     if (!id)
         return gs_fail(err, GS_E_STATE_DAMAGED, "state file '%s' holds no finished plan", state_path(s));
-    return gs_fail(err, GS_E_STATE_OTHER,
-                   "the load of state file '%s' was begun by user '%s' (%s) of the target, and this token is of user %lld: use a token of '%s'",
-                   state_path(s), name ? name : "?", id, (long long)user, name ? name : "?");
+    return gs_fail(err, GS_E_STATE_USER,
+                   "the load of state file '%s' was begun by user '%s' (%s) of the target, and this token is of user %lld",
+                   state_path(s), name ? name : "?", id, (long long)user);
 }
 
 int plan_check(struct state *s, struct bundle *b, const char *target_url, int64_t user, const struct plan_opts *o,

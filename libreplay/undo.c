@@ -1,6 +1,7 @@
 #include "libreplay/undo.h"
 
 #include "libcommon/clock.h"
+#include "libreplay/kind.h"
 #include "libreplay/undo_priv.h"
 
 #include <sqlite3.h>
@@ -17,6 +18,24 @@ const char *undo_state_name(enum undo_state s)
 {
     static const char *const names[] = {"planned", "sent", "done", "kept", "failed"};
     return (unsigned)s < GS_COUNT(names) ? names[s] : "unknown";
+}
+
+const char *undo_hint(const char *code)
+{
+    static const struct {
+        const char *code, *hint;
+    } all[] = {
+        {"changed", "it is others' now: remove it there by hand if nobody wants it"},
+        {"restored", "somebody wants it: delete it there by hand if that is not so"},
+        {"foreign-content", "take out what is not wanted, then run the same command again"},
+        {"in-use", "take it out of where it is used, then run the same command again"},
+        {"last-owner", "make somebody else Owner of the group, then run the same command again"},
+        {"marked", "wait, or let who may do it delete it at once; the same command tries that again"},
+    };
+    for (size_t i = 0; i < GS_COUNT(all); i++)
+        if (strcmp(all[i].code, code) == 0)
+            return all[i].hint;
+    return gs_code_hint(gs_code_by_name(code));
 }
 
 int undo_db_fail(struct state *s, struct gs_err *err)
@@ -37,7 +56,7 @@ int undo_begun(struct state *s, bool *out, struct gs_err *err)
     return 0;
 }
 
-int undo_plan(struct state *s, struct gs_err *err)
+int undo_plan(struct state *s, bool leave_marked, struct gs_err *err)
 {
     static const char sql[] =
         "INSERT INTO undo(op, grp, kind, target_id) SELECT id, grp, kind, target_id FROM op WHERE target_id > 0 AND"
@@ -48,6 +67,9 @@ int undo_plan(struct state *s, struct gs_err *err)
         return -1;
     /* what an undo saw that removed nothing is of no worth: the load may have gone on since */
     if (!begun && sqlite3_exec(state_db(s), "DELETE FROM undo", NULL, NULL, NULL) != SQLITE_OK)
+        return undo_db_fail(s, err);
+    if (!leave_marked &&
+        sqlite3_exec(state_db(s), "UPDATE undo SET state = 0 WHERE state = 2 AND code IN (" UNDO_MARKED_CODES ")", NULL, NULL, NULL) != SQLITE_OK)
         return undo_db_fail(s, err);
     return sqlite3_exec(state_db(s), sql, NULL, NULL, NULL) == SQLITE_OK ? 0 : undo_db_fail(s, err);
 }
@@ -68,9 +90,8 @@ int undo_counts(struct state *s, int (*row)(void *cookie, const struct undo_coun
     sqlite3_stmt *st = NULL;
     if (sqlite3_prepare_v2(
             state_db(s),
-            "SELECT count(*), total(state = 2 AND code NOT IN ('was-gone', 'marked')), total(state = 2 AND code = "
-            "'was-gone'),"
-            " total(state = 2 AND code = 'marked'), total(state = 3), total(state = 4), total(state < 2) FROM undo"
+            "SELECT count(*), total(state = 2 AND code NOT IN ('was-gone', " UNDO_MARKED_CODES ")),"
+            " total(state = 2 AND code = 'was-gone'), total(state = 2 AND code IN (" UNDO_MARKED_CODES ")), total(state = 3), total(state = 4), total(state < 2) FROM undo"
             " WHERE kind = ?1",
             -1, &st, NULL) != SQLITE_OK)
         return undo_db_fail(s, err);
@@ -242,10 +263,24 @@ bool undo_stopped(const struct undo *u)
     return u->o->stop && *u->o->stop;
 }
 
+int undo_sleep(const struct undo *u, int64_t ms, struct gs_err *err)
+{
+    for (int64_t until = gs_mono_ms() + ms; ms > 0 && !undo_stopped(u); ms = until - gs_mono_ms())
+        gs_sleep_ms(ms < 100 ? ms : 100);
+    return undo_stopped(u) ? gs_fail(err, GS_E_STOPPED, "stopped") : 0;
+}
+
+void undo_lagged(struct undo *u)
+{
+    int64_t lag = 2 * (gs_mono_ms() - u->since_ms);
+    if (lag > u->lag_ms)
+        u->lag_ms = lag < LAG_MAX_MS ? lag : LAG_MAX_MS;
+}
+
 int undo_run(struct state *s, struct gl_client *c, const struct gl_instance *target, const struct undo_opts *o,
              struct gs_err *err)
 {
-    struct undo u = {.s = s, .c = c, .target = target, .o = o, .jobs = o->jobs ? o->jobs : 8};
+    struct undo u = {.s = s, .c = c, .target = target, .o = o, .jobs = o->jobs ? o->jobs : 8, .since_ms = gs_mono_ms(), .lag_ms = LAG_MS};
     int r = facts(&u, err) || undo_begun(s, &u.begun, err) || load_groups(&u, err) || all_groups(&u, err) ? -1 : 0;
     if (r && !o->dry_run)
         state_rollback(s);

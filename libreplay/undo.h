@@ -23,8 +23,9 @@ enum undo_state { UNDO_PLANNED = 0, UNDO_SENT = 1, UNDO_DONE = 2, UNDO_KEPT = 3,
 const char *undo_state_name(enum undo_state s);
 
 /*
- * Stable codes of rows. Done: "removed", "with-group" (deleted with its group), "was-gone", "marked" (GitLab deletes it
- * later). Kept: "changed", "foreign-content", "in-use", "last-owner". Failed: those of errors.
+ * Stable codes of rows. Done: "removed", "with-group" (deleted with its group), "was-gone", "accepted" (GitLab is at it), "marked"
+ * (GitLab deletes it later), "marked-with-group". Kept: "changed", "restored", "foreign-content", "in-use", "last-owner". Failed:
+ * those of errors.
  */
 struct undo_row {
     int64_t op, target_id;
@@ -33,6 +34,8 @@ struct undo_row {
     const char *code, *text, *request, *request_id;
     int http;
 };
+/* What to do about one that is not gone, by its code. */
+const char *undo_hint(const char *code);
 
 struct undo_count {
     const char *relation;
@@ -52,8 +55,11 @@ struct undo_opts {
 
 /* Has an undo of this state sent a deletion, or was it about to? */
 int undo_begun(struct state *s, bool *out, struct gs_err *err) GS_MUST_USE;
-/* Enters what the load made, as far as it is not entered yet, and afresh when no deletion was sent so far; in a transaction of the caller. */
-int undo_plan(struct state *s, struct gs_err *err) GS_MUST_USE;
+/*
+ * Enters what the load made, as far as it is not entered yet, and afresh when no deletion was sent so far; groups that an earlier run
+ * left marked are taken up again unless `leave_marked`. In a transaction of the caller.
+ */
+int undo_plan(struct state *s, bool leave_marked, struct gs_err *err) GS_MUST_USE;
 /* What is to be removed, or has been, by relation in the order of removal. */
 int undo_counts(struct state *s, int (*row)(void *cookie, const struct undo_count *c, struct gs_err *err), void *cookie,
                 struct gs_err *err) GS_MUST_USE;

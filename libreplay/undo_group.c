@@ -16,8 +16,16 @@
 
 /* Stored: the server deletes the group in the background. */
 #define CODE_ACCEPTED "accepted"
+#define PERMANENTLY "?permanently_remove=true"
 
-enum verdict { V_NONE, V_GONE, V_REMOVE, V_WITH_BOARD, V_KEEP };
+enum verdict { V_NONE, V_GONE, V_REMOVE, V_WITH_BOARD, V_KEEP, V_UNKNOWN };
+
+/* What could not be read, by what it is a list of; in UNDO_KINDS what this load never makes. */
+enum { UNREAD_USES = UNDO_KINDS + 1, UNREADS };
+struct unread {
+    struct gs_err err;
+    char request[160];
+};
 
 struct row {
     int64_t op, target, print, board; /* board: of a list, as the target shows it */
@@ -25,10 +33,14 @@ struct row {
     enum undo_state state;
     char *key;
     bool there, differs, in_use;
+    bool owner;             /* a member with that role */
+    bool was_marked;        /* an earlier run left it marked for deletion */
+    bool uses_unread;       /* of a milestone */
     unsigned foreign_lists; /* of a board */
     enum verdict verdict;
     const char *code;
-    char text[200];
+    const struct unread *why; /* of V_UNKNOWN */
+    char text[300];
 };
 
 struct look {
@@ -46,9 +58,14 @@ struct look {
     int64_t *fillers;
     size_t n_fillers;
     int64_t date_ms; /* the server's clock when it was looked at */
-    bool gone, marked, again;
+    bool gone, again, accepted;
+    char marked_on[16]; /* "2026-11-28" when it is marked for deletion */
     char full_path[1024];
-    struct gs_err err; /* of the first list that could not be read */
+    struct unread unread[UNREADS];
+    struct gs_err err; /* of the whole run */
+    /* what is not shown is gone when as much was not shown before, and no replica may lag behind any more */
+    bool lagging, unsure;
+    size_t absent, absent_before;
 };
 
 /* One list of the group while it is read. */
@@ -88,7 +105,8 @@ static int load_rows(struct look *l, struct gs_err *err)
     sqlite3_stmt *st = NULL;
     if (sqlite3_prepare_v2(
             state_db(l->u->s),
-            "SELECT u.op, u.kind, u.target_id, u.state, o.print, o.key FROM undo u JOIN op o ON o.id = u.op"
+            "SELECT u.op, u.kind, u.target_id, u.state, o.print, o.key, u.code IN (" UNDO_MARKED_CODES ", 'restored')"
+            " FROM undo u JOIN op o ON o.id = u.op"
             " WHERE u.grp = ?1",
             -1, &st, NULL) != SQLITE_OK)
         return undo_db_fail(l->u->s, err);
@@ -113,6 +131,7 @@ static int load_rows(struct look *l, struct gs_err *err)
                                             .target = sqlite3_column_int64(st, 2),
                                             .state = (enum undo_state)sqlite3_column_int(st, 3),
                                             .print = sqlite3_column_int64(st, 4),
+                                            .was_marked = sqlite3_column_int(st, 6) == 1,
                                             .key = strdup(key ? key : "")};
         if (!l->rows[l->n_rows - 1].key)
             r = gs_fail(err, GS_E_NOMEM, "out of memory");
@@ -295,6 +314,7 @@ static int on_page(void *cookie, yyjson_val *array, const char *text, size_t len
             return -1;
         if (r) {
             see(r, it);
+            r->owner = c->kind == U_MEMBERS && count_of(it, "access_level") >= 50;
             if (c->kind == U_LABELS && count_of(it, "open_issues_count") + count_of(it, "closed_issues_count") +
                                                count_of(it, "open_merge_requests_count") >
                                            0)
@@ -308,15 +328,41 @@ static int on_page(void *cookie, yyjson_val *array, const char *text, size_t len
     return 0;
 }
 
+/* A read that failed: one that says nothing about the run leaves open what it would have shown. */
+static void unread(struct look *l, size_t slot, const struct gs_err *why, const char *what, const char *path)
+{
+    struct unread *x = &l->unread[slot];
+    struct gs_err *err = why->scope == GS_SCOPE_FATAL || why->http == 429 ? &l->err : &x->err;
+    if (err->code != GS_OK)
+        return;
+    *err = *why;
+    gs_wrap(err, "reading %s", what);
+    if (err == &x->err)
+        snprintf(x->request, sizeof x->request, "GET /groups/%lld/%s", (long long)l->g->target_id, path);
+}
+
+static const struct unread *is_unread(const struct look *l, size_t slot)
+{
+    return l->unread[slot].err.code == GS_OK ? NULL : &l->unread[slot];
+}
+
+static const struct unread *any_unread(const struct look *l)
+{
+    for (size_t i = 0; i <= UNDO_KINDS; i++)
+        if (is_unread(l, i))
+            return &l->unread[i];
+    return NULL;
+}
+
 static void on_done(void *cookie, const struct gl_pages *p, const struct gs_err *err)
 {
-    struct coll *c = cookie;
+    const struct coll *c = cookie;
+    char what[64];
     (void)p;
-    if (err->code == GS_OK || c->l->err.code != GS_OK ||
-        (c->optional && (err->http == 403 || err->http == 404 || err->http == 405)))
+    if (err->code == GS_OK || (c->optional && (err->http == 403 || err->http == 404 || err->http == 405)))
         return;
-    c->l->err = *err;
-    gs_wrap(&c->l->err, "reading its %ss", c->what);
+    snprintf(what, sizeof what, "its %ss", c->what);
+    unread(c->l, c->kind, err, what, c->path);
 }
 
 /* The group itself. *l->gone when the target does not show it. */
@@ -341,7 +387,7 @@ static int look_self(struct look *l, struct gs_err *err)
         return r;
     yyjson_val *it = yyjson_doc_get_root(doc);
     const char *on = gs_json_str(it, "marked_for_deletion_on"), *path = gs_json_str(it, "full_path");
-    l->marked = on && *on;
+    snprintf(l->marked_on, sizeof l->marked_on, "%s", on ? on : "");
     snprintf(l->full_path, sizeof l->full_path, "%s", path ? path : "");
     if (l->self)
         see(l->self, it);
@@ -380,10 +426,15 @@ static int look_lists(struct look *l, struct gs_err *err)
     while (gl_pending(l->u->c) > 0)
         if (gl_poll(l->u->c, 200, err))
             return -1;
-    if (l->err.code == GS_OK)
-        return 0;
-    *err = l->err;
-    return -1;
+    if (l->err.code != GS_OK) {
+        *err = l->err;
+        return -1;
+    }
+    /* is it the list, or the group, or the whole server? */
+    if (any_unread(l) && look_self(l, err))
+        return -1;
+    l->again = l->gone;
+    return 0;
 }
 
 struct use {
@@ -401,9 +452,9 @@ static void on_use(void *cookie, struct gl_request *q, struct gl_response *rsp)
         return; /* nothing of it may be seen */
     if (why.code == GS_OK && gl_response_json(rsp, &doc, &why) == 0) {
         x->row->in_use = x->row->in_use || yyjson_arr_size(yyjson_doc_get_root(doc)) > 0;
-    } else if (x->l->err.code == GS_OK) {
-        x->l->err = why;
-        gs_wrap(&x->l->err, "looking who uses milestone '%s'", x->row->key);
+    } else {
+        x->row->uses_unread = true;
+        unread(x->l, UNREAD_USES, &why, "who uses its milestones", "milestones/...");
     }
 }
 
@@ -448,7 +499,15 @@ static void keep(struct row *r, const char *code, const char *text)
 {
     r->verdict = V_KEEP;
     r->code = code;
-    snprintf(r->text, sizeof r->text, "%.190s", text);
+    snprintf(r->text, sizeof r->text, "%s", text);
+}
+
+static void leave_open(struct row *r, const struct unread *why, const char *text)
+{
+    r->verdict = V_UNKNOWN;
+    r->why = why;
+    r->code = gs_code_name(why->err.code);
+    snprintf(r->text, sizeof r->text, "%s%.200s", text, why->err.text);
 }
 
 static bool is_used(const struct look *l, const struct row *r)
@@ -461,40 +520,70 @@ static bool is_used(const struct look *l, const struct row *r)
     return r->in_use;
 }
 
-/* What may be said of each by itself. */
+/* What may be said of each by itself. Is everything as this load left it? */
 static bool judge(struct look *l)
 {
-    bool clean = true;
+    bool clean = true, restored = l->self && l->self->was_marked && !*l->marked_on;
     for (size_t i = 0; i < l->n_rows; i++) {
         struct row *r = &l->rows[i];
+        const struct unread *why = is_unread(l, r->kind == U_LISTS ? U_BOARDS : r->kind);
         r->verdict = V_NONE;
         if (r->state == UNDO_DONE)
             continue;
-        if (!r->there)
+        if (!r->there && why) {
+            leave_open(r, why, "");
+        } else if (!r->there) {
             r->verdict = V_GONE;
-        else if (r->differs)
+            l->absent += r->state != UNDO_SENT;
+        } else if (restored) {
+            keep(r, "restored", "its group was marked for deletion by this undo, and somebody has restored it");
+        } else if (r->differs && !(r == l->self && r->was_marked)) { /* marking gives it another path */
             keep(r, "changed", "it is no longer as this load made it");
-        else
+        } else {
             r->verdict = V_REMOVE;
-        if (r->verdict == V_KEEP)
-            clean = false;
+        }
+        clean = clean && r->verdict != V_KEEP && r->verdict != V_UNKNOWN;
     }
-    return clean;
+    return clean && !any_unread(l);
+}
+
+/* Why the group stays. */
+static void judge_self(struct look *l, struct row *self)
+{
+    const struct unread *why = any_unread(l);
+    bool kept = l->foreign > 0;
+    char text[sizeof self->text];
+    for (size_t i = 0; i < l->n_rows && !kept; i++)
+        kept = l->rows[i].verdict == V_KEEP;
+    if (!kept && why) {
+        leave_open(self, why, "what it holds is not known: ");
+        return;
+    }
+    snprintf(text, sizeof text, "%s%.200s%s%s%s",
+             l->foreign ? "it holds what stays: " : "something in it was changed by others",
+             l->foreign_text, l->foreign > FOREIGN_NAMES ? " and more" : "",
+             *l->marked_on ? "; it goes with all that when GitLab's delay is over, unless it is restored: marked on " : "", l->marked_on);
+    keep(self, "foreign-content", text);
 }
 
 /* In a group that stays. */
-static void judge_single(struct look *l, const char *why)
+static void judge_single(struct look *l)
 {
+    const struct unread *boards = is_unread(l, U_BOARDS);
     for (size_t i = 0; i < l->n_rows; i++) {
         struct row *r = &l->rows[i];
         if (r->verdict != V_REMOVE)
             continue;
         if (r->kind == U_GROUPS)
-            keep(r, "foreign-content", why);
+            judge_self(l, r);
         else if (r->kind == U_BOARDS && r->foreign_lists)
             keep(r, "foreign-content", "it has lists that this load did not make");
         else if (is_used(l, r))
             keep(r, "in-use", "others have come to use it");
+        else if (boards && (r->kind == U_LABELS || r->kind == U_MILESTONES))
+            leave_open(r, boards, "boards of others may stand on it: ");
+        else if (r->uses_unread)
+            leave_open(r, &l->unread[UNREAD_USES], "");
     }
     for (size_t i = 0; i < l->n_rows; i++) {
         struct row *r = &l->rows[i], *board = r->kind == U_LISTS && r->board ? find_row(l, U_BOARDS, r->board) : NULL;
@@ -527,14 +616,22 @@ struct flight {
     char request[256];
     struct gs_err err;
     int status;
+    unsigned tries;
     enum gl_outcome outcome;
 };
+
+/* Does this answer to a deletion say something about the server or the token, and not only about what was to be deleted? */
+static bool is_of_run(enum gl_outcome outcome, int status)
+{
+    return status == 401 || status == 429 || status > 500 || (outcome != GL_ANSWERED && status != 500);
+}
 
 static void on_answer(void *cookie, struct gl_request *q, struct gl_response *rsp)
 {
     struct flight *f = cookie;
     (void)q;
     f->status = rsp->status;
+    f->tries = rsp->tries;
     f->outcome = rsp->outcome;
     f->err = rsp->err;
 }
@@ -544,21 +641,23 @@ static int landed(struct look *l, struct flight *f, struct gs_err *err)
 {
     struct row *r = f->row;
     struct undo *u = l->u;
-    if (f->outcome != GL_ANSWERED || f->status == 401 || f->status == 429 || f->status >= 500) {
+    if (is_of_run(f->outcome, f->status)) {
         *err = f->err;
         return gs_wrap(err, "%s '%s'", undo_kinds[r->kind].kind, r->key);
     }
     if (f->status >= 200 && f->status < 300)
         return undo_set(u, r->op, UNDO_DONE, "removed", NULL, NULL, NULL, err);
-    if (f->status == 404)
-        return undo_set(u, r->op, UNDO_DONE, "was-gone", NULL, NULL, NULL, err);
+    if (f->status == 404) /* of a request that was sent before, the answer was lost */
+        return undo_set(u, r->op, UNDO_DONE, f->tries > 1 || r->state == UNDO_SENT ? "removed" : "was-gone", NULL, NULL, NULL, err);
     if (f->status == 412) {
         l->again = true;
         return undo_set(u, r->op, UNDO_PLANNED, "changed", "it was changed while it was looked at", &f->err, f->request,
                         err);
     }
-    if (r->kind == U_MEMBERS && (f->status == 403 || f->status == 400))
+    if (r->owner && (f->status == 403 || f->status == 400)) {
+        gs_wrap(&f->err, "an Owner stays while the group has no other");
         return undo_set(u, r->op, UNDO_KEPT, "last-owner", f->err.text, &f->err, f->request, err);
+    }
     return undo_set(u, r->op, UNDO_FAILED, gs_code_name(f->err.code), f->err.text, &f->err, f->request, err);
 }
 
@@ -679,6 +778,9 @@ static int store_verdicts(struct look *l, struct gs_err *err)
         struct row *r = &l->rows[i];
         if (r->verdict == V_KEEP && undo_set(u, r->op, UNDO_KEPT, r->code, r->text, NULL, NULL, err))
             return -1;
+        if (r->verdict == V_UNKNOWN &&
+            undo_set(u, r->op, UNDO_FAILED, r->code, r->text, &r->why->err, r->why->request, err))
+            return -1;
         /* of a request that left before, it cannot be told who removed it; it is gone either way */
         if (r->verdict == V_GONE &&
             undo_set(u, r->op, UNDO_DONE, r->state == UNDO_SENT ? "removed" : "was-gone", NULL, NULL, NULL, err))
@@ -727,12 +829,15 @@ static int end_group(struct look *l, enum undo_state state, const char *code, co
                      const struct gs_err *why, const char *request, struct gs_err *err)
 {
     struct undo *u = l->u;
+    const char *of_content = strcmp(code, "was-gone") == 0 ? code
+                             : strcmp(code, "marked") == 0 ? "marked-with-group"
+                                                           : "with-group";
     if (undo_begin(u, err))
         return -1;
     for (size_t i = 0; i < l->n_rows && state == UNDO_DONE; i++) {
         struct row *r = &l->rows[i];
-        if (r->kind != U_GROUPS && r->state != UNDO_DONE &&
-            undo_set(u, r->op, UNDO_DONE, strcmp(code, "was-gone") == 0 ? code : "with-group", NULL, NULL, NULL, err))
+        if (r->kind != U_GROUPS && (r->state != UNDO_DONE || r->was_marked) &&
+            undo_set(u, r->op, UNDO_DONE, of_content, NULL, NULL, NULL, err))
             return -1;
     }
     if (undo_set(u, l->self->op, state, code, text, why, request, err))
@@ -754,7 +859,7 @@ static int send_delete(struct look *l, const char *query, bool guarded, int *out
     *out_why = (struct gs_err){0};
     int r = gl_perform(l->u->c, q, &rsp, out_why);
     *out_status = rsp.status;
-    bool whole = rsp.outcome != GL_ANSWERED || rsp.status == 401 || rsp.status == 429 || rsp.status >= 500;
+    bool whole = is_of_run(rsp.outcome, rsp.status);
     gl_response_release(&rsp);
     if (r && whole) {
         *err = *out_why;
@@ -773,23 +878,27 @@ static int remove_marked(struct look *l, struct gs_err *err)
 {
     struct undo *u = l->u;
     struct gs_err why = {0};
-    char text[400];
+    char text[800];
     int status = 0;
     if (!u->o->leave_marked) {
         gs_autofree char *enc = gl_encode(l->full_path);
-        gs_autofree char *query = enc ? gs_asprintf("?permanently_remove=true&full_path=%s", enc) : NULL;
+        gs_autofree char *query = enc ? gs_asprintf(PERMANENTLY "&full_path=%s", enc) : NULL;
         if (!query)
             return gs_fail(err, GS_E_NOMEM, "out of memory");
         if (send_delete(l, query, false, &status, &why, err))
             return -1;
         if (status == 404)
             return end_group(l, UNDO_DONE, "removed", NULL, NULL, NULL, err);
-        if (good(status))
-            return end_group(l, UNDO_DONE, CODE_ACCEPTED, NULL, NULL, NULL, err);
+        l->accepted = good(status);
+        if (l->accepted)
+            return end_group(l, UNDO_DONE, CODE_ACCEPTED, NULL, NULL, PERMANENTLY, err);
     }
+    bool moved = strcmp(l->full_path, l->g->dst_path) != 0;
     snprintf(text, sizeof text,
-             "GitLab has marked it for deletion and removes it after its delay; until then it is '%.150s'%s%.150s",
-             l->full_path, *why.text ? "; not at once: " : "", why.text);
+             "marked for deletion on %s, GitLab removes it when the delay set on the instance is over; until then it can be restored, and "
+             "%s%.200s%s%s%.200s",
+             l->marked_on, moved ? "is found as '" : "its path stays taken", moved ? l->full_path : "", moved ? "'" : "",
+             *why.text ? "; not removed at once: " : "", why.text);
     return end_group(l, UNDO_DONE, "marked", text, why.code ? &why : NULL, NULL, err);
 }
 
@@ -805,21 +914,21 @@ static int remove_group(struct look *l, struct gs_err *err)
     if (undo_begin(u, err) || undo_mark_begun(u, err) || undo_set(u, l->self->op, UNDO_SENT, NULL, NULL, NULL, NULL, err) ||
         undo_commit(u, err))
         return -1;
-    if (!l->marked && send_delete(l, "", true, &status, &why, err))
+    if (!*l->marked_on && send_delete(l, "", true, &status, &why, err))
         return -1;
     if (status == 412) {
         l->again = true;
         return 0;
     }
-    bool refused = !l->marked && !good(status) && status != 404;
+    bool refused = !*l->marked_on && !good(status) && status != 404;
     if (look_self(l, err))
         return -1;
     /* a first copy of the request may have done it and lost its answer: "already marked" is then what a repeated one is told */
-    if (refused && !l->gone && !l->marked)
+    if (refused && !l->gone && !*l->marked_on)
         return end_group(l, UNDO_FAILED, gs_code_name(why.code), why.text, &why, request, err);
     if (l->gone)
         return end_group(l, UNDO_DONE, "removed", NULL, NULL, NULL, err);
-    if (l->marked)
+    if (*l->marked_on)
         return remove_marked(l, err);
     /* accepted (202): it goes in the background */
     return end_group(l, UNDO_DONE, CODE_ACCEPTED, NULL, NULL, NULL, err);
@@ -853,13 +962,9 @@ static int absent(struct look *l, struct gs_err *err)
 
 static int singly(struct look *l, struct gs_err *err)
 {
-    char why[600];
-    snprintf(why, sizeof why, "%s%s%s",
-             l->foreign ? "it holds what this load did not make: " : "something in it was changed by others",
-             l->foreign_text, l->foreign > FOREIGN_NAMES ? " and more" : "");
     if (look_uses(l, err))
         return -1;
-    judge_single(l, why);
+    judge_single(l);
     if (store_verdicts(l, err))
         return -1;
     for (int k = 0; k < U_GROUPS; k++)
@@ -868,17 +973,30 @@ static int singly(struct look *l, struct gs_err *err)
     return follow_boards(l, err) || remove_fillers(l, err) ? -1 : 0;
 }
 
+static bool is_unsure(struct look *l)
+{
+    l->unsure = l->absent && (l->lagging || l->absent != l->absent_before);
+    return l->unsure;
+}
+
 static int once(struct look *l, struct gs_err *err)
 {
     if (load_rows(l, err) || look_self(l, err))
         return -1;
-    if (l->gone)
-        return absent(l, err);
-    if (l->marked && l->self && l->self->state == UNDO_SENT)
+    if (l->gone) {
+        l->absent = l->self && l->self->state == UNDO_SENT ? 0 : SIZE_MAX;
+        return is_unsure(l) ? 0 : absent(l, err);
+    }
+    if (*l->marked_on && l->self && l->self->state == UNDO_SENT)
         return remove_marked(l, err);
     if (look_lists(l, err))
         return -1;
+    if (l->again)
+        return 0;
     bool clean = judge(l);
+    /* also of a group to be deleted as a whole: a list that hides what is ours may hide what is others' */
+    if (is_unsure(l))
+        return 0;
     return l->made && clean && !l->foreign ? remove_group(l, err) : singly(l, err);
 }
 
@@ -900,21 +1018,30 @@ static int give_up(struct look *l, struct gs_err *err)
 
 int undo_group(struct undo *u, const struct grp *g, struct gs_err *err)
 {
-    for (int i = 1;; i++) {
-        struct look l = {.u = u, .g = g};
+    size_t absent_before = 0;
+    for (int i = 1;;) {
+        int64_t lagging = u->since_ms + u->lag_ms - gs_mono_ms();
+        struct look l = {.u = u, .g = g, .lagging = lagging > 0, .absent_before = absent_before};
         int r = once(&l, err);
-        if (!r && l.again && i == ATTEMPTS)
+        if (!r && !l.again && l.absent < absent_before)
+            undo_lagged(u);
+        bool again = l.again || l.unsure;
+        if (!r && again && i == ATTEMPTS)
             r = give_up(&l, err);
-        bool again = !r && l.again && i < ATTEMPTS;
+        again = again && !r && i < ATTEMPTS;
+        absent_before = l.absent;
         look_release(&l);
         if (!again)
             return r;
-        gs_sleep_ms(SETTLE_MS);
+        i += lagging <= 0;
+        if (undo_sleep(u, lagging > 0 ? lagging : l.again ? SETTLE_MS : 0, err))
+            return -1;
     }
 }
 
 struct accepted {
-    int64_t op, target;
+    int64_t op, target, grp;
+    bool permanently; /* else it may turn out that it is only marked */
 };
 
 static int load_accepted(struct undo *u, struct accepted **out, size_t *out_n, struct gs_err *err)
@@ -922,7 +1049,7 @@ static int load_accepted(struct undo *u, struct accepted **out, size_t *out_n, s
     sqlite3_stmt *st = NULL;
     *out_n = 0;
     if (sqlite3_prepare_v2(state_db(u->s),
-                           "SELECT op, target_id FROM undo WHERE kind = 'groups' AND code = '" CODE_ACCEPTED "'", -1,
+                           "SELECT op, target_id, grp, request IS NOT NULL FROM undo WHERE kind = 'groups' AND code = '" CODE_ACCEPTED "'", -1,
                            &st, NULL) != SQLITE_OK)
         return undo_db_fail(u->s, err);
     int rc, r = 0;
@@ -933,11 +1060,28 @@ static int load_accepted(struct undo *u, struct accepted **out, size_t *out_n, s
             break;
         }
         *out = p;
-        p[(*out_n)++] = (struct accepted){sqlite3_column_int64(st, 0), sqlite3_column_int64(st, 1)};
+        p[(*out_n)++] = (struct accepted){sqlite3_column_int64(st, 0), sqlite3_column_int64(st, 1), sqlite3_column_int64(st, 2),
+                                           sqlite3_column_int(st, 3) == 1};
     }
     if (!r && rc != SQLITE_DONE)
         r = undo_db_fail(u->s, err);
     sqlite3_finalize(st);
+    return r;
+}
+
+/* It did not show yet that GitLab has only marked it. */
+static int turned_out_marked(struct undo *u, struct accepted *a, struct gs_err *err)
+{
+    struct grp g;
+    if (state_grp(u->s, a->grp, &g, err))
+        return -1;
+    struct look l = {.u = u, .g = &g};
+    int r = load_rows(&l, err) || look_self(&l, err) ? -1 : 0;
+    if (!r && !l.gone && *l.marked_on)
+        r = remove_marked(&l, err);
+    a->permanently = l.gone || l.accepted;
+    look_release(&l);
+    grp_release(&g);
     return r;
 }
 
@@ -960,6 +1104,10 @@ int undo_wait_gone(struct undo *u, struct gs_err *err)
                 undo_commit(u, err))
                 return -1;
             i++;
+        } else if (*l.marked_on && !all[i].permanently) {
+            if (turned_out_marked(u, &all[i], err))
+                return -1;
+            i += !all[i].permanently;
         } else if (undo_stopped(u) || gs_mono_ms() > until) {
             gs_logf(u->o->log, GS_LOG_WARN, "the target has accepted the deletion of '%s' and has not done it yet",
                     l.full_path);

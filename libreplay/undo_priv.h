@@ -24,7 +24,10 @@ struct undo {
     size_t n_groups;
     struct sqlite3_stmt *set;
     bool begun;      /* the state says that the load is being taken back */
+    int64_t since_ms, lag_ms; /* what was made before this run may be hidden by a lagging replica until since + lag */
 };
+/* Rows of state UNDO_DONE that the target still holds. */
+#define UNDO_MARKED_CODES "'marked', 'marked-with-group'"
 
 int undo_db_fail(struct state *s, struct gs_err *err);
 int undo_begin(struct undo *u, struct gs_err *err) GS_MUST_USE;
@@ -32,6 +35,10 @@ int undo_commit(struct undo *u, struct gs_err *err) GS_MUST_USE;
 /* Once, before the first deletion leaves. In a transaction of the caller. */
 int undo_mark_begun(struct undo *u, struct gs_err *err) GS_MUST_USE;
 bool undo_stopped(const struct undo *u);
+/* GS_E_STOPPED when the run is to end. */
+int undo_sleep(const struct undo *u, int64_t ms, struct gs_err *err) GS_MUST_USE;
+/* What a read did not show at first is there: lags of this length happen here. */
+void undo_lagged(struct undo *u);
 /* `why` may be NULL: HTTP status and request id out of it. */
 int undo_set(struct undo *u, int64_t op, enum undo_state state, const char *code, const char *text,
              const struct gs_err *why, const char *request, struct gs_err *err) GS_MUST_USE;

@@ -31,7 +31,7 @@ static const struct cli_opt opts[] = {
      .arg = "N",
      .min = 1,
      .max = 1000000000,
-     .help = "take up N steps of the plan and stop; the same command goes on"},
+     .help = "take up N steps of the plan and stop (exit code 130); the same command goes on"},
     {.name = "window",
      .type = CLI_STR,
      .offset = offsetof(struct opts, window),
@@ -46,12 +46,12 @@ static const struct cli_part parts[] = {{cli_opts_remote_known, 0},
 
 static int dry_run(struct cli *cli, const struct opts *o, struct session *s, struct gs_err *err)
 {
-    struct show_opts so = {.plan = true, .jobs = o->r.jobs};
     gs_autofree char *path = gs_asprintf("%s.dry-run.%ld", s->state_path, (long)getpid());
     if (!path)
         return gs_fail(err, GS_E_NOMEM, "out of memory");
     if (session_state(s, path, err) || session_plan(s, err))
         return -1;
+    struct show_opts so = session_shown(s, &o->r);
     int rc;
     if (o->r.c.json) {
         struct gs_jw w;
@@ -85,7 +85,7 @@ static int read_window(const struct opts *o, struct session *s, struct gs_err *e
         return 0;
     int from = minutes(o->window, '-'), to = from < 0 ? -1 : minutes(o->window + 6, 0);
     if (to < 0 || from == to)
-        return gs_fail(err, GS_E_USAGE, "--window '%s': HH:MM-HH:MM is needed, such as 22:00-06:00", o->window);
+        return gs_fail(err, GS_E_USAGE, "--window '%s': two different times HH:MM-HH:MM are needed, such as 22:00-06:00", o->window);
     s->window_from = (unsigned)from;
     s->window_to = (unsigned)to;
     return 0;
@@ -100,9 +100,9 @@ static int apply(struct cli *cli, const struct opts *o, struct session *s, bool 
     if (session_state(s, s->state_path, err))
         return -1;
     if (!s->planned) {
-        struct show_opts so = {.plan = true, .jobs = o->r.jobs};
         if (session_plan(s, err))
             return -1;
+        struct show_opts so = session_shown(s, &o->r);
         if (!o->yes && !o->r.c.json && show_plan(cli, s->state, &so, err))
             return -1;
     }

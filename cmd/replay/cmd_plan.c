@@ -47,9 +47,9 @@ static int make_room(struct session *s, struct gs_err *err)
     return 0;
 }
 
-static int print(struct cli *cli, const struct opts *o, struct session *s, int64_t rate, struct gs_err *err)
+static int print(struct cli *cli, const struct opts *o, struct session *s, struct gs_err *err)
 {
-    struct show_opts so = {.plan = true, .jobs = o->r.jobs, .round_ms = s->request_ms, .rate_per_min = rate};
+    struct show_opts so = session_shown(s, &o->r);
     if (o->csv)
         return show_plan_csv(cli, s->state, err);
     if (o->r.c.json) {
@@ -77,11 +77,9 @@ static int run(struct cli *cli, void *optv, int argc, char **argv)
         return cli_usage(cli, "--csv and --json exclude each other");
     int rc = session_open(&s, cli, &o->r, &o->trust, &o->args, argv[0], true, &err);
     if (!rc) {
-        struct gl_stats st;
         rc = make_room(&s, &err) || session_state(&s, s.state_path, &err) || session_plan(&s, &err);
-        gl_client_stats(s.client, &st);
         if (!rc)
-            rc = print(cli, o, &s, st.rate_per_min, &err);
+            rc = print(cli, o, &s, &err);
     }
     int code = rc ? cli_error(cli, &err) : 0;
     session_close(&s);

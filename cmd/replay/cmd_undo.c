@@ -83,12 +83,12 @@ static int row_text(void *cookie, const struct undo_row *r, struct gs_err *err)
     (void)err;
     if (x->n++ >= ROW_LINES)
         return 0;
-    cli_out(x->cli, "%s: %s '%s' %s: %s [%s]", cli_safe(r->target_group), r->relation, cli_safe(r->key ? r->key : ""),
-            r->state == UNDO_DONE ? "is marked" : undo_state_name(r->state), cli_safe(r->text ? r->text : ""),
+    cli_out(x->cli, "%s: %s '%s'%s%s: %s [%s]", cli_safe(r->target_group), r->relation, cli_safe(r->key ? r->key : ""),
+            r->state == UNDO_DONE ? "" : " ", r->state == UNDO_DONE ? "" : undo_state_name(r->state), cli_safe(r->text ? r->text : ""),
             r->code ? r->code : "");
     if (r->request_id && *r->request_id)
         cli_out(x->cli, " request %s", cli_safe(r->request_id));
-    cli_out(x->cli, "\n");
+    cli_out(x->cli, "\n  what to do: %s\n", undo_hint(r->code ? r->code : ""));
     return 0;
 }
 
@@ -148,6 +148,7 @@ static int row_json(void *cookie, const struct undo_row *r, struct gs_err *err)
     gs_jw_kstr(w, "state", undo_state_name(r->state));
     gs_jw_kstr(w, "code", r->code);
     gs_jw_kstr(w, "text", r->text);
+    gs_jw_kstr(w, "hint", undo_hint(r->code ? r->code : ""));
     gs_jw_ki64(w, "http", r->http);
     gs_jw_kstr(w, "request", r->request);
     gs_jw_kstr(w, "request_id", r->request_id);
@@ -231,11 +232,11 @@ static int open_state(struct session *s, struct gs_err *err)
                : 0;
 }
 
-static int enter(struct session *s, struct gs_err *err)
+static int enter(const struct opts *o, struct session *s, struct gs_err *err)
 {
     if (state_begin(s->state, err))
         return -1;
-    if (undo_plan(s->state, err) || state_commit(s->state, err)) {
+    if (undo_plan(s->state, o->leave_marked, err) || state_commit(s->state, err)) {
         state_rollback(s->state);
         return -1;
     }
@@ -283,7 +284,7 @@ static int undo(struct cli *cli, const struct opts *o, struct session *s, bool *
                            .cookie = cli};
     struct out x = {.cli = cli};
     uint64_t open = 0;
-    if (open_state(s, err) || look_up_sent(cli, s, err) || enter(s, err) || list_open(cli, s, &open, err))
+    if (open_state(s, err) || look_up_sent(cli, s, err) || enter(o, s, err) || list_open(cli, s, &open, err))
         return -1;
     if (open && !o->dry_run && load_confirm(cli, o->yes, "remove these from", s, err))
         return -1;
@@ -345,17 +346,29 @@ const struct cli_verb replay_verb_undo = {
         "\n"
         "Groups are gone through from the innermost outwards. One in which everything is as this load left it is "
         "deleted as a whole.\n"
-        "GitLab deletes groups in the background; where it only marks them for deletion, they are removed at once if "
+        "GitLab deletes groups in the background. Where it only marks them for deletion, they are removed at once if "
         "the instance allows\n"
-        "it (--leave-marked: never), otherwise the result says until when their path stays taken.\n"
+        "it (--leave-marked: never). Otherwise they stay marked, with all that is in them, until the delay set on the "
+        "instance is over;\n"
+        "the result says since when, and where they are found. The same command removes them once it is allowed. One "
+        "that somebody has\n"
+        "restored since stays.\n"
+        "\n"
+        "What the target does not let be read or removed has failed, and so has a group of which it is not known what "
+        "it holds; the\n"
+        "rest goes on. The same command tries them again. What is not shown counts as gone when it is not shown twice, "
+        "three seconds\n"
+        "or more after the beginning, since a database replica may lag behind.\n"
         "\n"
         "An undo that was cut off goes on with the same command. Any token will do whose user may delete the groups: "
         "after a complete\n"
         "load the user who loaded may have left them. A state file whose load was taken back cannot be loaded with "
         "again (30).\n"
         "\n"
-        "The codes of what stays are changed, foreign-content, in-use and last-owner, those of what is gone removed, with-group, was-gone,\n"
-        "accepted (GitLab is at it) and marked. The exit code is 3 when something stays or could not be removed.",
+        "The codes of what stays are changed, restored, foreign-content, in-use and last-owner, those of what is gone removed, "
+        "with-group, was-gone,\n"
+        "accepted (GitLab is at it), marked and marked-with-group; what failed has the code of its error. The exit code is 3 when "
+        "something stays or failed.",
     .opts = opts,
     .more = parts,
     .opts_size = sizeof(struct opts),

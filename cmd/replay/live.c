@@ -34,7 +34,8 @@ int live_read(struct state *s, struct live *out, struct gs_err *err)
     if (undo_begun(s, &out->undone, err) || (out->undone && undo_counts(s, add_undo, &out->undo, err)))
         return -1;
     out->alive = out->ever && run_info_alive(&out->run);
-    if (out->alive && out->run.steps_per_s > 0.0005)
+    bool down = strcmp(out->run.wait, "unreachable") == 0 || strcmp(out->run.wait, "server-error") == 0;
+    if (out->alive && !down && out->run.steps_per_s > 0.0005)
         out->eta_ms = (int64_t)((double)out->t.open * 1000 / out->run.steps_per_s);
     return 0;
 }
@@ -165,7 +166,7 @@ void live_line(const struct live *l, char *out, size_t cap)
         snprintf(out + n, cap - (size_t)n, "; %s steps/s, about %s left", speed(l->run.steps_per_s, a),
                  cli_span(l->eta_ms));
     else if (!l->alive)
-        snprintf(out + n, cap - (size_t)n, "; %s%s%s%s", live_run_state(l), *l->run.end_code ? " [" : "",
+        snprintf(out + n, cap - (size_t)n, "; %s%s%s%s", strcmp(live_run_state(l), "lost") == 0 ? "cut off without a word" : live_run_state(l), *l->run.end_code ? " [" : "",
                  cli_safe(l->run.end_code), *l->run.end_code ? "]" : "");
 }
 
@@ -206,10 +207,10 @@ int live_head(struct cli *cli, struct state *s, const struct live *l, struct gs_
         cli_out(cli, "load        %s\n", undone);
     }
     cli_out(cli, "%-11s %s\n", by_undo(l) ? "undo" : l->undone ? "last run" : "load", words);
-    if (l->undone)
-        cli_out(cli, "            what stands below is what the load had come to before\n");
     if (!l->alive && l->ever && *l->run.end_code && gs_code_by_name(l->run.end_code) != GS_OK)
         cli_out(cli, "            what to do: %s\n", gs_code_hint(gs_code_by_name(l->run.end_code)));
+    if (l->undone)
+        cli_out(cli, "            what stands below is what the load had come to before\n");
     if (pace(cli, l))
         return -1;
     cli_out(cli, "steps       %s of %s ended: %s done, %s lost by a rule, %s failed, %s skipped because of that",

@@ -85,8 +85,9 @@ int load_run(struct cli *cli, struct session *s, const char *verb, bool json, bo
     int rc = engine_run(s->state, s->bundle, s->client, &s->target, &eo, &res, err);
     cli_progress_end(cli);
     if (rc) {
-        cli_note(cli, "cut off: %s of %s done; '%s apply' goes on from here",
-                 cli_count(res.p.done + res.p.failed + res.p.skipped), cli_count(res.p.ops), cli->tool);
+        if (err->code != GS_E_TARGET_MOVED)
+            cli_note(cli, "cut off: %s of %s done; '%s apply' goes on from here",
+                     cli_count(res.p.done + res.p.failed + res.p.skipped), cli_count(res.p.ops), cli->tool);
         return -1;
     }
     if (report_total(s->state, &t, err) || report(cli, s, verb, json, &res, err))

@@ -71,7 +71,7 @@ static int ask_state(struct session *s, bool need_bundle, bool need_url, struct 
     GS_AUTO(state) st = NULL;
     if (!s->state_path || access(s->state_path, F_OK) != 0) {
         if (need_bundle)
-            return gs_fail(err, GS_E_NOT_FOUND, "state file '%s'", s->state_path ? s->state_path : "");
+            return gs_fail(err, GS_E_NOT_FOUND, "state file '%s' is not there", s->state_path ? s->state_path : "");
         return 0;
     }
     if (state_open(s->state_path, STATE_READ, &st, err))
@@ -188,6 +188,18 @@ int session_plan(struct session *s, struct gs_err *err)
     if (rc)
         session_forget(s);
     return rc;
+}
+
+struct show_opts session_shown(const struct session *s, const struct cli_remote *r)
+{
+    struct gl_stats st;
+    gl_client_stats(s->client, &st);
+    return (struct show_opts){.plan = true,
+                              .jobs = r->jobs,
+                              .round_ms = s->request_ms,
+                              .rate_per_min = st.rate_per_min,
+                              .own_rate = r->rate,
+                              .rate_left = st.rate_left};
 }
 
 int session_load_opts(struct session *s, struct load_opts *out, struct gs_err *err)

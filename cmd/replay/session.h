@@ -7,6 +7,7 @@
 #define REPLAY_SESSION_H
 
 #include "cmd/cli.h"
+#include "cmd/replay/show.h"
 #include "libreplay/plan.h"
 #include "libreplay/state.h"
 
@@ -45,6 +46,8 @@ int session_open(struct session *s, struct cli *cli, const struct cli_remote *r,
 int session_state(struct session *s, const char *path, struct gs_err *err) GS_MUST_USE;
 /* Makes the plan; a state file that is then of no use is removed again. */
 int session_plan(struct session *s, struct gs_err *err) GS_MUST_USE;
+/* How a plan is shown that was just made: with what is known of the target's pace. */
+struct show_opts session_shown(const struct session *s, const struct cli_remote *r);
 /* What the plan was made with, out of the state: what the engine must do the same way. */
 int session_load_opts(struct session *s, struct load_opts *out, struct gs_err *err) GS_MUST_USE;
 /* Closes the state and removes the file with all that belongs to it. */

@@ -235,13 +235,28 @@ struct least {
     unsigned jobs;
 };
 
+/*
+ * The own limit is spread evenly. The target's counts windows, of a minute unless more is left in one: at best the first one ends
+ * and the last one begins with all that it allows at once.
+ */
+static int64_t by_rate(const struct show_opts *o, int64_t requests)
+{
+    if (o->rate_per_min <= 0)
+        return 0;
+    if (o->own_rate == o->rate_per_min)
+        return requests * 60000 / o->own_rate;
+    int64_t window = o->rate_left > o->rate_per_min ? o->rate_left : o->rate_per_min;
+    int64_t between = (requests + window - 1) / window - 2;
+    return between > 0 ? between * window * 60000 / o->rate_per_min : 0;
+}
+
 static void least_time(const struct show_opts *o, int64_t requests, struct least *out)
 {
     *out = (struct least){.by = "latency", .jobs = o->jobs ? o->jobs : 8};
     out->ms = requests * o->round_ms / out->jobs;
-    int64_t by_rate = o->rate_per_min > 0 ? requests * 60000 / o->rate_per_min : 0;
-    if (by_rate > out->ms) {
-        out->ms = by_rate;
+    int64_t rate = by_rate(o, requests);
+    if (rate > out->ms) {
+        out->ms = rate;
         out->by = "rate-limit";
     }
 }
@@ -272,10 +287,12 @@ int show_plan(struct cli *cli, struct state *s, const struct show_opts *o, struc
     struct least l;
     least_time(o, requests, &l);
     cli_out(cli, "\nrequests    about %s", cli_count((uint64_t)requests));
-    if (l.ms > 0 && strcmp(l.by, "rate-limit") == 0)
-        cli_out(cli, ", at least %s: no more than %s a minute are allowed", cli_span(l.ms), cli_count((uint64_t)o->rate_per_min));
-    else if (l.ms > 0)
-        cli_out(cli, ", at least %s: %u at once, %s each", cli_span(l.ms), l.jobs, cli_span(o->round_ms));
+    if (l.ms > 0)
+        cli_out(cli, ", at least %s: ", cli_span(l.ms));
+    if (l.ms > 0 && strcmp(l.by, "latency") == 0)
+        cli_out(cli, "%u at once, %s each%s", l.jobs, cli_span(o->round_ms), o->rate_per_min ? "; " : "");
+    if (o->rate_per_min)
+        cli_out(cli, "%sno more than %s a minute are allowed", l.ms > 0 ? "" : "; ", cli_count((uint64_t)o->rate_per_min));
     cli_out(cli, "\nstate       %s\n", cli_safe(state_path(s)));
     return 0;
 }

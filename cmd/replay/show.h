@@ -13,6 +13,8 @@ struct show_opts {
     unsigned jobs;    /* for the least time; 0: 8 */
     int64_t round_ms; /* measured time of a request; 0: not known */
     int64_t rate_per_min; /* what the target allows, or --rate; 0: no limit is known */
+    int64_t own_rate;     /* --rate; 0: none */
+    int64_t rate_left;    /* what the target's window still allows; -1: not known */
 };
 
 /* Source, target, tree, counts, people, losses, and what comes next. */

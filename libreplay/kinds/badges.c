@@ -142,31 +142,14 @@ const struct kind kind_badges = {.name = "badges", .relation = "badges", .ordere
 
 /* ---- planning ---- */
 
-struct emit {
-    struct plan *p;
-    const struct grp *g;
-    int64_t lane;
-};
-
-static int emit(void *cookie, const struct pending *e, struct gs_err *err)
-{
-    struct emit *x = cookie;
-    struct op op;
-    if (pending_op(e, x->g->id, x->lane, &op, err))
-        return -1;
-    int rc = plan_op(x->p, &op, err);
-    op_release(&op);
-    return rc;
-}
-
 static int plan_group(struct plan *p, const struct grp *g, bool first, uint64_t records, struct gs_err *err)
 {
     if (first)
         return pending_clear(p, err);
     if (!records)
         return 0;
-    struct emit x = {.p = p, .g = g};
-    if (plan_lane(p, g->id, REL_PHASE_BADGES, "badges", true, &x.lane, err) || pending_each(p, emit, &x, err))
+    struct pending_into x = {.p = p, .grp = g->id};
+    if (plan_lane(p, g->id, REL_PHASE_BADGES, "badges", true, &x.lane, err) || pending_each(p, pending_into_lane, &x, err))
         return -1;
     return plan_loss(p, g->id, "badges", NULL, "badge-times", records, NULL, err);
 }

@@ -131,9 +131,7 @@ static int finish(struct run *r, yyjson_val *there, struct gl_request **out_req,
     if (gs_jw_finish(&w))
         return -1;
     struct gl_request *q = gl_graphql_request(gl_document("board_list_limits"), gs_buf_str(&body), false);
-    if (q)
-        q->idempotent = true;
-    return step_send(r, LIMITS, q, out_req, out, err);
+    return step_send_repeatable(r, LIMITS, q, out_req, out, err);
 }
 
 /* The server appends: one that is loaded again later is moved to where it belongs. */
@@ -152,9 +150,7 @@ static int place(struct run *r, yyjson_val *there, struct gl_request **out_req, 
         return -1;
     struct gl_request *q = run_request(GL_PUT, &body, "/groups/%lld/boards/%lld/lists/%lld", (long long)r->grp->target_id,
                                        (long long)r->n1, (long long)r->op.target_id);
-    if (q)
-        q->idempotent = true;
-    return step_send(r, MOVE, q, out_req, out, err);
+    return step_send_repeatable(r, MOVE, q, out_req, out, err);
 }
 
 static int moved(struct run *r, const struct gl_response *rsp, bool refused, struct gl_request **out_req, enum step_result *out,

@@ -198,9 +198,7 @@ static int finish(struct run *r, struct gl_request **out_req, enum step_result *
         return -1;
     struct gl_request *q = run_request(GL_PUT, &body, "/groups/%lld/boards/%lld", (long long)r->grp->target_id,
                                        (long long)r->op.target_id);
-    if (q)
-        q->idempotent = true;
-    return step_send(r, SCOPE, q, out_req, out, err);
+    return step_send_repeatable(r, SCOPE, q, out_req, out, err);
 }
 
 static bool object_has_id(yyjson_val *obj, const char *key, int64_t want)
@@ -263,9 +261,7 @@ static int exact_labels(struct run *r, const struct scope *s, struct gl_request 
     if (gs_jw_finish(&w))
         return -1;
     struct gl_request *q = gl_graphql_request(gl_document("board_update"), gs_buf_str(&vars), false);
-    if (q)
-        q->idempotent = true;
-    return step_send(r, LABELS, q, out_req, out, err);
+    return step_send_repeatable(r, LABELS, q, out_req, out, err);
 }
 
 /* What did not take, of what was sent. */
@@ -492,13 +488,9 @@ static int emit(void *cookie, const struct pending *e, struct gs_err *err)
     if (pending_op(e, x->g->id, is_list ? x->list_lane : x->lane, &op, err))
         return -1;
     op.needs = is_list ? x->board_op : 0;
-    int rc = plan_op(x->p, &op, err);
-    if (!is_list) {
-        x->board_op = op.id;
+    if (!is_list)
         x->list_lane = 0;
-    }
-    op_release(&op);
-    return rc;
+    return pending_plan(x->p, &op, is_list ? NULL : &x->board_op, err);
 }
 
 static int plan_group(struct plan *p, const struct grp *g, bool first, uint64_t records, struct gs_err *err)

@@ -67,9 +67,8 @@ static int put_avatar(struct run *r, struct gl_request **out_req, enum step_resu
     if (q) {
         q->parts = &r->part;
         q->n_parts = 1;
-        q->idempotent = true;
     }
-    return step_send(r, A_PUT, q, out_req, out, err);
+    return step_send_repeatable(r, A_PUT, q, out_req, out, err);
 }
 
 static int step_avatar(struct run *r, const struct gl_response *rsp, struct gl_request **out_req, enum step_result *out,
@@ -146,9 +145,7 @@ static int leave(struct run *r, struct gl_request **out_req, enum step_result *o
 {
     struct gl_request *q = run_request(GL_DELETE, NULL, "/groups/%lld/members/%lld?skip_subresources=true",
                                        (long long)r->grp->target_id, (long long)run_self(r));
-    if (q)
-        q->idempotent = true;
-    return step_send(r, O_LEAVE, q, out_req, out, err);
+    return step_send_repeatable(r, O_LEAVE, q, out_req, out, err);
 }
 
 static int lower(struct run *r, int64_t level, struct gl_request **out_req, enum step_result *out, struct gs_err *err)
@@ -169,9 +166,7 @@ static int lower(struct run *r, int64_t level, struct gl_request **out_req, enum
         return -1;
     struct gl_request *q =
         run_request(GL_PUT, &body, "/groups/%lld/members/%lld", (long long)r->grp->target_id, (long long)run_self(r));
-    if (q)
-        q->idempotent = true;
-    return step_send(r, O_LOWER, q, out_req, out, err);
+    return step_send_repeatable(r, O_LOWER, q, out_req, out, err);
 }
 
 /* He is a direct member with `have`: what next? */

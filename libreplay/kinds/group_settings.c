@@ -230,9 +230,7 @@ static int put(struct run *r, int phase, struct gs_buf *body, struct gl_request 
     if (gs_buf_addc(body, '}', err))
         return -1;
     struct gl_request *q = run_request(GL_PUT, body, "/groups/%lld", (long long)r->grp->target_id);
-    if (q)
-        q->idempotent = true;
-    return step_send(r, phase, q, out_req, out, err);
+    return step_send_repeatable(r, phase, q, out_req, out, err);
 }
 
 /* What of the record is to be sent now? NULL-terminated decision by walking the table: `there` is the answer of the

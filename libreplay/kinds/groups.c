@@ -366,11 +366,7 @@ static int add(struct plan *p, const struct grp *g, enum rel_phase phase, const 
         return -1;
     op.needs = needs;
     op.src_id = g->id;
-    int rc = plan_op(p, &op, err);
-    if (out_id)
-        *out_id = op.id;
-    op_release(&op);
-    return rc;
+    return pending_plan(p, &op, out_id, err);
 }
 
 static int plan_avatar(struct plan *p, const struct grp *g, int64_t needs, struct gs_err *err)

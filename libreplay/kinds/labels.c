@@ -80,9 +80,7 @@ static int finish(struct run *r, bool archived, struct gl_request **out_req, enu
         return -1;
     struct gl_request *q = run_request(GL_PUT, &body, "/groups/%lld/labels/%lld", (long long)r->grp->target_id,
                                        (long long)r->op.target_id);
-    if (q)
-        q->idempotent = true;
-    return step_send(r, ARCHIVE, q, out_req, out, err);
+    return step_send_repeatable(r, ARCHIVE, q, out_req, out, err);
 }
 
 static int differences(struct run *r, yyjson_val *there, struct gs_err *err)
@@ -256,9 +254,7 @@ static int plan_record(struct plan *p, const struct grp *g, yyjson_val *rec, con
     if (pending_new_op("labels", title, NULL, g->id, lane, ref, &op, err))
         return -1;
     op.src_id = id;
-    int rc = plan_op(p, &op, err);
-    op_release(&op);
-    if (rc)
+    if (pending_plan(p, &op, NULL, err))
         return -1;
     yyjson_val *pri = step_get(rec, "priorities");
     if (yyjson_is_arr(pri) && yyjson_arr_size(pri) &&
@@ -309,7 +305,5 @@ int labels_plan_implicit(struct plan *p, const struct grp *g, yyjson_val *label,
     if (pending_new_op("labels", title, gs_buf_str(&arg), home->id, lane, NULL, &op, err))
         return -1;
     op.src_id = id;
-    int rc = plan_op(p, &op, err);
-    op_release(&op);
-    return rc;
+    return pending_plan(p, &op, NULL, err);
 }

@@ -96,9 +96,7 @@ static int found(struct run *r, const struct gl_response *rsp, struct gl_request
         return -1;
     struct gl_request *q =
         run_request(GL_PUT, &body, "/groups/%lld/members/%lld", (long long)r->grp->target_id, (long long)r->n1);
-    if (q)
-        q->idempotent = true;
-    return step_send(r, CHANGE, q, out_req, out, err);
+    return step_send_repeatable(r, CHANGE, q, out_req, out, err);
 }
 
 static int made(struct run *r, const struct gl_response *rsp, enum step_result *out, struct gs_err *err)
@@ -309,9 +307,7 @@ static int owner_op(struct emit *o, const char *arg, struct gs_err *err)
         pending_new_op("groups.owner", "ownership of the token's user", arg, o->g->id, lane, NULL, &op, err))
         return -1;
     plan_requests(o->p, 2);
-    int rc = plan_op(o->p, &op, err);
-    op_release(&op);
-    return rc;
+    return pending_plan(o->p, &op, NULL, err);
 }
 
 static int emit(void *cookie, const struct pending *e, struct gs_err *err)
@@ -327,9 +323,7 @@ static int emit(void *cookie, const struct pending *e, struct gs_err *err)
     if (plan_lane(x->p, x->g->id, REL_PHASE_MEMBERS, "members", false, &lane, err) ||
         pending_op(e, x->g->id, lane, &op, err))
         return -1;
-    int rc = plan_op(x->p, &op, err);
-    op_release(&op);
-    return rc;
+    return pending_plan(x->p, &op, NULL, err);
 }
 
 static int plan_group(struct plan *p, const struct grp *g, bool first, uint64_t records, struct gs_err *err)

@@ -189,9 +189,7 @@ static int finish(struct run *r, yyjson_val *there, struct gl_request **out_req,
         return -1;
     struct gl_request *q = run_request(GL_PUT, &body, "/groups/%lld/milestones/%lld", (long long)r->grp->target_id,
                                        (long long)r->op.target_id);
-    if (q)
-        q->idempotent = true;
-    return step_send(r, STATE, q, out_req, out, err);
+    return step_send_repeatable(r, STATE, q, out_req, out, err);
 }
 
 /* What the server made of the record, against what was sent under the nth title. */
@@ -489,9 +487,7 @@ static int sweep_delete(struct run *r, int phase, int64_t id, struct gl_request 
 {
     struct gl_request *q =
         run_request(GL_DELETE, NULL, "/groups/%lld/milestones/%lld", (long long)r->grp->target_id, (long long)id);
-    if (q)
-        q->idempotent = true;
-    return step_send(r, phase, q, out_req, out, err);
+    return step_send_repeatable(r, phase, q, out_req, out, err);
 }
 
 /* The next filler that is known; after the last one the unknown, if there can be any. */
@@ -615,13 +611,8 @@ static int emit(void *cookie, const struct pending *e, struct gs_err *err)
 {
     struct emit *x = cookie;
     struct op op;
-    if (wait_above(x, e->key, err) || pending_op(e, x->g->id, x->lane, &op, err))
+    if (wait_above(x, e->key, err) || pending_op(e, x->g->id, x->lane, &op, err) || pending_plan(x->p, &op, NULL, err))
         return -1;
-    if (plan_op(x->p, &op, err)) {
-        op_release(&op);
-        return -1;
-    }
-    op_release(&op);
     unsigned limit = plan_opts(x->p)->max_fillers ? plan_opts(x->p)->max_fillers : DEFAULT_MAX_FILLERS;
     if (!x->g->existed && e->major > x->next && e->major - x->next <= (int64_t)limit)
         plan_requests(x->p, 2 * (uint64_t)(e->major - x->next));
@@ -640,11 +631,9 @@ static int plan_group(struct plan *p, const struct grp *g, bool first, uint64_t 
     if (plan_lane(p, g->id, REL_PHASE_MILESTONES, "milestones", true, &x.lane, err) || pending_each(p, emit, &x, err))
         return -1;
     struct op op;
-    if (pending_new_op("milestones.sweep", "filler milestones", NULL, g->id, x.lane, NULL, &op, err))
+    if (pending_new_op("milestones.sweep", "filler milestones", NULL, g->id, x.lane, NULL, &op, err) || pending_plan(p, &op, NULL, err))
         return -1;
-    int rc = plan_op(p, &op, err);
-    op_release(&op);
-    return rc ? -1 : plan_loss(p, g->id, "milestones", NULL, "milestone-times", records, NULL, err);
+    return plan_loss(p, g->id, "milestones", NULL, "milestone-times", records, NULL, err);
 }
 
 static int plan_record(struct plan *p, const struct grp *g, yyjson_val *rec, const struct bundle_ref *ref,

@@ -106,3 +106,19 @@ int pending_op(const struct pending *e, int64_t grp, int64_t lane, struct op *ou
     out->src_id = e->src_id;
     return 0;
 }
+
+int pending_plan(struct plan *p, struct op *op, int64_t *out_id, struct gs_err *err)
+{
+    int rc = plan_op(p, op, err);
+    if (out_id)
+        *out_id = op->id;
+    op_release(op);
+    return rc;
+}
+
+int pending_into_lane(void *cookie, const struct pending *e, struct gs_err *err)
+{
+    const struct pending_into *x = cookie;
+    struct op op;
+    return pending_op(e, x->grp, x->lane, &op, err) ? -1 : pending_plan(x->p, &op, NULL, err);
+}

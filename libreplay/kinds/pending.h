@@ -20,7 +20,15 @@ int pending_add(struct plan *p, const struct pending *e, struct gs_err *err) GS_
 /* Calls `fn` for each in order, then forgets them. */
 int pending_each(struct plan *p, int (*fn)(void *cookie, const struct pending *e, struct gs_err *err), void *cookie,
                  struct gs_err *err) GS_MUST_USE;
-/* Turns one into an op with the strings copied; op_release() ends it. GS_E_NOMEM. */
+/* For pending_each(): each becomes an op of the lane, as it is. */
+struct pending_into {
+    struct plan *p;
+    int64_t grp, lane;
+};
+int pending_into_lane(void *cookie, const struct pending *e, struct gs_err *err) GS_MUST_USE;
+/* Plans an op and releases it in any case; out_id may be NULL. */
+int pending_plan(struct plan *p, struct op *op, int64_t *out_id, struct gs_err *err) GS_MUST_USE;
+/* Turns one into an op with the strings copied; pending_plan() or op_release() ends it. GS_E_NOMEM. */
 int pending_op(const struct pending *e, int64_t grp, int64_t lane, struct op *out, struct gs_err *err) GS_MUST_USE;
 /* An op that is filled by hand; strings are copied, `key` and `arg` may be NULL. */
 int pending_new_op(const char *kind, const char *key, const char *arg, int64_t grp, int64_t lane,

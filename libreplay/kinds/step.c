@@ -116,6 +116,14 @@ int step_send(struct run *r, int phase, struct gl_request *q, struct gl_request 
     return 0;
 }
 
+int step_send_repeatable(struct run *r, int phase, struct gl_request *q, struct gl_request **out_req, enum step_result *out,
+                         struct gs_err *err)
+{
+    if (q)
+        q->idempotent = true;
+    return step_send(r, phase, q, out_req, out, err);
+}
+
 int step_absent(struct run *r, int phase, bool *out_proven, enum step_result *out, struct gs_err *err)
 {
     struct step_notes *n = step_notes(r);

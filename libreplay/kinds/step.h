@@ -55,6 +55,9 @@ int step_fail(struct gs_err *err, enum gs_code code, const char *fmt, ...) GS_PR
 /* Hands a request out; NULL is GS_E_NOMEM. */
 int step_send(struct run *r, int phase, struct gl_request *q, struct gl_request **out_req, enum step_result *out,
               struct gs_err *err) GS_MUST_USE;
+/* The same for a write that comes to the same when it is done twice, so that it may be sent again when its answer is lost. */
+int step_send_repeatable(struct run *r, int phase, struct gl_request *q, struct gl_request **out_req, enum step_result *out,
+                         struct gs_err *err) GS_MUST_USE;
 /*
  * A complete look-up showed nothing. *out_proven: that is so, and a write may be sent (run->unsure is over); else *out is
  * set to come back in `phase` for another look. Fails with scope ITEM when the writes were lost too often.

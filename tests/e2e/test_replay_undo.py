@@ -243,7 +243,7 @@ with gstest.scratch() as d:
         for what, code in ((("labels", "docs"), "changed"), (("milestones", "first"), "changed"), (("badges", "two"), "changed"), (("members", "src.p2"), "changed"),
                            (("boards", "Other"), "foreign-content"), (("labels", "feature"), "in-use"), (("groups", "team"), "foreign-content")):
             t.is_eq(codes.pop(("team", *what), None), code, f"{what[0]} '{what[1]}' stays: {code}")
-        codes.pop(("team", "members", "src.p1"), None)
+        t.is_eq(codes.pop(("team", "members", "src.p1"), None), "last-owner", "nor does GitLab let the last Owner go")
         t.is_eq(codes, {}, "and nothing else")
         words = {x["key"]: x["text"] for x in r.json()["left"] if x["relation"] == "groups"}
         t.ok("label 'theirs'" in words["team"] and "subgroup 'team/theirs'" in words["team"], "the group says what it holds", repr(words))
@@ -278,6 +278,105 @@ with gstest.scratch() as d:
         t.is_eq((r.code, left(r)), (0, {}), "undo of a merge", str(r))
         t.is_eq(bare(sim.dump()), before, "what was there is as it was, and nothing else is there")
 
+    # ---- a replica that lags behind: what one list does not show is not gone ----
+    with Target(d, "stale") as sim:
+        prepare(sim)
+        before = bare(sim.dump())
+        r = apply(sim, "stale.state", "--into", "base")
+        top = sim.group("base/team")["id"]
+        sim.call(f"/api/v4/groups/{top}/labels", {"name": "theirs", "color": "#00ff00"}, sim.tokens["admin"])
+        gone = [x for x in sim.dump()["labels"] if x["title"] == "docs"][0]
+        sim.call(f"/api/v4/groups/{top}/labels/{gone['id']}", None, sim.tokens["admin"], "DELETE")
+        empty = {"status": 200, "body": []}
+        sim.faults(*({"match": {"method": "GET", "path": f"/groups/{top}/{what}$"}, "do": empty} for what in ("labels", "badges", "boards", "milestones", "members")),
+                   {"match": {"method": "GET", "path": f"/groups/{top}$"}, "do": {"status": 404, "body": {"message": "404 Group Not Found"}}})
+        shutil.copy(os.path.join(d, "stale.state"), os.path.join(d, "stale2.state"))
+        r = undo(sim, "stale.state", "--dry-run", "--json")
+        t.is_eq({x["relation"]: x["was_gone"] for x in r.json()["relations"] if x["was_gone"]}, {"labels": 1, "lists": 1}, "--dry-run: lists and a group that were stale once", str(r))
+        for f in sim.call("/_sim/faults"):
+            t.is_eq(f["used"], 1, "which they were")
+        sim.reset_faults()
+        sim.faults(*({"match": {"method": "GET", "path": f"/groups/{top}/{what}$"}, "do": empty} for what in ("labels", "badges", "boards", "milestones", "members")))
+        r = undo(sim, "stale2.state", "--yes", "--json")
+        t.ok(r.code == 3 and set(left(r).values()) == {"foreign-content"}, "stale once: only the group stays", str(r))
+        got = sim.dump()
+        t.is_eq([(x["title"]) for x in got["labels"] if x["group_id"] == top] + [x["name"] for x in got["boards"] + got["badges"]] + [x["title"] for x in got["milestones"]],
+                ["theirs"], "everything that is ours in it is gone")
+        t.is_eq({x["relation"]: x["was_gone"] for x in r.json()["relations"] if x["was_gone"]}, {"labels": 1, "lists": 1}, "what somebody removed was gone, and what went with it", str(r))
+
+    # a group that is marked for deletion although that does not show at once
+    with Target(d, "latemark") as sim:
+        prepare(sim)
+        before = bare(sim.dump())
+        apply(sim, "latemark.state", "--into", "base")
+        sim.faults({"match": {"method": "DELETE", "path": "/groups/[0-9]+$"}, "times": 0, "do": {"stale_ms": 700}})
+        r = undo(sim, "latemark.state", "--yes", "--json")
+        t.is_eq((r.code, r.json()["left"]), (0, []), "reads lag behind each deletion", str(r))
+        sim.reset_faults()
+        t.is_eq(bare(sim.dump()), before, "and nothing is left")
+
+    # ---- lists that are refused: what they would have shown is left, the rest goes ----
+    # all:  every row of these kinds fails; part: and these keep the group
+    for what, status, fails in (("labels", 403, {"labels"}), ("badges", 500, {"badges"}), ("members", 404, {"members"}), ("milestones", 502, {"milestones"}),
+                                ("boards", 403, {"boards", "lists", "labels", "milestones"}), ("projects", 403, set()), ("epics", 500, set())):
+        with Target(d, "refused-" + what) as sim:
+            prepare(sim)
+            before = bare(sim.dump())
+            apply(sim, f"refused-{what}.state", "--into", "base")
+            top = sim.group("base/team")["id"]
+            sim.faults({"match": {"method": "GET", "path": f"/groups/{top}/{what}$"}, "times": 0, "do": {"status": status, "body": {"message": f"{status} as scripted"}}})
+            r = undo(sim, f"refused-{what}.state", "--yes", "--json", "--max-wait", "1")
+            rows = [x for x in r.json()["left"]] if r.code == 3 else []
+            t.is_eq({x["relation"] for x in rows if x["target_group"] == "base/team"}, fails | {"groups"}, f"{what} answered {status}: what hangs on it stays", str(r))
+            t.ok(all(x["state"] == "failed" and x["http"] == status and x["request_id"] and f"/{what}" in x["request"] and "as scripted" in x["text"] and x["hint"] for x in rows),
+                 "as failed, with what was asked and answered", repr(rows)[:900])
+            t.ok([x for x in rows if x["relation"] == "groups" and "what it holds is not known" in x["text"]], "and so does the group, whose content is not known", repr(rows)[:900])
+            got = sim.dump()
+            t.is_eq(len([g for g in got["groups"] if g["path"] != "base"]), 1, "every other group is gone")
+            has = {"labels": "labels", "badges": "badges", "milestones": "milestones", "boards": "boards"}
+            t.is_eq({k for k in has if [x for x in got[k] if x["group_id"] == top]}, fails & set(has), "and every other object")
+            sim.reset_faults()
+            r = undo(sim, f"refused-{what}.state", "--yes", "--json")
+            t.is_eq((r.code, r.json()["left"]), (0, []), "once more, when it may be read: it goes", str(r))
+            t.is_eq(bare(sim.dump()), before, "and nothing is left")
+    with Target(d, "refused-one") as sim:
+        prepare(sim)
+        apply(sim, "refused-one.state", "--into", "base")
+        top = sim.group("base/team")["id"]
+        sim.call(f"/api/v4/groups/{top}/labels", {"name": "theirs", "color": "#00ff00"}, sim.tokens["admin"])
+        ids = {x["title"]: x["id"] for k in ("labels", "milestones") for x in sim.dump()[k]}
+        sim.faults({"match": {"method": "DELETE", "path": "/members/102$"}, "times": 0, "do": {"status": 403, "body": {"message": "403 Forbidden"}}},
+                   {"match": {"method": "DELETE", "path": f"/labels/{ids['docs']}$"}, "times": 0, "do": {"status": 500, "body": {"message": "500 Internal Server Error"}}},
+                   {"match": {"method": "GET", "path": f"/milestones/{ids['first']}/issues$"}, "times": 0, "do": {"status": 500, "body": {"message": "500 Internal Server Error"}}})
+        r = undo(sim, "refused-one.state", "--yes", "--json", "--max-wait", "1")
+        t.is_eq({k[1:]: code for k, code in left(r).items()}, {("labels", "docs"): "server-error", ("milestones", "first"): "server-error", ("members", "src.p2"): "forbidden", ("groups", "team"): "foreign-content"},
+                "a single object at which the server fails stays, the others go", str(r))
+        sim.reset_faults()
+        r = undo(sim, "refused-one.state", "--yes", "--json")
+        t.is_eq({k[1:]: code for k, code in left(r).items()}, {("groups", "team"): "foreign-content"}, "once more: they go", str(r))
+
+    # ---- marked for deletion, restored, and removed after all ----
+    with Target(d, "marked", "--version", "18.2.0-ee", "--config", '{"allow_immediate_deletion": false}') as sim:
+        apply(sim, "marked.state")
+        r = undo(sim, "marked.state", "--yes", "--json")
+        rows = {x["key"]: x["text"] for x in r.json()["left"]}
+        counts = {x["relation"]: (x["made"], x["removed"], x["marked"]) for x in r.json()["relations"]}
+        t.ok(r.code == 0 and len(rows) == 4 and counts["groups"] == (4, 0, 4) and counts["labels"] == (6, 0, 6), "what is in a group that is only marked is marked, too", str(r))
+        t.ok("marked for deletion on 20" in rows["team"] and "can be restored" in rows["team"] and "team-deletion_scheduled-" in rows["team"] and "not removed at once: " in rows["team"],
+             "since when, until when, what that means, why not at once", repr(rows))
+        top = [g["id"] for g in sim.dump()["groups"] if g["parent_id"] is None][0]
+        sim.call(f"/api/v4/groups/{top}/restore", {}, sim.tokens["admin"])
+        for more in (("--dry-run",), ("--yes",), ("--yes",)):
+            r = undo(sim, "marked.state", "--json", *more)
+            t.is_eq((r.code, {k[1:]: code for k, code in left(r).items() if k[0] == "team" and k[1] == "groups"}), (3, {("groups", "team"): "restored"}),
+                    f"undo {more[0]}: a group that somebody has restored stays, with what is in it", str(r))
+        t.is_eq(len([x for x in sim.dump()["labels"] if x["group_id"] == top]), 3, "which it does")
+        sim.call("/_sim/config", {"allow_immediate_deletion": True})
+        r = undo(sim, "marked.state", "--yes", "--leave-marked", "--json")
+        t.is_eq({x["relation"]: x["marked"] for x in r.json()["relations"]}["groups"], 3, "--leave-marked: it stays at that", str(r))
+        r = undo(sim, "marked.state", "--yes", "--json")
+        t.is_eq(sorted(x["path"] for x in sim.dump()["groups"]), ["team"], "without: marked groups are removed once the instance allows it", str(r))
+
     # ---- how the target deletes groups ----
     for version, tier, more, want in (("17.8.1", "free", [], "removed"), ("17.8.1-ee", "premium", [], "marked"), ("18.5.0-ee", "premium", [], "removed"),
                                       ("18.2.0-ee", "premium", ["--config", '{"allow_immediate_deletion": false}'], "marked")):
@@ -293,7 +392,8 @@ with gstest.scratch() as d:
             else:
                 t.ok(groups and all(g["marked_on"] for g in groups), f"{version} {tier}: groups are marked for deletion", repr(groups))
                 t.ok(set(left(r).values()) == {"marked"}, "which is said", repr(left(r)))
-                t.has(undo(sim, state, "--yes").out, "GitLab has marked it", "in words, too")
+                t.has(undo(sim, state, "--yes").out, "[marked]", "in words, too")
+                t.has(undo(sim, state, "--yes").out, "  what to do: wait, or let", "with what to do")
 
     with Target(d, "leave") as sim:
         prepare(sim)
@@ -366,6 +466,15 @@ with gstest.scratch() as d:
             r = undo(sim, "used.state", "--json", *more)
             t.is_eq({k[2]: code for k, code in left(r).items() if k[1] == "milestones"}, {"second": "in-use", "fifth": "in-use"}, f"undo {more[0]}: they are kept", str(r))
         t.is_eq(sorted(x["title"] for x in sim.dump()["milestones"]), ["fifth", "second"], "they are there, and only they")
+
+    # ---- a group that stays keeps those above it, which say so ----
+    with Target(d, "nested") as sim:
+        apply(sim, "nested.state")
+        sim.call(f"/api/v4/groups/{sim.group('team/child/deep')['id']}", {"description": "theirs"}, sim.tokens["admin"], "PUT")
+        r = undo(sim, "nested.state", "--yes", "--json")
+        t.is_eq({x["key"]: (x["code"], x["text"]) for x in r.json()["left"] if x["relation"] == "groups"},
+                {"team": ("foreign-content", "it holds what stays: subgroup 'team/child'"), "team/child": ("foreign-content", "it holds what stays: subgroup 'team/child/deep'"),
+                 "team/child/deep": ("changed", "it is no longer as this load made it")}, "each with its reason", str(r))
 
     # ---- something is put in while it is being looked at ----
     with Target(d, "race") as sim:

@@ -106,13 +106,19 @@ with gstest.scratch() as d:
         t.ok(r.code == 0 and "nothing that failed fits" in r.err, "retry: nothing to do is said", str(r))
 
     # ---- the least time ----
-    with Target(d, "time", "--config", '{"rate_limit": 30, "rate_window_s": 60}') as sim:
+    with Target(d, "time", "--config", '{"rate_limit": 15, "rate_window_s": 60}') as sim:
         def plan(state, *args):
             return gstest.replay("plan", team, "--trust", "key.pub", "--url", sim.url, "--state", state, *args, token=sim.tokens["owner"], cwd=d)
         r = plan("time.state", "--json")
         x = r.json()
-        t.is_eq((x["rate_per_min"], x["least_by"], x["least_ms"]), (30, "rate-limit", x["requests"] * 2000), "plan: the least time that the rate limit allows", str(r)[:400])
-        t.has(plan("time2.state").out, "no more than 30 a minute", "also in words")
+        t.is_eq((x["rate_per_min"], x["least_by"], x["least_ms"]), (15, "rate-limit", (-(-x["requests"] // 15) - 2) * 60000),
+                "plan: the least time that the rate limit allows: what a window allows may go at its end, and at the beginning of the last one", str(r)[:400])
+        t.ok(x["requests"] > 30, "which is more than two windows", str(x["requests"]))
+        x = plan("time1.state", "--json", "--rate", "10").json()
+        t.is_eq((x["rate_per_min"], x["least_by"], x["least_ms"]), (10, "rate-limit", x["requests"] * 6000), "plan: an own limit is spread evenly", repr(x)[:400])
+        y = gstest.replay("apply", team, "--dry-run", "--trust", "key.pub", "--url", sim.url, "--state", "time4.state", "--json", "--rate", "10", token=sim.tokens["owner"], cwd=d).json()
+        t.is_eq([y.get(k) for k in ("least_ms", "least_by", "rate_per_min")], [x[k] for k in ("least_ms", "least_by", "rate_per_min")], "apply --dry-run: the same", repr(y)[:400])
+        t.has(plan("time2.state").out, "no more than 15 a minute", "also in words")
     with Target(d, "time3", "--latency-ms", "200") as sim:
         x = gstest.replay("plan", team, "--trust", "key.pub", "--url", sim.url, "--state", "time3.state", "--json", "--jobs", "2", token=sim.tokens["owner"], cwd=d).json()
         t.ok(x["least_by"] == "latency" and x["jobs"] == 2 and x["request_ms"] >= 200 and x["least_ms"] == x["requests"] * x["request_ms"] // 2,
@@ -163,6 +169,21 @@ with gstest.scratch() as d:
         run = ask("status", "stop.state", "--json").json()["run"]
         t.is_eq((run["state"], run["ended_at"]), ("lost", None), "a load that was killed ended without a word")
         t.has(ask("status", "stop.state").out, "cut off without a word", "which is said")
+        t.has(ask("status", "stop.state", "--watch").out, "; cut off without a word", "also by --watch")
+        r = replay("apply", sim, "stop.state", "--yes", token=sim.tokens["admin"])
+        t.ok(r.code == 30 and "[state-other-user]" in r.err and "use a token of the user who began the load" in r.err, "another user's token does not go on with it", str(r))
+        sim.call("/_sim/config", {"latency_ms": 300})
+        p = gstest.start(gstest.REPLAY, "apply", "--trust", "key.pub", "--state", "stop.state", "--yes", "--jobs", "1", token=sim.tokens["owner"], cwd=d)
+        while not ask("status", "stop.state", "--json").json()["run"]["eta_ms"] and p.poll() is None:
+            time.sleep(0.05)
+        sim.faults({"match": {"method": ["GET", "POST", "PUT"]}, "times": 0, "do": {"status": 503, "body": "down"}})
+        while ask("status", "stop.state", "--json").json()["run"]["waits_for"] is None and p.poll() is None:
+            time.sleep(0.05)
+        run = ask("status", "stop.state", "--json").json()["run"]
+        t.is_eq((run["waits_for"], run["eta_ms"]), ("server-error", None), "how long it takes is not known while the target answers with errors", repr(run))
+        sim.reset_faults()
+        p.communicate(timeout=120)
+        t.is_eq(p.returncode, 0, "it goes on when the target does")
 
     # ---- failures ----
     with Target(d, "fail") as sim:
