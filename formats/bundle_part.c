@@ -104,6 +104,12 @@ int spool_read(struct bundle_writer *w, uint64_t off, void *buf, size_t len, str
 
 int writer_take_member(struct bundle_writer *w, struct staged *s, struct gs_err *err)
 {
+    /* it is complete, and stays to the end: most have a single frame, of the eight that there is room for */
+    struct staged_frame *exact = s->n_frames > 0 && s->n_frames < s->cap_frames ? realloc(s->frames, s->n_frames * sizeof *exact) : NULL;
+    if (exact) {
+        s->frames = exact;
+        s->cap_frames = s->n_frames;
+    }
     pthread_mutex_lock(&w->lock);
     int r = grow_array((void **)&w->members, &w->cap_members, w->n_members, sizeof *w->members, err);
     if (r == 0) {

@@ -147,6 +147,7 @@ int sorter_each(struct sorter *s, int (*one)(void *cookie, const char *data, siz
     }
     if (s->n > 0 && spill(s, err))
         return -1;
+    gs_buf_release(&s->bytes); /* all of it is in the spool */
     struct source *q = calloc(s->n_runs, sizeof *q);
     if (!q)
         return gs_fail(err, GS_E_NOMEM, "no memory to merge %zu runs", s->n_runs);

@@ -10,7 +10,7 @@
 #define SPOOL "spool"
 #define BOOK_LINE_MAX ((size_t)1 << 30)
 #define FILE_BLOCK ((size_t)1 << 20)
-#define LEDGER_MEMORY ((size_t)4 << 20)
+#define LEDGER_MEMORY ((size_t)1 << 20)
 
 /* ---- life ---- */
 

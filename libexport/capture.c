@@ -10,10 +10,11 @@
 #define MAX_OPEN_GROUPS 64
 #define EXPORT_TIMEOUT_MS (90 * 60 * 1000)
 
-/* What is read of a group besides itself. */
-static const struct cap_kind *const cap_kinds[] = {
-    &cap_kind_labels, &cap_kind_milestones, &cap_kind_boards, &cap_kind_members, &cap_kind_invitations, &cap_kind_unread, NULL,
+/* What is read of a group besides itself: the lists, and what is only counted. */
+static const struct cap_kind *const cap_lists[] = {
+    &cap_kind_labels, &cap_kind_milestones, &cap_kind_boards, &cap_kind_members, NULL,
 };
+static const struct cap_kind *const cap_counts[] = {&cap_kind_invitations, &cap_kind_unread, NULL};
 
 void cap_fail(struct capture *c, const struct gs_err *err)
 {
@@ -42,6 +43,13 @@ void cap_end(struct cap_group *g)
         return;
     struct capture *c = g->cap;
     struct plan_group *pg = &c->plan.v[g->at];
+    if (g->aside) {
+        c->aside--;
+        if (!c->failed)
+            pg->counts = COUNTS_KNOWN;
+        free(g);
+        return;
+    }
     c->open--;
     if (g->late) {
         free(g);
@@ -216,8 +224,9 @@ static int discover(struct capture *c, size_t at, bool below, struct gs_err *err
     if (!d)
         return gs_fail(err, GS_E_NOMEM, "no memory for the list of groups");
     *d = (struct discovery){.cap = c, .below = below, .at = at};
-    gs_autofree char *path = gs_asprintf("/groups/%" PRId64 "/%s?all_available=true&order_by=id&sort=asc",
-                                         c->plan.v[at].id, below ? "subgroups" : "descendant_groups");
+    char id[24];
+    snprintf(id, sizeof id, "%" PRId64, c->plan.v[at].id);
+    gs_autofree char *path = ahead_tree_path(id, below);
     c->discovering++;
     struct gl_list_opts tagged = {.tag = {c->plan.v[at].id, "subgroups"}};
     if (path && gl_list_with(c->client, path, &tagged, found_page, found_done, d, err) == 0)
@@ -231,38 +240,76 @@ static int discover(struct capture *c, size_t at, bool below, struct gs_err *err
 
 /* ---- groups ---- */
 
-static int open_with(struct capture *c, size_t at, bool late, const struct cap_kind *kind, struct gs_err *err)
+static int start_all(struct cap_group *g, const struct cap_kind *const *kinds, struct gs_err *err)
 {
-    struct cap_group *g = calloc(1, sizeof *g);
+    int r = 0;
+    for (size_t i = 0; kinds[i] && r == 0; i++)
+        r = kinds[i]->start(g, err);
+    return r;
+}
+
+static int open_with(struct capture *c, const struct cap_group *how, const struct cap_kind *const *kinds, struct gs_err *err)
+{
+    struct cap_group *g = malloc(sizeof *g);
     if (!g)
         return gs_fail(err, GS_E_NOMEM, "no memory for a group");
-    const struct plan_group *pg = &c->plan.v[at];
-    *g = (struct cap_group){.cap = c, .at = at, .late = late, .id = pg->id, .parent_id = pg->parent_id, .full_path = pg->full_path};
-    c->open++;
+    const struct plan_group *pg = &c->plan.v[how->at];
+    *g = (struct cap_group){.cap = c, .at = how->at, .late = how->late, .aside = how->aside, .id = pg->id, .parent_id = pg->parent_id,
+                            .full_path = pg->full_path};
+    *(g->aside ? &c->aside : &c->open) += 1;
     cap_begin(g);
-    int r = kind->start(g, err);
+    int r = start_all(g, kinds, err);
     cap_end(g);
     return r;
 }
 
 static int group_open(struct capture *c, size_t at, struct gs_err *err)
 {
-    return open_with(c, at, false, &cap_kind_self, err);
+    static const struct cap_kind *const self[] = {&cap_kind_self, NULL};
+    return open_with(c, &(struct cap_group){.at = at}, self, err);
 }
 
 int cap_group_late(struct capture *c, size_t at, struct gs_err *err)
 {
-    return open_with(c, at, true, &cap_kind_badges, err);
+    static const struct cap_kind *const badges[] = {&cap_kind_badges, NULL};
+    return open_with(c, &(struct cap_group){.at = at, .late = true}, badges, err);
+}
+
+bool cap_aside_left(const struct capture *c)
+{
+    return !c->rel && (c->aside > 0 || c->next_aside < c->plan.n);
+}
+
+int cap_fill_aside(struct capture *c, struct gs_err *err)
+{
+    struct plan_group *v = c->plan.v;
+    /* not of a group that is being read: it may turn out to be closed to us, and nothing more is told of it then */
+    for (size_t at = c->next_aside; !c->rel && at < c->plan.n && at < c->next_aside + 2 * MAX_OPEN_GROUPS; at++) {
+        if (v[at].state == PLAN_FOUND || v[at].counts != COUNTS_NONE)
+            continue;
+        if (gl_room(c->client) == 0)
+            break;
+        v[at].counts = v[at].state == PLAN_KEPT ? COUNTS_ASKED : COUNTS_KNOWN;
+        if (v[at].state == PLAN_KEPT && open_with(c, &(struct cap_group){.at = at, .aside = true}, cap_counts, err))
+            return -1;
+    }
+    while (c->next_aside < c->plan.n && v[c->next_aside].counts != COUNTS_NONE)
+        c->next_aside++;
+    return 0;
 }
 
 int cap_group_rest(struct cap_group *g, struct gs_err *err)
 {
     if (g->rel) /* the rest when it is known what the export does not have */
         return cap_kind_members.start(g, err) || cap_kind_invitations.start(g, err) ? -1 : 0;
-    for (size_t i = 0; cap_kinds[i]; i++)
-        if (cap_kinds[i]->start(g, err))
-            return -1;
-    return g->cap->rel ? cap_kind_badges.start(g, err) : 0; /* a group without an export beside others that have one */
+    if (start_all(g, cap_lists, err))
+        return -1;
+    /* of the root at once: what it refuses is not asked for again for every group */
+    if (!g->cap->rel && g->at > 0)
+        return 0;
+    g->cap->plan.v[g->at].counts = COUNTS_KNOWN;
+    /* a group without an export beside others that have one is read to its end */
+    return start_all(g, cap_counts, err) || (g->cap->rel && cap_kind_badges.start(g, err)) ? -1 : 0;
 }
 
 void cap_group_lost(struct cap_group *g)
@@ -277,10 +324,11 @@ static int fill(struct capture *c, struct gs_err *err)
     while (c->recursive && c->next_recursion < c->plan.n && c->discovering < 2)
         if (discover(c, c->next_recursion++, true, err))
             return -1;
-    while (c->next < c->plan.n && c->open < max_open && gl_free_slots(c->client) > 0)
+    while (c->next < c->plan.n && c->open < max_open && gl_room(c->client) > 0)
         if (group_open(c, c->next++, err))
             return -1;
-    return 0;
+    /* some are left for the look, of which the longest lists would else be waited for alone */
+    return c->next == c->plan.n && c->discovering == 0 ? cap_fill_aside(c, err) : 0;
 }
 
 static void note_progress(struct capture *c, const struct book_summary *s, const struct gl_stats *http)
@@ -358,8 +406,8 @@ static void loop(struct capture *c)
             cap_fail(c, &err);
         report(c, false);
     }
-    /* what is still on its way ends with an error of its own, and cleans up in its callbacks */
-    while (gl_pending(c->client) > 0)
+    /* after a failure, what is still on its way ends with an error of its own, and cleans up in its callbacks */
+    while ((c->failed || c->rel) && gl_pending(c->client) > 0)
         if (gl_poll(c->client, 200, &err))
             break;
     if (c->rel)
@@ -385,14 +433,23 @@ const char *capture_role_name(int64_t level)
     }
 }
 
+/* The root's record: the answer to what was asked ahead, or to a request that is sent now. */
+static int get_root(struct capture *c, yyjson_doc **out, struct gs_err *err)
+{
+    const struct gl_response *rsp = NULL;
+    if (c->o.ahead && ahead_root(c->o.ahead, c->client, &rsp, err))
+        return -1;
+    if (rsp)
+        return gl_response_json(rsp, out, err);
+    gs_autofree char *enc = gl_encode(c->o.group);
+    gs_autofree char *path = enc ? ahead_root_path(enc) : NULL;
+    return path ? gl_get(c->client, path, out, err) : gs_fail(err, GS_E_NOMEM, "no memory for a path");
+}
+
 static int find_root(struct capture *c, struct gs_err *err)
 {
-    gs_autofree char *enc = gl_encode(c->o.group);
-    gs_autofree char *path = enc ? gs_asprintf("/groups/%s?with_projects=false", enc) : NULL;
-    if (!path)
-        return gs_fail(err, GS_E_NOMEM, "no memory for a path");
     GS_AUTO(yyjson_doc) doc = NULL;
-    if (gl_get(c->client, path, &doc, err)) {
+    if (get_root(c, &doc, err)) {
         if (err->http == 404 || err->code == GS_E_GROUP_NOT_FOUND) {
             gs_err_clear(err);
             return gs_fail(err, GS_E_GROUP_NOT_FOUND, "group '%s' was not found on %s", c->o.group,
@@ -405,6 +462,8 @@ static int find_root(struct capture *c, struct gs_err *err)
     bool is_new;
     if (gs_json_need_i64(v, "id", &c->root_id, err) || gs_json_need_str(v, "full_path", &full_path, err))
         return gs_wrap(err, "group '%s'", c->o.group);
+    if (c->o.ahead)
+        ahead_is(c->o.ahead, c->root_id);
     c->root_path = strdup(full_path);
     if (!c->root_path)
         return gs_fail(err, GS_E_NOMEM, "no memory for a path");
@@ -662,7 +721,7 @@ static void forget_doubtful(struct capture *c, const struct gs_err *why)
     if (c->broken_discovery)
         GS_IGNORE(staging_forget(st, c->broken_discovery, "subgroups", NULL, &e), "the first error is told");
     for (size_t i = 0; i < c->next; i++)
-        if (c->plan.v[i].state == PLAN_FOUND)
+        if (c->plan.v[i].state == PLAN_FOUND || c->plan.v[i].counts == COUNTS_ASKED)
             GS_IGNORE(staging_forget(st, c->plan.v[i].id, NULL, NULL, &e), "the first error is told");
 }
 
@@ -675,6 +734,30 @@ static int write_cost(struct capture *c, struct gs_err *err)
     struct ledger_capture l = {.requests = s.requests, .repeated = s.retries, .kept = s.kept + c->kept_files,
                                .longest_pause_ms = s.longest_wait_ms, .passes = c->o.pass ? c->o.pass : 1};
     return book_capture(c->book, &l, err);
+}
+
+/* An answer that an earlier run kept, or that was asked for ahead, which then is kept under the request that it answers now. */
+static int find_kept(void *cookie, const struct gl_request *req, struct gl_response *out, bool *out_found, struct gs_err *err)
+{
+    struct capture *c = cookie;
+    if (c->store.find(c->store.cookie, req, out, out_found, err))
+        return -1;
+    if (*out_found || !ahead_find(c->o.ahead, req, out))
+        return 0;
+    *out_found = true;
+    return c->store.keep(c->store.cookie, req, out, err);
+}
+
+static int keep_answer(void *cookie, const struct gl_request *req, const struct gl_response *rsp, struct gs_err *err)
+{
+    struct capture *c = cookie;
+    return c->store.keep(c->store.cookie, req, rsp, err);
+}
+
+static int count_unstored(void *cookie, unsigned *out, struct gs_err *err)
+{
+    struct capture *c = cookie;
+    return c->store.unstored(c->store.cookie, out, err);
 }
 
 /* From here on answers are kept, and those of an earlier run are found. What the capture is of was asked of the server itself. */
@@ -694,8 +777,9 @@ static int begin_staging(struct capture *c, struct gs_err *err)
     /* what an earlier run was shown as somebody else must be forgotten before it is found */
     if (staging_run(st) > 1 && find_role(c, err))
         return -1;
-    struct gl_keep keep = staging_keep(st, c->client);
-    gl_client_keep(c->client, &keep);
+    c->store = staging_keep(st, c->client);
+    struct gl_keep ahead = {.cookie = c, .find = find_kept, .keep = keep_answer, .unstored = count_unstored};
+    gl_client_keep(c->client, c->o.ahead ? &ahead : &c->store);
     if (!old)
         return 0;
     gs_logf(c->o.log, GS_LOG_WARN, "the GitLab was upgraded from %s to %s since the capture was begun", old, i->version);
@@ -722,7 +806,8 @@ static int begin(struct capture *c, struct gs_err *err)
 {
     if (!c->o.no_subgroups && discover(c, 0, false, err))
         return -1;
-    if (c->o.via == CAPTURE_API && fill(c, err)) /* else it is not known yet how groups are read */
+    /* else it is not known yet how groups are read; a list of groups that is there already is looked at between */
+    if (c->o.via == CAPTURE_API && (fill(c, err) || gl_poll(c->client, 0, err) || fill(c, err)))
         return -1;
     return find_role(c, err) || choose_way(c, err) ? -1 : 0;
 }

@@ -12,6 +12,7 @@
 #define EXPORT_CAPTURE_H
 
 #include "formats/bundle.h"
+#include "libexport/ahead.h"
 #include "libexport/book.h"
 #include "libexport/staging.h"
 #include "libgitlab/rest.h"
@@ -31,6 +32,7 @@ struct capture_opts {
     struct gl_client *client;
     const struct gl_instance *instance;
     const char *group;        /* full path or id */
+    struct capture_ahead *ahead; /* what was asked for of the group already; NULL: nothing. Used once: by the first pass */
     bool no_subgroups;
     unsigned pass;            /* number of this pass over the source, 0: the first */
     const struct book_change *settled; /* what had moved after earlier passes; lives as long as the capture */

@@ -39,6 +39,8 @@ struct capture {
     struct plan plan;
     size_t next;          /* first group of the plan that was not opened */
     unsigned open, discovering;
+    size_t next_aside;    /* first group of the plan of which cap_kind_aside was not started */
+    unsigned aside;       /* groups of which it runs */
     int64_t broken_discovery; /* group whose list of subgroups failed the capture; 0: none */
     size_t next_recursion; /* first group whose subgroups were not asked for */
     bool recursive;
@@ -60,6 +62,7 @@ struct capture {
     struct cap_emails *emails;
     struct cap_luck luck[16]; /* by number of the source */
     struct gs_buf json;   /* scratch of one record */
+    struct gl_keep store; /* the staging's */
     struct relations *rel; /* NULL: everything is read over the API */
     uint64_t kept_files;  /* downloads of an earlier run */
 };
@@ -71,7 +74,8 @@ struct cap_group {
     int64_t id, parent_id;
     const char *full_path;
     unsigned pending;
-    bool late; /* opened once more, at the end, for cap_group_late() */
+    bool late;  /* opened once more, at the end, for cap_group_late() */
+    bool aside; /* opened once more for what nothing waits for */
     struct rel_group *rel; /* its export; NULL: it has none, or all of it is read */
     unsigned exported;     /* of the kinds that unread.c asks for, a bit for each: those in its export */
     bool not_exported;     /* its export was refused, while those of other groups are read */
@@ -90,6 +94,12 @@ extern const struct cap_kind cap_kind_self, cap_kind_labels, cap_kind_milestones
 /* The group's own record is read first; then either this starts the other kinds, or the group is lost. */
 int cap_group_rest(struct cap_group *g, struct gs_err *err) GS_MUST_USE;
 void cap_group_lost(struct cap_group *g);
+/*
+ * What is only counted, and nothing is compared with, is asked for when a request could leave and nothing else is there to be asked: while
+ * the last lists come to their ends, during the look at the source, and when that ends. Not where exports are read.
+ */
+int cap_fill_aside(struct capture *c, struct gs_err *err) GS_MUST_USE;
+bool cap_aside_left(const struct capture *c);
 /*
  * Badges, which only REST shows, are read when everything else was: what they would be compared with is what is read, so that one
  * request tells both. Not where exports are read, which hold them. c->open counts those that run.

@@ -21,6 +21,7 @@ struct plan_group {
     char *full_path;
     unsigned depth;        /* slashes in full_path */
     enum plan_state state;
+    enum { COUNTS_NONE = 0, COUNTS_ASKED, COUNTS_KNOWN } counts; /* what is only counted of it */
     uint64_t mark;         /* over what the list of groups showed of it; 0: none */
 };
 

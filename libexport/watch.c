@@ -36,6 +36,7 @@ struct watch {
     struct capture *c;
     struct known_group *groups; /* by id */
     size_t n, next;             /* next: first group that was not looked at */
+    size_t next_late;           /* first group whose badges were not asked for */
     size_t next_list;           /* first group whose children were not listed, where the tree is found level by level */
     unsigned open, listing, asking;
     bool tree_refused, tree_listed;
@@ -465,7 +466,7 @@ static int look_start(struct watch *w, const struct plan_group *pg, size_t at, s
         for (size_t k = 0; k < MARK_BADGES && r == 0; k++)
             r = rest_start(l, (enum mark_kind)k, err);
     if (r == 0)
-        r = w->c->rel ? rest_start(l, MARK_BADGES, err) : cap_group_late(w->c, at, err);
+        r = w->c->rel ? rest_start(l, MARK_BADGES, err) : 0;
     if (r)
         cap_fail(w->c, err);
     look_end(l);
@@ -730,6 +731,7 @@ static int begin(struct watch *w, struct gs_err *err)
     if (root_start(w, err))
         return -1;
     w->next_list = c->recursive ? 0 : w->n;
+    w->next_late = c->rel ? w->n : 0;
     return c->o.no_subgroups || c->recursive ? 0 : tree_start(w, c->root_id, false, err);
 }
 
@@ -740,18 +742,24 @@ static int fill(struct watch *w, struct gs_err *err)
     while (!c->o.no_subgroups && w->next_list < w->n && w->listing < 2)
         if (tree_start(w, c->plan.v[w->next_list++].id, true, err))
             return -1;
-    while (w->next < w->n && w->open < max && gl_free_slots(c->client) > 0) {
+    while (w->next < w->n && w->open < max && gl_room(c->client) > 0) {
         size_t at = w->next++;
         if (c->plan.v[at].state == PLAN_KEPT && look_start(w, &c->plan.v[at], at, err))
             return -1;
     }
-    return 0;
+    /* single requests last: they fill what the ends of longer lists leave free */
+    while (w->next_late < w->n && gl_room(c->client) > 0) {
+        size_t at = w->next_late++;
+        if (c->plan.v[at].state == PLAN_KEPT && cap_group_late(c, at, err))
+            return -1;
+    }
+    return cap_fill_aside(c, err);
 }
 
 static bool busy(const struct watch *w)
 {
     return w->open > 0 || w->c->open > 0 || w->listing > 0 || w->asking > 0 || w->next < w->n ||
-           (!w->c->o.no_subgroups && w->next_list < w->n);
+           w->next_late < w->n || cap_aside_left(w->c) || (!w->c->o.no_subgroups && w->next_list < w->n);
 }
 
 void watch_run(struct capture *c)

@@ -1,9 +1,14 @@
 /*
  * watch: the look at the source after everything was read. What appeared, vanished or changed since is written into the books.
  *
- * One list of the whole tree, and for each group one GraphQL request (REST lists where GraphQL is refused) and one for its badges, all
+ * One list of the whole tree, for each group one GraphQL request (REST lists where GraphQL is refused), and then one for its badges, all
  * of them live. Relations of more than WATCH_PAGES hundred records are compared by their number and their newest time only,
  * unless the look is to be thorough. formats/ledger.md says what cannot be seen.
+ *
+ * It begins when every list was answered, though a group whose lists are complete could be looked at while others are still read, and
+ * its changes since would be seen as well. But then no moment would lie between all reading and all looking: one group might change
+ * after its look and another before it was read, and the bundle would hold together what never was. As it is, all that the look finds
+ * unmoved was true at one moment. What is only counted, and compared with nothing, may be asked for on either side.
  */
 #ifndef EXPORT_WATCH_H
 #define EXPORT_WATCH_H

@@ -12,6 +12,7 @@
 #define STOP_POLL_MS 100 /* how soon a set stop flag is noticed */
 #define TROUBLE_AGAIN_MS 10000
 #define STALL_CHECK_MS 100
+#define DRIVE_MS 2 /* callbacks may take so long before the network is looked at again */
 #define PASSED_OVER 64 /* requests that others may pass while their limit is used up */
 
 /* ---- lists ---- */
@@ -58,7 +59,7 @@ static struct gl_transfer *last_going_on(const struct gl_list *l)
 static void place(struct gl_transfer *t, enum gl_place where)
 {
     struct gl_client *c = t->client;
-    struct gl_list *lists[] = {NULL, &c->fresh, &c->queue, &c->waiting, &c->wire};
+    struct gl_list *lists[] = {NULL, &c->fresh, &c->queue, &c->waiting, &c->wire, &c->done};
     if (t->place != GL_PLACE_NONE)
         list_remove(lists[t->place], t);
     t->place = where;
@@ -224,7 +225,7 @@ void gl_client_free(struct gl_client *c)
 {
     if (!c)
         return;
-    struct gl_list *lists[] = {&c->fresh, &c->queue, &c->waiting, &c->wire};
+    struct gl_list *lists[] = {&c->fresh, &c->queue, &c->waiting, &c->wire, &c->done};
     for (size_t i = 0; i < GS_COUNT(lists); i++)
         while (lists[i]->first)
             drop(lists[i]->first);
@@ -283,13 +284,23 @@ void gl_client_wake(struct gl_client *c)
 
 unsigned gl_pending(const struct gl_client *c)
 {
-    return c->fresh.n + c->queue.n + c->waiting.n + c->wire.n;
+    return c->fresh.n + c->queue.n + c->waiting.n + c->wire.n + c->done.n;
+}
+
+static unsigned below(const struct gl_client *c, unsigned max)
+{
+    unsigned n = gl_pending(c) - c->done.n;
+    return n < max ? max - n : 0;
 }
 
 unsigned gl_free_slots(const struct gl_client *c)
 {
-    unsigned n = gl_pending(c);
-    return n < c->pace.window ? c->pace.window - n : 0;
+    return below(c, c->pace.window);
+}
+
+unsigned gl_room(const struct gl_client *c)
+{
+    return below(c, c->pace.window + 1 + c->pace.window / 4);
 }
 
 /* ---- submitting ---- */
@@ -408,7 +419,7 @@ static unsigned look_up(struct gl_transfer *t)
         place(t, GL_PLACE_QUEUE);
         return 0;
     }
-    c->stats.kept++;
+    c->stats.kept += !t->rsp.ahead;
     gl_answer_kept(t);
     finish(t);
     return 1;
@@ -471,7 +482,7 @@ static int start_try(struct gl_transfer *t, int64_t now, struct gs_err *err)
 static struct gl_transfer *next_to_leave(const struct gl_client *c, int64_t now, int64_t *wake)
 {
     *wake = GL_PACE_NEVER;
-    if (c->wire.n >= c->pace.window)
+    if (c->wire.n >= c->pace.window || c->wire.n + c->done.n >= 2 * c->pace.window)
         return NULL;
     unsigned seen = 0;
     for (struct gl_transfer *t = c->waiting.first; t && seen < PASSED_OVER; t = t->next, seen++) {
@@ -531,7 +542,11 @@ static void tell_trouble(struct gl_transfer *t, const struct gl_decision *d, int
     c->trouble_ms = now;
 }
 
-/* A try ended. Returns 1 when that was the end of the request. */
+/*
+ * A try ended. Returns the number of callbacks that ran. Where answers are kept, they are safe with the store before anything is done
+ * with them: their callbacks wait until what is queued has left in their place. Without a store the callback, which may note
+ * that a write was done, runs before anything else leaves; so does that of an error, which may end everything.
+ */
 static unsigned ended(struct gl_transfer *t, CURLcode rc, bool stalled)
 {
     struct gl_client *c = t->client;
@@ -574,11 +589,17 @@ static unsigned ended(struct gl_transfer *t, CURLcode rc, bool stalled)
     leave_wire(t, t->head_done);
     struct gs_err e = {0};
     if (c->keep.keep && gl_request_keepable(t->req) && gl_answer_keepable(t) &&
-        c->keep.keep(c->keep.cookie, t->req, &t->rsp, &e))
+        c->keep.keep(c->keep.cookie, t->req, &t->rsp, &e)) {
         finish_broken(t, &e);
-    else
+        return 1;
+    }
+    if (!c->keep.keep || t->rsp.err.code) {
         finish(t);
-    return 1;
+        return 1;
+    }
+    gl_transfer_stop(t);
+    place(t, GL_PLACE_DONE);
+    return 0;
 }
 
 /* An answer that began and does not go on. Before its first byte the deadline alone counts: a server may think long. */
@@ -651,7 +672,7 @@ static int64_t sleep_ms(const struct gl_client *c, int64_t now, int64_t until)
         wait = min64(wait, STOP_POLL_MS);
     if (c->wire.n > 0)
         wait = min64(wait, c->stall_ms < 2000 ? STALL_CHECK_MS : 1000);
-    if (c->fresh.n > 0)
+    if (c->fresh.n + c->done.n > 0)
         return 0;
     int64_t wake = GL_PACE_NEVER;
     if (!c->store_behind && next_to_leave(c, now, &wake))
@@ -661,24 +682,54 @@ static int64_t sleep_ms(const struct gl_client *c, int64_t now, int64_t until)
     return wait > 0 ? wait : 0;
 }
 
+static int perform(struct gl_client *c, struct gs_err *err)
+{
+    int running = 0;
+    CURLMcode rc = curl_multi_perform(c->multi, &running);
+    return rc == CURLM_OK ? 0 : gs_fail(err, GS_E_INTERNAL, "libcurl: %s", curl_multi_strerror(rc));
+}
+
+/* What can be done without waiting: requests leave, answers are taken in, and for those further ones leave. */
+static int drive(struct gl_client *c, unsigned *ran, struct gs_err *err)
+{
+    *ran += stopped(c) ? end_all_but_writes(c) : look_up_fresh(c) + start_ready(c, gs_mono_ms());
+    if (perform(c, err))
+        return -1;
+    *ran += reap(c);
+    c->driven_ms = gs_mono_ms();
+    *ran += check_stalls(c, c->driven_ms);
+    if (c->done.n == 0 || c->queue.n == 0 || stopped(c))
+        return 0;
+    *ran += start_ready(c, c->driven_ms);
+    return perform(c, err);
+}
+
+/* Callbacks of the answers that are there now. Those that come meanwhile have their turn after the caller's. */
+static int run_done(struct gl_client *c, unsigned *ran, struct gs_err *err)
+{
+    for (unsigned n = c->done.n; n > 0 && c->done.first; n--) {
+        finish(c->done.first);
+        ++*ran;
+        if (gs_mono_ms() - c->driven_ms >= DRIVE_MS && drive(c, ran, err))
+            return -1;
+    }
+    return 0;
+}
+
 /* `once`: waits a single time, for the network, a wake-up or the timeout, also when no request is there. */
 static int poll_once(struct gl_client *c, int timeout_ms, bool once, struct gs_err *err)
 {
     int64_t now = gs_mono_ms(), until = now + (timeout_ms > 0 ? timeout_ms : 0);
     for (bool waited = false;; waited = true) {
-        unsigned ran = stopped(c) ? end_all_but_writes(c) : look_up_fresh(c) + start_ready(c, now);
-        int running = 0;
-        CURLMcode rc = curl_multi_perform(c->multi, &running);
-        if (rc != CURLM_OK)
-            return gs_fail(err, GS_E_INTERNAL, "libcurl: %s", curl_multi_strerror(rc));
-        ran += reap(c);
+        unsigned ran = 0;
+        if (drive(c, &ran, err) || run_done(c, &ran, err))
+            return -1;
         now = gs_mono_ms();
-        ran += check_stalls(c, now);
         if (ran > 0 || (once ? waited : gl_pending(c) == 0) || now >= until)
             return 0;
         int64_t wait = sleep_ms(c, now, until);
         if (wait > 0) {
-            rc = curl_multi_poll(c->multi, NULL, 0, (int)wait, NULL);
+            CURLMcode rc = curl_multi_poll(c->multi, NULL, 0, (int)wait, NULL);
             if (rc != CURLM_OK)
                 return gs_fail(err, GS_E_INTERNAL, "libcurl: %s", curl_multi_strerror(rc));
             now = gs_mono_ms();

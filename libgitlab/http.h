@@ -78,6 +78,7 @@ struct gl_response {
     int64_t date_ms;             /* Date header, 0 when absent */
     unsigned tries;              /* 1 = first try answered */
     int64_t waited_ms;           /* spent waiting between tries */
+    bool ahead;                  /* given by a store that was handed it in this run */
     struct gs_err err; /* filled unless ANSWERED with 2xx: code, scope, http, request_id, the server's words */
 };
 
@@ -160,7 +161,8 @@ void gl_client_stats(const struct gl_client *c, struct gl_stats *out);
  */
 struct gl_keep {
     void *cookie;
-    /* *out_found: `out` is filled; its body and link become the engine's. `out` is an empty answer before. */
+    /* *out_found: `out` is filled; its body and link become the engine's. `out` is an empty answer before; one
+     * marked as `ahead` does not count as kept. */
     int (*find)(void *cookie, const struct gl_request *req, struct gl_response *out, bool *out_found, struct gs_err *err);
     /* Takes a copy; need not have stored it when it returns. */
     int (*keep)(void *cookie, const struct gl_request *req, const struct gl_response *rsp, struct gs_err *err);
@@ -194,6 +196,8 @@ void gl_client_withdraw(struct gl_client *c);
 unsigned gl_pending(const struct gl_client *c);
 /* How many more requests may be submitted so that all are on the wire at once. */
 unsigned gl_free_slots(const struct gl_client *c);
+/* The same with a few more, for reads that do not hang on each other: they are ready to leave when answers come. */
+unsigned gl_room(const struct gl_client *c);
 /* Takes `r`, runs the loop until its callback would run, and gives the answer to the caller, who calls
  * gl_response_release(). -1: no 2xx (err = rsp->err). */
 int gl_perform(struct gl_client *c, struct gl_request *r, struct gl_response *rsp, struct gs_err *err) GS_MUST_USE;

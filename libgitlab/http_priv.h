@@ -19,7 +19,7 @@
 #define GL_MAX_DOCUMENT 10000 /* characters that GitLab takes in one GraphQL document */
 #define GL_CONNECT_MS 10000
 
-enum gl_place { GL_PLACE_NONE, GL_PLACE_FRESH, GL_PLACE_QUEUE, GL_PLACE_WAITING, GL_PLACE_WIRE };
+enum gl_place { GL_PLACE_NONE, GL_PLACE_FRESH, GL_PLACE_QUEUE, GL_PLACE_WAITING, GL_PLACE_WIRE, GL_PLACE_DONE };
 
 /* Where libcurl finds the CAs. */
 struct gl_ca {
@@ -95,7 +95,9 @@ struct gl_client {
     CURLM *multi;
     CURL **idle; /* easy handles without work */
     unsigned n_idle;
-    struct gl_list fresh, queue, waiting, wire; /* fresh: not yet looked for among kept answers; waiting: by due time */
+    /* fresh: not yet looked for among kept answers; waiting: by due time; done: answered and kept, the callback is still to run */
+    struct gl_list fresh, queue, waiting, wire, done;
+    int64_t driven_ms; /* when the network was looked at last */
     struct gl_keep keep;
     bool store_behind; /* too much is not stored yet for a further request */
     struct gl_pace pace;

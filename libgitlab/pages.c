@@ -22,7 +22,7 @@ enum slot_state { SLOT_FREE, SLOT_ASKED, SLOT_READY };
 
 struct slot {
     enum slot_state state;
-    struct gl_response rsp; /* body and link are the slot's own */
+    struct gl_response *rsp; /* when ready; its body and link are the slot's own. Not in the slot: lists are many, and most have one page */
 };
 
 struct listing {
@@ -58,12 +58,20 @@ struct ticket {
     uint64_t index;
 };
 
+static void slot_clear(struct slot *s)
+{
+    if (s->rsp)
+        gl_response_release(s->rsp);
+    free(s->rsp);
+    *s = (struct slot){.state = SLOT_FREE};
+}
+
 static void unref(struct listing *l)
 {
     if (--l->refs > 0)
         return;
     for (size_t i = 0; i < WINDOW; i++)
-        gl_response_release(&l->slots[i].rsp);
+        slot_clear(&l->slots[i]);
     free(l->path);
     free(l->before_no);
     free(l->after_no);
@@ -367,10 +375,9 @@ static void deliver_ready(struct listing *l)
     while (!l->ended && l->asked > l->at && l->slots[l->at % WINDOW].state == SLOT_READY) {
         struct slot *s = &l->slots[l->at % WINDOW];
         bool last = false;
-        l->ahead_bytes -= s->rsp.body.len;
-        int r = deliver(l, &s->rsp, &last, &err);
-        gl_response_release(&s->rsp);
-        s->state = SLOT_FREE;
+        l->ahead_bytes -= s->rsp->body.len;
+        int r = deliver(l, s->rsp, &last, &err);
+        slot_clear(s);
         l->at++;
         if (r || last) {
             end(l, r ? &err : NULL);
@@ -386,13 +393,17 @@ static void on_page(void *cookie, struct gl_request *req, struct gl_response *rs
     struct ticket *t = cookie;
     struct listing *l = t->l;
     (void)req;
-    if (!l->ended) {
-        struct slot *s = &l->slots[t->index % WINDOW];
+    struct slot *s = &l->slots[t->index % WINDOW];
+    struct gs_err err = {0};
+    if (!l->ended && !(s->rsp = malloc(sizeof *s->rsp))) {
+        gs_fail(&err, GS_E_NOMEM, "no memory for a page of a list");
+        end(l, &err);
+    } else if (!l->ended) {
         s->state = SLOT_READY;
-        s->rsp = *rsp;
+        *s->rsp = *rsp;
         rsp->body = (struct gs_buf){0}; /* moved */
         rsp->link = NULL;
-        l->ahead_bytes += s->rsp.body.len;
+        l->ahead_bytes += s->rsp->body.len;
         deliver_ready(l);
     }
     free(t);

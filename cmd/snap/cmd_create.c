@@ -8,6 +8,7 @@
 
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 /* In the order of the choices of --via. */
 static const enum capture_via ways[] = {CAPTURE_AUTO, CAPTURE_API, CAPTURE_RELATIONS};
@@ -183,16 +184,20 @@ static void remove_staging(struct cli *cli, struct snap_output *out, struct stag
 
 static int create(struct cli *cli, const struct opts *o, const char *group, struct snap_output *out, struct gs_err *err)
 {
+    GS_AUTO(capture_ahead) ahead = NULL; /* freed after the client */
     GS_AUTO(gl_client) client = NULL;
     GS_AUTO(capture) c = NULL;
     struct gl_instance instance;
     struct staging *staging = NULL;
     struct staging_opts so = {.fresh = o->fresh, .log = &cli->log};
-    if (cli_client(cli, &o->r, true, &client, err) || gl_instance_probe(client, true, &instance, err) ||
+    /* with a single job nothing travels together, and an answer that came before the staging is open could be lost */
+    bool tree = !o->no_subgroups && o->r.jobs != 1 && (o->fresh || access(out->work, F_OK) != 0);
+    if (cli_client(cli, &o->r, true, &client, err) || capture_ask_ahead(client, group, tree, &ahead, err) ||
+        gl_instance_probe(client, true, &instance, err) ||
         staging_open(out->work, &so, &staging, err))
         return cli_error(cli, err);
     struct screen screen = {.cli = cli, .staging = staging, .file = o->out.path, .begun_ms = gs_mono_ms()};
-    struct capture_opts co = {.client = client, .instance = &instance, .group = group, .no_subgroups = o->no_subgroups,
+    struct capture_opts co = {.client = client, .instance = &instance, .group = group, .ahead = ahead, .no_subgroups = o->no_subgroups,
                               .reproducible = o->out.time != NULL, .thorough = o->until_stable > 0,
                               .jobs = o->r.jobs, .log = &cli->log, .stop = &cli_stop, .progress = progress,
                               .cookie = &screen, .staging = staging, .via = ways[o->via],

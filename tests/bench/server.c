@@ -114,17 +114,21 @@ static void load(const char *path)
     size_t cap = 0;
     while (p < end) {
         char *nl = memchr(p, '\n', (size_t)(end - p));
-        int m = 0, t0 = 0, t1 = 0;
-        size_t req, head, body;
+        char *sp = nl ? memchr(p, ' ', (size_t)(nl - p)) : NULL, *sp2 = sp ? memchr(sp + 1, ' ', (size_t)(nl - sp - 1)) : NULL;
+        size_t n[4] = {0}; /* body of the request, status, head, body; not with sscanf(), which measures all that follows each time */
         struct entry e = {.method = p};
-        if (!nl || sscanf(p, "%*s%n %n%*s%n %zu %d %zu %zu", &m, &t0, &t1, &req, &e.status, &head, &body) != 4 ||
-            req + head + body > (size_t)(end - nl)) {
+        char *at = sp2;
+        for (size_t i = 0; at && i < 4; i++)
+            n[i] = strtoul(at, &at, 10);
+        size_t req = n[0], head = n[2], body = n[3];
+        if (!sp2 || at != nl || req + head + body > (size_t)(end - nl)) {
             fprintf(stderr, "server: '%s' is no recording\n", path);
             exit(1);
         }
-        e.method_len = (size_t)m;
-        e.target = p + t0;
-        e.target_len = (size_t)(t1 - t0);
+        e.status = (int)n[1];
+        e.method_len = (size_t)(sp - p);
+        e.target = sp + 1;
+        e.target_len = (size_t)(sp2 - sp - 1);
         e.req_body = nl + 1;
         e.req_len = req;
         e.head = e.req_body + req;

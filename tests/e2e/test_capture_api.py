@@ -340,6 +340,26 @@ def test_paging(d):
         t.is_eq(gstest.snap("diff", "q.gsnap", "u.gsnap", "--summary", cwd=d).code, 3, "diff sees what is missing")
 
 
+def test_asked_ahead(d):
+    """The root, and the first hundred groups below it, are asked for by the root's path before anything is known, and never again by
+    its id until the look at the end; the list goes on by the id. With one job, and when a capture goes on, the list waits."""
+    tree = os.path.join(d, "wide.json")
+    with open(tree, "w") as f:
+        json.dump({"groups": [{"path": "top", "name": "Top", "subgroups": [{"path": "mid", "name": "Mid", "id": 500, "subgroups": [
+            {"path": f"g{i}", "name": f"G {i}"} for i in range(120)]}]}]}, f)
+    with gstest.Sim(d, "wide", "--seed", tree) as s:
+        for jobs, first in (("8", "top/mid"), ("1", "500")):
+            s.call("/_sim/reset_log", [])
+            r = create(d, s, f"ahead{jobs}.gsnap", "--time", WHEN, "--jobs", jobs, group="top/mid")
+            mine = [x for x in s.requests() if x["path"].replace("%2F", "/").endswith(("/groups/top/mid", "/groups/500", "/descendant_groups"))]
+            got = [(x["path"].replace("%2F", "/").replace("/api/v4/groups/", ""), (x.get("query") or {}).get("page")) for x in sorted(mine, key=lambda x: x["n"])]
+            t.is_eq((r.code, sorted(got, key=str)),
+                    (0, sorted([("top/mid", None), (first + "/descendant_groups", None), ("500/descendant_groups", "2"), ("500", None),
+                                ("500/descendant_groups", None), ("500/descendant_groups", "2")], key=str)), f"{jobs} jobs: asked for once before the look", got, r.err)
+        with open(os.path.join(d, "ahead8.gsnap"), "rb") as a, open(os.path.join(d, "ahead1.gsnap"), "rb") as b:
+            t.ok(a.read() == b.read(), "the bundle is the same")
+
+
 def test_editions(d):
     for version in ("14.0.0", "15.2.1", "16.0.0-ee", "18.3.0-ee"):
         with gstest.Sim(d, "v" + version, "--seed", gstest.DEMO_TREE, "--version", version) as s:
@@ -406,6 +426,7 @@ with gstest.scratch() as d:
         test_disk_full(d, s)
         test_other_verbs(d, s)
     test_paging(d)
+    test_asked_ahead(d)
     test_editions(d)
     test_newer_labels(d)
 t.done()

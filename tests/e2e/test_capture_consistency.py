@@ -47,8 +47,8 @@ def fresh(s):
 
 
 def at_the_look(*steps):
-    """When everything was read: the second request for the root by its id begins the look at the end."""
-    return {"match": {"method": "GET", "path": "/groups/40$", "nth": 2}, "do": list(steps)}
+    """When everything was read: the request for the root by its id begins the look at the end; before, it is asked for by its path."""
+    return {"match": {"method": "GET", "path": "/groups/40$", "nth": 1}, "do": list(steps)}
 
 
 def rename(group, **columns):

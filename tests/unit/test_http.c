@@ -149,6 +149,7 @@ static void test_client(void **state)
     assert_string_equal(gl_client_host(c), "192.0.2.1");
     assert_string_equal(gl_client_tls_sha256(c), "");
     assert_int_equal(gl_free_slots(c), 3);
+    assert_int_equal(gl_room(c), 4);
     assert_int_equal(gl_poll(c, 10, &err), 0); /* nothing to do: returns at once */
 
     /* what a caller got wrong is refused, never sent */
@@ -163,6 +164,7 @@ static void test_client(void **state)
     assert_int_equal(gl_submit(c, gl_request_new(GL_GET, "/x"), &err), 0);
     assert_int_equal(gl_pending(c), 1);
     assert_int_equal(gl_free_slots(c), 2);
+    assert_int_equal(gl_room(c), 3);
     gl_client_free(c);
     gl_client_free(NULL);
 }
