@@ -70,6 +70,7 @@ X(GS_E_EXPORT_OFF, "export-disabled", 12, "ask an administrator of the source to
 X(GS_E_EXPORT_FAILED, "export-failed", 1, "the source could not export the relation for the reason it gives; --via auto reads what it can over the API")
 X(GS_E_EXPORT_TIMEOUT, "export-timeout", 75, "the source's background jobs do not get on: look at Sidekiq there, then run the same command again; what was fetched is kept")
 X(GS_E_REFUSED, "refused", 3, "the server refused the record for the reason it gives; mend it there or in the mapping and run again")
+X(GS_E_BUSY, "resource-locked", 3, "the server was at work on the same object all the while: 'replay retry' tries it again")
 /* a capture that goes on */
 X(GS_E_STAGING_OTHER, "staging-other-options", 30, "name the source, group and user that the capture was begun with, another FILE, or throw away what it has with --fresh")
 X(GS_E_STAGING_DAMAGED, "staging-damaged", 20, "begin anew with --fresh: what an earlier run received cannot be used")

@@ -375,6 +375,8 @@ int gl_error_fill(const struct gl_response *rsp, struct gs_err *err)
         scope = GS_SCOPE_FATAL;
     } else if (s == 403) {
         code = GS_E_FORBIDDEN;
+    } else if (s == 409 && gl_error_duplicate(s, rsp->body.data, rsp->body.len) == GL_DUP_LOCK) {
+        code = GS_E_BUSY;
     } else if (s == 429) {
         code = GS_E_RATE;
         scope = GS_SCOPE_RETRY;

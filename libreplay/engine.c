@@ -13,6 +13,7 @@
 #define SKIPS_PER_TURN 2000
 #define MAX_WAITING 256
 #define NEWEST_EVERY_MS 1000
+#define STRANGE_MAX 8
 #define AHEAD_MAX 16 /* each may have to be looked up after a crash */
 
 static int flight_step(struct engine *e, struct flight *f, struct gs_err *err);
@@ -296,8 +297,24 @@ static bool looked_into(struct engine *e, struct flight *f)
     return true;
 }
 
+/*
+ * A proxy that shows pages of its own in GitLab's place: each write would be looked up and sent again, for nothing. Not the first
+ * one counts, since a single page may be an accident.
+ */
+static void watch_for_strangers(struct engine *e, const struct flight *f)
+{
+    const struct gl_response *r = &f->rsp;
+    if (!f->is_write || f->checking)
+        return;
+    if (r->outcome != GL_UNKNOWN || r->status < 200 || r->status >= 300)
+        e->strange = 0;
+    else if (++e->strange == STRANGE_MAX + e->jobs)
+        cut(e, &r->err);
+}
+
 static int flight_answered(struct engine *e, struct flight *f, struct gs_err *err)
 {
+    watch_for_strangers(e, f);
     if (f->checking && !concerns_run(f) && !looked_into(e, f))
         return flight_drop(e, f, err);
     if (!f->checking && look_into_404(e, f))
@@ -658,6 +675,16 @@ static void say_wait(struct engine *e, const struct gl_stats *st, int64_t now)
     i->wait_until_ms = ms > 0 ? now + ms : 0;
 }
 
+/* From here on others can see that there is a run. */
+static void say_begin(struct engine *e)
+{
+    struct run_info *i = &e->info;
+    run_info_self(i);
+    i->begun_ms = gs_unix_ms();
+    i->jobs = e->jobs;
+    i->ended_at_begin = e->p.done + e->p.failed + e->p.skipped;
+}
+
 /* Writes a sign of life into the state, in the transaction that is open. */
 static int beat(struct engine *e, struct gs_err *err)
 {
@@ -667,10 +694,7 @@ static int beat(struct engine *e, struct gs_err *err)
     struct gl_stats st;
     gl_client_stats(e->client, &st);
     if (e->last_beat_ms == 0) {
-        run_info_self(i);
-        i->begun_ms = now;
-        i->jobs = e->jobs;
-        i->ended_at_begin = ended;
+        say_begin(e);
     } else if (ms > 0) {
         double each_s = (double)(ended - e->beat_ended) * 1000 / (double)ms;
         /* a mean over the last half minute or so, from the first second on */
@@ -697,8 +721,10 @@ static void say_end(struct engine *e, int r, const struct gs_err *why)
 {
     struct gs_err ignored = {0};
     struct run_info *i = &e->info;
+    if (e->last_beat_ms == 0 && r == 0)
+        return; /* there was nothing to do: what the last run said stays */
     if (e->last_beat_ms == 0)
-        return;
+        say_begin(e);
     i->ended_ms = gs_unix_ms();
     snprintf(i->end_code, sizeof i->end_code, "%s", r ? gs_code_name(why->code) : "");
     snprintf(i->end_text, sizeof i->end_text, "%s", r ? why->text : "");

@@ -82,6 +82,7 @@ struct engine {
     struct flight *flights; /* all of them */
     unsigned n_flights, jobs;
     unsigned ahead;         /* flights beyond `jobs`: stored as sent and ready to leave as soon as there is a place on the wire */
+    unsigned strange;       /* writes one after the other that somebody answered who is no GitLab */
     uint64_t begun;         /* ops that this run took up */
     unsigned n_waiting;     /* flights that need no place on the wire now */
     bool closed;            /* outside the hours of the window */

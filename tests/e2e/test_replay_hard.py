@@ -358,6 +358,33 @@ with gstest.scratch() as d:
         r = apply(sim, "many", "--jobs", "4", file=many)
         t.ok(r.code == 0 and len(content(sim, "many")[""]["labels"]) == 30, "and it goes on", str(r))
 
+        # ---- a proxy that shows its own pages; a lock that stays ----
+        name = fresh("pages")
+        page = {"status": 200, "headers": {"Content-Type": "text/html"}, "body": "<html><body>please log in</body></html>"}
+        sim.faults({"match": {"method": "POST", "path": "/labels"}, "times": 0, "do": page})
+        r = apply(sim, name, "--jobs", "2", file=many)
+        t.ok(r.code == 1 and "[remote-answer]" in r.err, "somebody answers every write in GitLab's place: the run ends", str(r))
+        t.ok(len(sim.requests()) < 120, "soon", f"{len(sim.requests())} requests")
+        sim.reset_faults()
+        r = apply(sim, name, file=many)
+        t.ok(r.code == 0 and len(content(sim, "many")[""]["labels"]) == 30, "and goes on when GitLab answers", str(r))
+        name = fresh("lock")
+        lock = {"status": 409, "body": {"message": "Conflict: Resource lock"}}
+        sim.faults({"match": {"method": "POST", "path": "/labels$", "body": "\"l7\""}, "times": 0, "do": lock})
+        r = apply(sim, name, "--max-wait", "2", file=many)
+        t.ok(r.code == 3 and [(x["key"], x["code"]) for x in failures(name)] == [("l7", "resource-locked")], "a lock that stays", str(r), repr(failures(name)))
+        sim.reset_faults()
+        r = gstest.replay("retry", "--state", name + ".state", *last, "--yes", token=sim.tokens["owner"], cwd=d)
+        t.ok(r.code == 0 and len(content(sim, "many")[""]["labels"]) == 30, "is tried again by retry", str(r))
+
+        # ---- how a run ends before it did anything is said, too ----
+        name = fresh("moved-at-rest")
+        r = apply(sim, name, file=many)
+        sim.call(f"/api/v4/groups/{sim.group('many')['id']}", None, sim.tokens["admin"], "DELETE")
+        r = apply(sim, name, file=many)
+        st = gstest.replay("status", "--state", name + ".state", "--json", cwd=d).json()
+        t.ok(r.code == 30 and "target-moved" in json.dumps(st), "a finished load whose target moved: status says so", str(r), repr(st)[:1500])
+
         # ---- the state file ----
         name = fresh("full")
         small = os.path.join(d, "small")
