@@ -11,12 +11,13 @@ snap = os.environ["SNAP"]
 url = "http://127.0.0.1:1"
 
 
-def start(**more):
+def start(hangup=signal.SIG_DFL):  # whoever runs this may ignore it
     global server, url  # one for each: the program may connect more than once
     server = socket.create_server(("127.0.0.1", 0))
     url = "http://127.0.0.1:%d" % server.getsockname()[1]
     p = subprocess.Popen([snap, "groups", "--url", url], env=dict(os.environ, GITLAB_TOKEN="glpat-secret-1234567"),
-                         stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, **more)
+                         stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+                         preexec_fn=lambda: signal.signal(signal.SIGHUP, hangup))
     return p, server.accept()[0]
 
 
@@ -39,7 +40,7 @@ assert p.poll() is None, "the first signal should have been noted only"
 os.kill(p.pid, signal.SIGTERM)
 print("twice:", p.wait(timeout=30))
 
-p, c = start(preexec_fn=lambda: signal.signal(signal.SIGHUP, signal.SIG_IGN))
+p, c = start(signal.SIG_IGN)
 os.kill(p.pid, signal.SIGHUP)
 time.sleep(0.5)
 print("ignored:", p.poll())
