@@ -283,16 +283,9 @@ int sign_seckey_parse(const char *text, size_t len, const struct gs_secret *pass
 /* The text of a key file in locked memory. */
 static int load_text(const char *path, struct gs_secret *out, struct gs_err *err)
 {
-    gs_autobuf text;
-    gs_buf_init(&text, MAX_KEY_FILE);
-    if (gs_buf_reserve(&text, MAX_KEY_FILE, err)) /* so that it never moves and leaves a copy */
-        return -1;
-    int r = gs_read_file(path, MAX_KEY_FILE, &text, err);
+    int r = gs_secret_read_file(out, path, MAX_KEY_FILE, err);
     if (r && err->code == GS_E_LIMIT)
         r = gs_fail(err, GS_E_KEY_FORMAT, "'%s' is too long for a secret key", path);
-    if (r == 0)
-        r = gs_secret_set(out, gs_buf_str(&text), text.len, err);
-    sodium_memzero(text.data, text.cap);
     return r;
 }
 

@@ -46,6 +46,15 @@ X(GS_E_SIG_INVALID, "sig-invalid", 21, "the file changed after it was signed, or
 X(GS_E_NO_TRUST, "no-trust", 21, "name the signer's public key with --trust FILE")
 X(GS_E_KEY_FORMAT, "key-format", 2, "name a key made by 'snap keygen' or 'minisign -G'")
 X(GS_E_KEY_PASSPHRASE, "key-passphrase", 12, "type the passphrase of the key, or give it with --passphrase-file")
+/* encryption */
+X(GS_E_AGE_KEY, "age-key-format", 2, "name a recipient age1..., a file of them, or an identity file made by 'snap keygen --age' or age-keygen")
+X(GS_E_AGE_NO_IDENTITY, "age-identity-missing", 12, "name the identity file (made by 'snap keygen --age' or age-keygen) with --identity FILE")
+X(GS_E_AGE_WRONG_IDENTITY, "age-identity-wrong", 12, "name the identity file of one whom the file was encrypted to with --identity FILE, or have it encrypted to you")
+X(GS_E_AGE_PASSPHRASE, "age-passphrase", 12, "type the passphrase of the encrypted file, or give it with --age-passphrase-file")
+X(GS_E_AGE_ARMOR, "age-armor", 2, "turn it into the binary form: remove the first and the last line, and decode the rest with base64 -d")
+X(GS_E_AGE_HEADER, "age-header", 20, "the file was cut off or changed, or is not encrypted in the format age v1: copy it again from the source")
+X(GS_E_AGE_MAC, "age-header-changed", 20, "the file was changed after it was encrypted: copy it again from the source")
+X(GS_E_AGE_DAMAGED, "age-damaged", 20, "the file was cut off or changed after it was encrypted: copy it again from the source")
 /* parts and versions */
 X(GS_E_MEMBER_MISSING, "member-missing", 22, "a part of the file is missing: copy it again from the source")
 X(GS_E_SCHEMA_NEWER, "schema-newer", 23, "use a newer version of this program")

@@ -91,6 +91,29 @@ int gs_secret_from_file(struct gs_secret *s, const char *path, struct gs_err *er
     return first_line(s, fd, what, err);
 }
 
+int gs_secret_read_file(struct gs_secret *s, const char *path, size_t max, struct gs_err *err)
+{
+    gs_autofd int fd = -1;
+    if (gs_open_read(path, &fd, err))
+        return -1;
+    char *tmp = sodium_malloc(max + 1);
+    if (!tmp)
+        return gs_fail_sys(err, GS_E_NOMEM, errno, "no locked memory for a secret");
+    size_t n = 0;
+    ssize_t k = 1;
+    while (n <= max && k != 0) {
+        k = read(fd, tmp + n, max + 1 - n);
+        if (k < 0 && errno != EINTR)
+            break;
+        n += k > 0 ? (size_t)k : 0;
+    }
+    int r = k < 0     ? gs_fail_sys(err, GS_E_IO, errno, "reading '%s'", path)
+            : n > max ? gs_fail(err, GS_E_LIMIT, "'%s' is larger than %zu bytes", path, max)
+                      : gs_secret_set(s, tmp, n, err);
+    sodium_free(tmp);
+    return r;
+}
+
 int gs_secret_from_command(struct gs_secret *s, const char *command, struct gs_err *err)
 {
     int fds[2];

@@ -22,6 +22,8 @@ int gs_secret_set(struct gs_secret *s, const char *data, size_t len, struct gs_e
 void gs_secret_release(struct gs_secret *s);
 /* From a file: its first line without the line end; more than 64 KiB or an empty line is an error. */
 int gs_secret_from_file(struct gs_secret *s, const char *path, struct gs_err *err) GS_MUST_USE;
+/* A whole file; more than `max` bytes is GS_E_LIMIT. */
+int gs_secret_read_file(struct gs_secret *s, const char *path, size_t max, struct gs_err *err) GS_MUST_USE;
 /* First output line of a command run by /bin/sh; a non-zero exit is an error. */
 int gs_secret_from_command(struct gs_secret *s, const char *command, struct gs_err *err) GS_MUST_USE;
 /* From an environment variable, which is then removed from the environment (not found: *out_found = 0). */
