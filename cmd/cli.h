@@ -33,6 +33,7 @@
 #ifndef CLI_H
 #define CLI_H
 
+#include "formats/age.h"
 #include "formats/bundle.h"
 #include "formats/sign.h"
 #include "libcommon/buf.h"
@@ -118,17 +119,26 @@ extern const struct cli_opt cli_opts_remote_known[]; /* the same where a state f
 
 /* Options of verbs that open a bundle. */
 struct cli_trust {
-    struct cli_list trust;
+    struct cli_list trust, identity;
+    const char *age_passphrase_file;
     uint64_t max_bundle, max_manifest, max_sums, max_index, max_member, max_ledger, max_record;
     unsigned max_members, max_depth, threads;
 };
-extern const struct cli_opt cli_opts_trust[]; /* --trust (list) --threads and the limits --max-... */
+extern const struct cli_opt cli_opts_trust[]; /* --trust (list) --identity (list) --age-passphrase-file --threads and the limits --max-... */
 
 /* Options of verbs that sign. */
 struct cli_key {
     const char *key, *passphrase_file;
 };
 extern const struct cli_opt cli_opts_key[]; /* --key (required) --passphrase-file */
+
+/* Options of verbs that make a file which may be encrypted. */
+struct cli_seal {
+    struct cli_list to;
+    bool passphrase;
+    const char *passphrase_file;
+};
+extern const struct cli_opt cli_opts_seal[]; /* --encrypt-to (list) --encrypt-passphrase --age-passphrase-file */
 
 /* What a tool is. The texts follow the rules of cli_verb.text. */
 struct cli_codes;
@@ -225,16 +235,25 @@ void cli_progress_end(struct cli *cli);
 int cli_trust_load(const struct cli_trust *t, bool need, struct sign_trust *out, struct gs_err *err) GS_MUST_USE;
 /*
  * Opens a bundle under the options' limits and threads. `trust` without keys: not verified (a verb that may do so says it).
- * `trust` must live as long as the bundle.
+ * `trust` must live as long as the bundle. An encrypted file is opened with --identity or a passphrase, and read as it is decrypted.
  */
-int cli_bundle_open(const struct cli_trust *t, const struct sign_trust *trust, const char *path, struct bundle **out,
+int cli_bundle_open(struct cli *cli, const struct cli_trust *t, const struct sign_trust *trust, const char *path, struct bundle **out,
                     struct gs_err *err) GS_MUST_USE;
+/* The same without looking into it: a file as it is, or what is in an encrypted one. */
+int cli_source_open(struct cli *cli, const struct cli_trust *t, const char *path, struct gs_source *out,
+                    struct gs_err *err) GS_MUST_USE;
+/* Header and keys of the encrypted file that the options ask for; *out NULL: they ask for none. The caller frees it. */
+int cli_seal_new(struct cli *cli, const struct cli_seal *o, struct age_seal **out, struct gs_err *err) GS_MUST_USE;
 /* Puts the file in front of an error's text unless that names it already. Returns -1. */
 int cli_wrap_file(struct gs_err *err, const char *path);
 /* The secret key, with its passphrase from --passphrase-file or the terminal when it has one. */
 int cli_key_load(struct cli *cli, const struct cli_key *k, struct sign_seckey **out, struct gs_err *err) GS_MUST_USE;
 /* Asks on the terminal; Ctrl-C there ends the process at once with the terminal as it was. */
 int cli_ask_secret(struct cli *cli, const char *prompt, struct gs_secret *out, struct gs_err *err) GS_MUST_USE;
+
+/* Asks for a new passphrase until it was typed twice alike; `empty` is the code when it cannot be had. */
+int cli_ask_twice(struct cli *cli, const char *prompt, enum gs_code empty, const char *empty_text, struct gs_secret *out,
+                  struct gs_err *err) GS_MUST_USE;
 
 /*
  * Puts a question of yes or no about `about` ("load this into URL? [y/N]") to who sits at stdin, which must be a terminal:

@@ -13,6 +13,10 @@
 const struct cli_opt cli_opts_trust[] = {
     {.name = "trust", .letter = 't', .type = CLI_LIST, .offset = offsetof(struct cli_trust, trust), .arg = "PUB|DIR",
      .help = "public key of a signer, or a folder whose *.pub files are all taken"},
+    {.name = "identity", .letter = 'i', .type = CLI_LIST, .offset = offsetof(struct cli_trust, identity), .arg = "FILE",
+     .help = "identity file (of 'snap keygen --age' or age-keygen) that opens an encrypted bundle"},
+    {.name = "age-passphrase-file", .type = CLI_STR, .offset = offsetof(struct cli_trust, age_passphrase_file), .arg = "FILE",
+     .help = "file whose first line is the passphrase of an encrypted bundle or identity file (otherwise the terminal is asked)"},
     {.name = "threads", .type = CLI_UINT, .offset = offsetof(struct cli_trust, threads), .arg = "N", .min = 1,
      .max = 256, .help = "worker threads (number of cores, at most 8)"},
     LIMIT("max-bundle", max_bundle, "refuse a larger bundle file (1t)"),
@@ -50,7 +54,7 @@ int cli_trust_load(const struct cli_trust *t, bool need, struct sign_trust *out,
     return 0;
 }
 
-int cli_bundle_open(const struct cli_trust *t, const struct sign_trust *trust, const char *path, struct bundle **out,
+int cli_bundle_open(struct cli *cli, const struct cli_trust *t, const struct sign_trust *trust, const char *path, struct bundle **out,
                     struct gs_err *err)
 {
     struct bundle_opts o = {
@@ -68,9 +72,10 @@ int cli_bundle_open(const struct cli_trust *t, const struct sign_trust *trust, c
             .record = {.max_bytes = t->max_record, .max_depth = t->max_depth},
         },
     };
-    if (bundle_open(path, &o, out, err))
-        return cli_wrap_file(err, path);
-    return 0;
+    struct gs_source src;
+    if (cli_source_open(cli, t, path, &src, err))
+        return -1;
+    return bundle_open_source(&src, &o, out, err) ? cli_wrap_file(err, path) : 0;
 }
 
 int cli_wrap_file(struct gs_err *err, const char *path)

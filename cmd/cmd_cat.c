@@ -129,7 +129,7 @@ static int run(struct cli *cli, void *optv, int argc, char **argv)
     GS_AUTO(bundle) b = NULL;
     int r = cli_trust_load(&o->trust, false, &trust, &err);
     if (r == 0)
-        r = cli_bundle_open(&o->trust, &trust, argv[0], &b, &err);
+        r = cli_bundle_open(cli, &o->trust, &trust, argv[0], &b, &err);
     if (r == 0) {
         if (trust.n == 0)
             cli_warn(cli, "no --trust is given: nothing proves where '%s' comes from", argv[0]);

@@ -453,7 +453,7 @@ static int run(struct cli *cli, void *optv, int argc, char **argv)
     struct inspect in = {.cli = cli, .o = o, .path = argv[0]};
     int r = cli_trust_load(&o->trust, false, &trust, &err);
     if (r == 0)
-        r = cli_bundle_open(&o->trust, &trust, argv[0], &in.b, &err);
+        r = cli_bundle_open(cli, &o->trust, &trust, argv[0], &in.b, &err);
     if (r == 0) {
         in.proven = trust.n > 0;
         cli_progress(cli, "reading the ledger of %s ...", argv[0]);

@@ -110,7 +110,7 @@ static int verify(struct cli *cli, const struct opts *o, const struct sign_trust
     GS_AUTO(bundle) b = NULL;
     struct bundle_verify_result v = {0};
     cli_progress(cli, "opening %s ...", path);
-    if (cli_bundle_open(&o->trust, trust, path, &b, err))
+    if (cli_bundle_open(cli, &o->trust, trust, path, &b, err))
         return -1;
     cli_progress_end(cli);
     cli_progress(cli, "checking %s of %s ...", cli_bytes(bundle_size(b)), path);

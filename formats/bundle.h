@@ -11,6 +11,7 @@
 #ifndef GS_BUNDLE_H
 #define GS_BUNDLE_H
 
+#include "formats/age.h"
 #include "formats/record.h"
 #include "formats/sign.h"
 #include "libcommon/err.h"
@@ -97,6 +98,8 @@ int bundle_writer_ledger(struct bundle_writer *w, const char *json, size_t len, 
  */
 int bundle_writer_finish(struct bundle_writer *w, const struct bundle_meta *meta, const struct sign_seckey *const *keys,
                          size_t n_keys, const char *path, bool replace, struct gs_err *err) GS_MUST_USE;
+/* The file is encrypted as it is packed (age.h); the caller keeps `seal`, which must outlive bundle_writer_finish(). */
+void bundle_writer_encrypt(struct bundle_writer *w, struct age_seal *seal);
 void bundle_writer_free(struct bundle_writer *w);
 GS_DEFINE_AUTO(bundle_writer, bundle_writer_free);
 

@@ -12,34 +12,46 @@
 
 /* ---- the tar ---- */
 
-static int put_header(int fd, const char *name, uint64_t size, const char *path, struct gs_err *err)
+/* Where the packed bytes go: into the file, or through the encryption in front of it. */
+struct pack {
+    int fd;
+    const char *path;
+    struct age_writer *age;
+    struct gs_source spool;
+    char *chunk;
+};
+
+static int put(struct pack *p, const void *data, size_t len, struct gs_err *err)
+{
+    return p->age ? age_writer_write(p->age, data, len, err) : gs_write_all(p->fd, data, len, p->path, err);
+}
+
+static int put_header(struct pack *p, const char *name, uint64_t size, struct gs_err *err)
 {
     gs_autobuf head;
     gs_buf_init(&head, 16 * TAR_BLOCK);
-    return tar_make_header(name, size, &head, err) || gs_write_all(fd, head.data, head.len, path, err) ? -1 : 0;
+    return tar_make_header(name, size, &head, err) || put(p, head.data, head.len, err) ? -1 : 0;
 }
 
-static int put_padding(int fd, uint64_t size, const char *path, struct gs_err *err)
+static int put_padding(struct pack *p, uint64_t size, struct gs_err *err)
 {
     static const char zero[TAR_BLOCK];
-    return gs_write_all(fd, zero, (size_t)(tar_padded(size) - size), path, err);
+    return put(p, zero, (size_t)(tar_padded(size) - size), err);
 }
 
-static int put_member(int fd, const char *name, const void *data, size_t len, const char *path, struct gs_err *err)
+static int put_member(struct pack *p, const char *name, const void *data, size_t len, struct gs_err *err)
 {
-    return put_header(fd, name, len, path, err) || gs_write_all(fd, data, len, path, err) ||
-                   put_padding(fd, len, path, err)
-               ? -1
-               : 0;
+    return put_header(p, name, len, err) || put(p, data, len, err) || put_padding(p, len, err) ? -1 : 0;
 }
 
-/* Copies `len` bytes at `off` of `src` to where `fd` stands. */
-static int copy_range(const struct gs_source *src, uint64_t off, uint64_t len, int fd, char *chunk, const char *path,
-                      struct gs_err *err)
+/* Copies `len` bytes at `off` of `src`, which lives until all is written. */
+static int copy_range(struct pack *p, const struct gs_source *src, uint64_t off, uint64_t len, struct gs_err *err)
 {
+    if (p->age)
+        return age_writer_copy(p->age, src, off, len, err);
     while (len > 0) {
         size_t n = len < COPY_CHUNK ? (size_t)len : COPY_CHUNK;
-        if (gs_source_read(src, off, chunk, n, err) || gs_write_all(fd, chunk, n, path, err))
+        if (gs_source_read(src, off, p->chunk, n, err) || put(p, p->chunk, n, err))
             return -1;
         off += n;
         len -= n;
@@ -67,23 +79,21 @@ static void give_back(void *arg)
     free(s);
 }
 
-/* Moves a piece of the spool to where `fd` stands: a large one within the kernel where that is possible. */
-static int move_spool(struct bundle_writer *w, uint64_t off, uint64_t len, int fd, char *chunk, const char *path,
-                      struct gs_err *err)
+/* Moves a piece of the spool to where the file stands: a large one within the kernel where that is possible. */
+static int move_spool(struct pack *p, struct bundle_writer *w, uint64_t off, uint64_t len, struct gs_err *err)
 {
-    const struct gs_source spool = {.cookie = w, .size = w->spool_len, .read_at = spool_read_at};
-    struct spent *s = len < COPY_CHUNK ? NULL : malloc(sizeof *s);
+    struct spent *s = p->age || len < COPY_CHUNK ? NULL : malloc(sizeof *s); /* the encryption reads it later */
     uint64_t done = 0;
     if (s)
         *s = (struct spent){.spool = w->spool, .off = off, .len = len};
     while (s && done < len) {
         off_t from = (off_t)(off + done);
-        ssize_t n = copy_file_range(w->spool, &from, fd, NULL, (size_t)(len - done), 0);
+        ssize_t n = copy_file_range(w->spool, &from, p->fd, NULL, (size_t)(len - done), 0);
         if (n <= 0)
             break;
         done += (uint64_t)n;
     }
-    if (copy_range(&spool, off + done, len - done, fd, chunk, path, err)) { /* and says why, if it was an error */
+    if (copy_range(p, &p->spool, off + done, len - done, err)) { /* and says why, if it was an error */
         free(s);
         return -1;
     }
@@ -92,19 +102,39 @@ static int move_spool(struct bundle_writer *w, uint64_t off, uint64_t len, int f
     return 0;
 }
 
-static int put_staged(struct bundle_writer *w, const struct staged *m, int fd, char *chunk, const char *path,
-                      struct gs_err *err)
+static int put_staged(struct pack *p, struct bundle_writer *w, const struct staged *m, struct gs_err *err)
 {
-    if (put_header(fd, m->path, m->stored, path, err))
+    if (put_header(p, m->path, m->stored, err))
         return -1;
     for (size_t i = 0; i < m->n_frames;) {
         uint64_t off = m->frames[i].spool_off, len = 0;
         for (; i < m->n_frames && m->frames[i].spool_off == off + len; i++)
             len += m->frames[i].stored;
-        if (move_spool(w, off, len, fd, chunk, path, err))
+        if (move_spool(p, w, off, len, err))
             return -1;
     }
-    return put_padding(fd, m->stored, path, err);
+    return put_padding(p, m->stored, err);
+}
+
+/* Begins the file in st->fd; `seal` NULL: it is not encrypted. */
+static int pack_begin(struct pack *p, const struct gs_stage *st, struct age_seal *seal, unsigned threads,
+                      struct gs_err *err)
+{
+    *p = (struct pack){.fd = st->fd, .path = st->path, .chunk = malloc(COPY_CHUNK)};
+    if (!p->chunk)
+        return gs_fail(err, GS_E_NOMEM, "no memory to copy with");
+    return seal ? age_writer_new(seal, threads, st->fd, st->path, &p->age, err) : 0;
+}
+
+static int pack_end(struct pack *p, struct gs_err *err)
+{
+    return p->age ? age_writer_finish(p->age, err) : 0;
+}
+
+static void pack_release(struct pack *p)
+{
+    age_writer_free(p->age);
+    free(p->chunk);
 }
 
 struct named_sig {
@@ -134,23 +164,26 @@ static int sign_manifest(const struct sign_seckey *key, bool first, const struct
 }
 
 static int put_all(struct bundle_writer *w, const struct gs_buf *manifest, struct named_sig *sigs, size_t n_sigs,
-                   const struct gs_buf *sums, int fd, const char *path, struct gs_err *err)
+                   const struct gs_buf *sums, struct pack *p, struct gs_err *err)
 {
     static const char zero[TAR_END_LEN];
-    gs_autofree char *chunk = malloc(COPY_CHUNK);
-    if (!chunk)
-        return gs_fail(err, GS_E_NOMEM, "no memory to copy with");
-    if (put_member(fd, BUNDLE_MANIFEST, manifest->data, manifest->len, path, err))
+    p->spool = (struct gs_source){.cookie = w, .size = w->spool_len, .read_at = spool_read_at};
+    if (put_member(p, BUNDLE_MANIFEST, manifest->data, manifest->len, err))
         return -1;
     for (size_t i = 0; i < n_sigs; i++)
-        if (put_member(fd, sigs[i].name, sigs[i].text.data, sigs[i].text.len, path, err))
+        if (put_member(p, sigs[i].name, sigs[i].text.data, sigs[i].text.len, err))
             return -1;
-    if (put_member(fd, BUNDLE_SUMS, sums->data, sums->len, path, err))
+    if (put_member(p, BUNDLE_SUMS, sums->data, sums->len, err))
         return -1;
     for (size_t i = 0; i < w->n_members; i++)
-        if (put_staged(w, &w->members[i], fd, chunk, path, err))
+        if (put_staged(p, w, &w->members[i], err))
             return -1;
-    return gs_write_all(fd, zero, sizeof zero, path, err);
+    return put(p, zero, sizeof zero, err);
+}
+
+void bundle_writer_encrypt(struct bundle_writer *w, struct age_seal *seal)
+{
+    w->seal = seal;
 }
 
 int bundle_writer_finish(struct bundle_writer *w, const struct bundle_meta *meta, const struct sign_seckey *const *keys,
@@ -169,6 +202,7 @@ int bundle_writer_finish(struct bundle_writer *w, const struct bundle_meta *meta
         return gs_fail(err, GS_E_USAGE, "more than %d keys to sign with", BUNDLE_MAX_SIGNATURES);
     gs_work_wait(w->work);
     struct gs_stage st;
+    struct pack p = {0};
     if (gs_stage_open(&st, path, 0644, replace, err)) /* before the work, so that a wrong name costs nothing */
         return -1;
     int r = books_write(w, &index_raw, err) || books_sums(w, &sums, err) ||
@@ -183,9 +217,9 @@ int bundle_writer_finish(struct bundle_writer *w, const struct bundle_meta *meta
         if (strcmp(sigs[i].name, sigs[i - 1].name) == 0)
             r = gs_fail(err, GS_E_USAGE, "one key was named twice");
     if (r == 0)
-        r = put_all(w, &manifest, sigs, n_sigs, &sums, st.fd, path, err);
-    if (r == 0)
-        r = gs_stage_commit(&st, err);
+        r = pack_begin(&p, &st, w->seal, w->o.threads, err) || put_all(w, &manifest, sigs, n_sigs, &sums, &p, err) ||
+            pack_end(&p, err) || gs_stage_commit(&st, err);
+    pack_release(&p);
     gs_stage_release(&st);
     for (size_t i = 0; i < n_sigs; i++)
         gs_buf_release(&sigs[i].text);
@@ -218,11 +252,9 @@ static int add_signature(struct bundle *b, const char *path, const struct sign_s
     struct named_sig sig = {0};
     struct sign_pubkey pk;
     struct gs_stage st;
+    struct pack p = {0};
     uint64_t off = 0;
     char hex[SIGN_KEYID_HEX];
-    gs_autofree char *chunk = malloc(COPY_CHUNK);
-    if (!chunk)
-        return gs_fail(err, GS_E_NOMEM, "no memory to copy with");
     sign_seckey_public(key, &pk);
     for (size_t i = 0; i < b->n_sigs; i++)
         if (memcmp(b->sigs[i].info.id, pk.id, sizeof pk.id) == 0) {
@@ -235,9 +267,10 @@ static int add_signature(struct bundle *b, const char *path, const struct sign_s
         gs_buf_release(&sig.text);
         return -1;
     }
-    int r = copy_range(&b->src, 0, off, st.fd, chunk, path, err) ||
-            put_member(st.fd, sig.name, sig.text.data, sig.text.len, path, err) ||
-            copy_range(&b->src, off, b->src.size - off, st.fd, chunk, path, err) || gs_stage_commit(&st, err);
+    int r = pack_begin(&p, &st, NULL, 0, err) || copy_range(&p, &b->src, 0, off, err) ||
+            put_member(&p, sig.name, sig.text.data, sig.text.len, err) ||
+            copy_range(&p, &b->src, off, b->src.size - off, err) || pack_end(&p, err) || gs_stage_commit(&st, err);
+    pack_release(&p);
     gs_stage_release(&st);
     gs_buf_release(&sig.text);
     return r ? -1 : 0;

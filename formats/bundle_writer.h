@@ -48,6 +48,7 @@ struct bundle_writer {
     int spool;
     struct bundle_writer_opts o;
     struct gs_work *work;
+    struct age_seal *seal; /* the caller's; NULL: the file is not encrypted */
     size_t block; /* bytes of a block: holds a full frame, compressed or not */
 
     pthread_mutex_t lock; /* everything below */

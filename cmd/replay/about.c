@@ -12,9 +12,11 @@ const char replay_description[] =
     "object with the single key error, which holds code, text, hint and exit.";
 
 const char replay_files[] =
-    "NAME.gsnap is a bundle.\n\n"
+    "NAME.gsnap is a bundle. It may be encrypted in the format age v1, under any name; it is then read with --identity or a\n"
+    "passphrase, and decrypted in memory only.\n\n"
     "NAME.state is the state file of one load of one bundle into one target. Keep it as long as the load matters:\n"
-    "it knows what was made there.";
+    "it knows what was made there. It holds no records, but ids and names (paths, titles, user names), and is not\n"
+    "encrypted.";
 
 const char replay_environment[] =
     "GITLAB_TOKEN is the access token, unless --token-file or --token-command is given. A token is never taken\n"
@@ -36,4 +38,4 @@ const char replay_examples[] =
     "  %s skip --state team.state --code refused --reason 'agreed with the owner'\n"
     "  %s undo --state team.state --trust key.pub";
 
-const char replay_see_also[] = "snap(1), minisign(1), tar(1), zstd(1), b2sum(1)";
+const char replay_see_also[] = "snap(1), age(1), minisign(1), tar(1), zstd(1), b2sum(1)";

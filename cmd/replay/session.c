@@ -50,11 +50,13 @@ const struct cli_opt session_opts[] = {
     {0},
 };
 
-/* NAME.gsnap -> NAME.state, anything else -> ANYTHING.state */
+/* NAME.gsnap and NAME.gsnap.age -> NAME.state, anything else -> ANYTHING.state */
 static char *default_state(const char *bundle)
 {
     size_t len = strlen(bundle);
-    if (len > 6 && strcmp(bundle + len - 6, ".gsnap") == 0)
+    if (len > 10 && strcmp(bundle + len - 10, ".gsnap.age") == 0)
+        len -= 4;
+    if (len > 6 && memcmp(bundle + len - 6, ".gsnap", 6) == 0)
         len -= 6;
     return gs_asprintf("%.*s.state", (int)len, bundle);
 }
@@ -115,7 +117,7 @@ int session_open(struct session *s, struct cli *cli, const struct cli_remote *r,
         return gs_fail(err, GS_E_USAGE, "--url URL is needed");
     cli_progress(cli, "opening %s ...", cli_safe(s->bundle_path));
     int rc = cli_trust_load(trust, true, &s->trust, err) ||
-             cli_bundle_open(trust, &s->trust, s->bundle_path, &s->bundle, err);
+             cli_bundle_open(cli, trust, &s->trust, s->bundle_path, &s->bundle, err);
     cli_progress_end(cli);
     if (rc)
         return -1;

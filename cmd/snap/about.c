@@ -11,12 +11,14 @@ const char snap_description[] =
     "object with the single key error, which holds code, text, hint and exit.";
 
 const char snap_files[] =
-    "NAME.gsnap is a bundle. It appears whole, or not at all.\n\n"
+    "NAME.gsnap is a bundle. It appears whole, or not at all. It may be encrypted in the format age v1 (seal, and\n"
+    "--encrypt-to of create and import-archive), under any name, such as NAME.gsnap.age; every command that reads a bundle\n"
+    "reads it with --identity or a passphrase, and decrypts it in memory only.\n\n"
     "NAME.gsnap.work is the folder in which a capture is collected. It keeps what the server answered until the bundle is\n"
     "complete, so that the same command goes on after a stop, a failure or a crash; status shows what is in it, and\n"
     "--fresh throws it away. It holds answers as they came, also what the bundle withholds, and only its owner may read\n"
-    "it.\n\n"
-    "KEY and KEY.pub are a key pair in minisign's format.";
+    "it. It is not encrypted, also when the bundle is; when it is removed, its blocks on the disk are not overwritten.\n\n"
+    "KEY and KEY.pub are a key pair in minisign's format. IDENTITY and IDENTITY.recipient are one in age's.";
 
 const char snap_environment[] =
     "GITLAB_TOKEN is the access token, unless --token-file or --token-command is given. A token is never taken\n"
@@ -34,7 +36,9 @@ const char snap_examples[] =
     "  %s status team.gsnap\n\n"
     "Show what the bundle holds:\n\n"
     "  %s inspect team.gsnap --tree --trust key.pub\n\n"
+    "Encrypt it to those who load it; 'keygen --age -o loader' made the key on their side:\n\n"
+    "  %s seal team.gsnap -o team.gsnap.age --encrypt-to loader.recipient\n\n"
     "Make a bundle of GitLab's own group export:\n\n"
     "  %s import-archive -o team.gsnap --key key export.tar.gz";
 
-const char snap_see_also[] = "replay(1), minisign(1), tar(1), zstd(1), b2sum(1)";
+const char snap_see_also[] = "replay(1), age(1), minisign(1), tar(1), zstd(1), b2sum(1)";

@@ -16,6 +16,7 @@ static const enum capture_via ways[] = {CAPTURE_AUTO, CAPTURE_API, CAPTURE_RELAT
 struct opts {
     struct cli_remote r;
     struct cli_key key;
+    struct cli_seal seal;
     struct snap_output_opts out;
     int via;
     unsigned export_timeout;
@@ -40,6 +41,7 @@ static const struct cli_opt opts[] = {
 
 static const struct cli_part parts[] = {{cli_opts_remote, 0},
                                         {cli_opts_key, offsetof(struct opts, key)},
+                                        {cli_opts_seal, offsetof(struct opts, seal)},
                                         {snap_output_opts_table, offsetof(struct opts, out)},
                                         {0}};
 
@@ -196,6 +198,8 @@ static int create(struct cli *cli, const struct opts *o, const char *group, stru
         gl_instance_probe(client, true, &instance, err) ||
         staging_open(out->work, &so, &staging, err))
         return cli_error(cli, err);
+    if (out->seal)
+        cli_note(cli, "until the bundle is complete, '%s' holds what is received without encryption, for this user only", out->work);
     struct screen screen = {.cli = cli, .staging = staging, .file = o->out.path, .begun_ms = gs_mono_ms()};
     struct capture_opts co = {.client = client, .instance = &instance, .group = group, .ahead = ahead, .no_subgroups = o->no_subgroups,
                               .reproducible = o->out.time != NULL, .thorough = o->until_stable > 0,
@@ -211,7 +215,7 @@ static int create(struct cli *cli, const struct opts *o, const char *group, stru
         capture_meta(c, &meta);
         capture_summary(c, &sums);
         /* so that a run which is ended before it can tidy up is known to have made the bundle */
-        r = snap_output_identify(out, &meta, err) || staging_note_bundle(staging, out->set_id, snap_output_exit(&sums), err) ||
+        r = snap_output_identify(out, &meta, err) || staging_note_bundle(staging, out->file_id, snap_output_exit(&sums), err) ||
             snap_output_finish(cli, out, &meta, err);
     }
     if (r) {
@@ -268,7 +272,7 @@ static int run(struct cli *cli, void *optv, int argc, char **argv)
     int rc;
     if (!*argv[0])
         return cli_usage(cli, "GROUP is empty: give its full path or id");
-    if (snap_output_open(cli, &o->out, &o->key, &out, &err))
+    if (snap_output_open(cli, &o->out, &o->key, &o->seal, &out, &err))
         rc = err.code == GS_E_EXISTS && !o->fresh ? complete_already(cli, o, argv[0], &out, &err) : cli_error(cli, &err);
     else
         rc = create(cli, o, argv[0], &out, &err);
@@ -311,7 +315,12 @@ const struct cli_verb snap_verb_create = {
             "token's user may not. What was refused before is asked again, so that a right given or a setting changed meanwhile\n"
             "counts; when the user's role in GROUP is another now, all but labels, milestones, badges and boards is read again,\n"
             "since more or less of it is shown. FILE.work holds the answers as they came, for this user's eyes only. 'status' shows how\n"
-            "far a capture is, and so does SIGUSR1 on stderr.",
+            "far a capture is, and so does SIGUSR1 on stderr.\n"
+            "\n"
+            "With --encrypt-to or a passphrase FILE is written encrypted, in the format age v1, as 'seal' would make it of the\n"
+            "bundle; it may be called FILE.age. FILE.work is NOT encrypted: while the capture is under way it holds answers and\n"
+            "packed records in files of mode 0600 in a folder of mode 0700, and when it is done they are removed, not\n"
+            "overwritten. Where that is too much, put FILE.work's folder on an encrypted file system or on tmpfs.",
     .opts = opts,
     .more = parts,
     .opts_size = sizeof(struct opts),

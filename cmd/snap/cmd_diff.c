@@ -125,7 +125,7 @@ static int compare(struct cli *cli, const struct opts *o, char **argv, const str
 {
     GS_AUTO(bundle) a = NULL;
     GS_AUTO(bundle) b = NULL;
-    if (cli_bundle_open(&o->trust, trust, argv[0], &a, err) || cli_bundle_open(&o->trust, trust, argv[1], &b, err))
+    if (cli_bundle_open(cli, &o->trust, trust, argv[0], &a, err) || cli_bundle_open(cli, &o->trust, trust, argv[1], &b, err))
         return cli_error(cli, err);
     if (diff_run(a, b, d, r, err))
         return cli_out_ok(cli) ? cli_error(cli, err) : 0; /* stdout is told of at the end, for every verb alike */

@@ -6,6 +6,7 @@
 struct opts {
     struct cli_common c;
     struct cli_key key;
+    struct cli_seal seal;
     struct snap_output_opts out;
     uint64_t max_unpacked, max_record;
 };
@@ -19,6 +20,7 @@ static const struct cli_opt opts[] = {
 };
 
 static const struct cli_part parts[] = {{cli_opts_key, offsetof(struct opts, key)},
+                                        {cli_opts_seal, offsetof(struct opts, seal)},
                                         {snap_output_opts_table, offsetof(struct opts, out)},
                                         {0}};
 
@@ -50,7 +52,7 @@ static int run(struct cli *cli, void *optv, int argc, char **argv)
     const struct opts *o = optv;
     struct gs_err err = {0};
     struct snap_output out;
-    int rc = snap_output_open(cli, &o->out, &o->key, &out, &err) ? cli_error(cli, &err) : import(cli, o, argv[0], &out, &err);
+    int rc = snap_output_open(cli, &o->out, &o->key, &o->seal, &out, &err) ? cli_error(cli, &err) : import(cli, o, argv[0], &out, &err);
     snap_output_close(&out);
     return rc;
 }
@@ -62,7 +64,10 @@ const struct cli_verb snap_verb_import_archive = {
     .max_args = 1,
     .summary = "Make a bundle from GitLab's own group export",
     .text = "EXPORT is the .tar.gz that GitLab offers for download, a .tar, or the folder it unpacks to. Every record is\n"
-            "carried as it is; secrets (tokens) are taken out, and the ledger says which. No network is used.",
+            "carried as it is; secrets (tokens) are taken out, and the ledger says which. No network is used.\n\n"
+            "With --encrypt-to or a passphrase FILE is written encrypted, in the format age v1, as 'seal' would make it of the\n"
+            "bundle. While it is made, FILE.work holds packed records that are NOT encrypted, in a file of mode 0600; they are\n"
+            "removed when it is done, not overwritten.",
     .opts = opts,
     .more = parts,
     .opts_size = sizeof(struct opts),

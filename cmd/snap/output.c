@@ -29,6 +29,7 @@ const struct cli_opt snap_output_opts_table[] = {
     {0},
 };
 
+#define ENCRYPTED "age:" /* in front of the id of an encrypted file */
 #define MAX_NAMED 10 /* changes that the report names */
 
 static int parse_serial(const char *s, uint64_t *out, struct gs_err *err)
@@ -74,8 +75,8 @@ static int check_absent(const char *path, struct gs_err *err)
     return errno == ENOENT ? 0 : gs_fail_sys(err, errno == ENOTDIR ? GS_E_NOT_FOUND : GS_E_IO, errno, "'%s'", path);
 }
 
-int snap_output_open(struct cli *cli, const struct snap_output_opts *o, const struct cli_key *key, struct snap_output *out,
-                     struct gs_err *err)
+int snap_output_open(struct cli *cli, const struct snap_output_opts *o, const struct cli_key *key, const struct cli_seal *seal,
+                     struct snap_output *out, struct gs_err *err)
 {
     *out = (struct snap_output){.path = o->path, .lock_fd = -1, .begun_ms = gs_mono_ms()};
     if (parse_serial(o->serial, &out->serial, err))
@@ -88,7 +89,7 @@ int snap_output_open(struct cli *cli, const struct snap_output_opts *o, const st
     out->lock_path = gs_asprintf("%s.lock", o->path);
     if (!out->work || !out->lock_path)
         return gs_fail(err, GS_E_NOMEM, "no memory for a path");
-    if (check_absent(o->path, err) || cli_key_load(cli, key, &out->key, err))
+    if (check_absent(o->path, err) || cli_key_load(cli, key, &out->key, err) || cli_seal_new(cli, seal, &out->seal, err))
         return -1;
     /* again under the lock: another run may just have finished */
     return take_lock(out, err) || check_absent(o->path, err) || gs_stage_sweep(o->path, err) ? -1 : 0;
@@ -115,7 +116,10 @@ int snap_output_begin(struct snap_output *out, const struct snap_output_opts *o,
     dir = dir ? dir : out->work;
     if (gs_remove_tree(dir, err)) /* of a run that was killed */
         return -1;
-    return bundle_writer_new(dir, &w, &out->writer, err);
+    if (bundle_writer_new(dir, &w, &out->writer, err))
+        return -1;
+    bundle_writer_encrypt(out->writer, out->seal);
+    return 0;
 }
 
 /* Source and group as they were typed, against what the capture noted. */
@@ -129,12 +133,22 @@ static bool same_source(const char *url, const char *group, const char *noted_ur
     return strlen(noted_url) == n && strncmp(noted_url, url, n) == 0 && (strcmp(group, root_path) == 0 || strcmp(group, id) == 0);
 }
 
-static bool is_bundle(const char *path, const char *set_id)
+/* Is this the file that was noted: a bundle with this set id, or the encrypted file with this header? */
+static bool is_noted(const char *path, const char *noted)
 {
-    GS_AUTO(bundle) b = NULL;
+    struct gs_source src;
     struct gs_err e = {0};
+    if (gs_source_open(path, &src, &e))
+        return false;
+    if (strncmp(noted, ENCRYPTED, strlen(ENCRYPTED)) == 0) {
+        char id[AGE_ID_LEN];
+        bool same = age_is(&src) && age_file_id(&src, id, &e) == 0 && strcmp(id, noted + strlen(ENCRYPTED)) == 0;
+        gs_source_close(&src);
+        return same;
+    }
+    GS_AUTO(bundle) b = NULL;
     struct bundle_opts look = {.no_verify = true};
-    return bundle_open(path, &look, &b, &e) == 0 && bundle_set_id(b) && strcmp(bundle_set_id(b), set_id) == 0;
+    return bundle_open_source(&src, &look, &b, &e) == 0 && bundle_set_id(b) && strcmp(bundle_set_id(b), noted) == 0;
 }
 
 int snap_output_tidy(struct snap_output *out, const char *url, const char *group, bool *out_done, int *out_exit,
@@ -144,7 +158,7 @@ int snap_output_tidy(struct snap_output *out, const char *url, const char *group
     struct staging_opts so = {0};
     struct stat st;
     gs_autofree char *db = gs_asprintf("%s/staging.db", out->work);
-    gs_autofree char *set_id = NULL;
+    gs_autofree char *noted_id = NULL;
     gs_autofree char *noted_url = NULL;
     gs_autofree char *root_path = NULL;
     int64_t root_id = 0;
@@ -160,12 +174,12 @@ int snap_output_tidy(struct snap_output *out, const char *url, const char *group
         staging_close(s, NULL, NULL);
         return 0;
     }
-    if (staging_noted_bundle(s, &set_id, &noted_url, &root_path, &root_id, out_exit, err)) {
+    if (staging_noted_bundle(s, &noted_id, &noted_url, &root_path, &root_id, out_exit, err)) {
         staging_close(s, NULL, NULL);
         return -1;
     }
-    if (!set_id || !noted_url || !root_path || !same_source(url, group, noted_url, root_path, root_id) ||
-        !is_bundle(out->path, set_id)) {
+    if (!noted_id || !noted_url || !root_path || !same_source(url, group, noted_url, root_path, root_id) ||
+        !is_noted(out->path, noted_id)) {
         staging_close(s, NULL, NULL);
         return 0;
     }
@@ -186,6 +200,10 @@ int snap_output_identify(struct snap_output *out, const struct bundle_meta *meta
         crypto_generichash(h, sizeof h, (const unsigned char *)of, strlen(of), NULL, 0);
     }
     sodium_bin2hex(out->set_id, sizeof out->set_id, h, sizeof h);
+    char id[AGE_ID_LEN];
+    if (out->seal)
+        age_seal_id(out->seal, id);
+    snprintf(out->file_id, sizeof out->file_id, "%s%s", out->seal ? ENCRYPTED : "", out->seal ? id : out->set_id);
     return 0;
 }
 
@@ -204,9 +222,13 @@ int snap_output_finish(struct cli *cli, struct snap_output *out, struct bundle_m
     cli_progress_end(cli);
     GS_AUTO(bundle) b = NULL;
     struct bundle_opts look = {.no_verify = true};
-    if (bundle_open(out->path, &look, &b, err))
+    struct age_open_opts ours = {.name = out->path, .seal = out->seal};
+    struct gs_source src;
+    if (gs_source_open(out->path, &src, err))
+        return -1;
+    out->size = src.size;
+    if ((out->seal && age_open(&src, &ours, &src, err)) || bundle_open_source(&src, &look, &b, err))
         return gs_wrap(err, "'%s'", out->path);
-    out->size = bundle_size(b);
     sodium_bin2hex(out->digest, sizeof out->digest, bundle_digest(b), BUNDLE_DIGEST_LEN);
     return 0;
 }
@@ -242,6 +264,7 @@ static int report_json(struct cli *cli, const struct snap_output *out, const cha
     gs_jw_kstr(&w, "file", out->path);
     gs_jw_ki64(&w, "size", (int64_t)out->size);
     gs_jw_kstr(&w, "digest", out->digest);
+    gs_jw_kbool(&w, "encrypted", out->seal != NULL);
     gs_jw_kstr(&w, "root", meta->root_path);
     gs_jw_ki64(&w, "groups", (int64_t)groups);
     gs_jw_ki64(&w, "records", (int64_t)s->records);
@@ -348,7 +371,7 @@ int snap_output_report(struct cli *cli, struct snap_output *out, const char *wha
         cli_out(cli, ", %s requests (%s repeated)", cli_count(stats->requests), cli_count(stats->retries));
     if (stats && stats->kept > 0)
         cli_out(cli, ", %s answers kept from before", cli_count(stats->kept));
-    cli_out(cli, "\ndigest %s\n", out->digest);
+    cli_out(cli, "%s\ndigest %s\n", out->seal ? ", encrypted" : "", out->digest);
     if (s->missing)
         cli_warn(cli, "%s groups or relations could not be read; the ledger names each: %s cat %s ledger",
                  cli_count(s->missing), cli->tool, out->path);
@@ -357,8 +380,8 @@ int snap_output_report(struct cli *cli, struct snap_output *out, const char *wha
                  cli_count(s->n_settled));
     if (s->changed)
         warn_changed(cli, s);
-    cli_note(cli, "next: %s verify %s --trust %s.pub, then carry %s and %s.pub to the target", cli->tool, out->path, key->key,
-             out->path, key->key);
+    cli_note(cli, "next: %s verify %s --trust %s.pub%s, then carry %s and %s.pub to the target", cli->tool, out->path, key->key,
+             out->seal ? " (and --identity or the passphrase)" : "", out->path, key->key);
     return snap_output_exit(s);
 }
 
@@ -366,6 +389,7 @@ void snap_output_close(struct snap_output *out)
 {
     bundle_writer_free(out->writer);
     sign_seckey_free(out->key);
+    age_seal_free(out->seal);
     if (out->lock_fd >= 0) {
         unlink(out->lock_path);
         close(out->lock_fd);

@@ -24,18 +24,20 @@ struct snap_output {
     char *work, *lock_path;
     int lock_fd;
     struct sign_seckey *key;
+    struct age_seal *seal; /* NULL: not encrypted */
     struct bundle_writer *writer;
     int64_t time_ms;  /* of --time; 0: now */
     uint64_t serial;
     int64_t begun_ms;
     char set_id[33];
+    char file_id[80]; /* by which a later run knows the file again: the set id, or the id of an encrypted file's header */
     /* after snap_output_finish() */
     uint64_t size;
     char digest[65];
 };
 
-int snap_output_open(struct cli *cli, const struct snap_output_opts *o, const struct cli_key *key, struct snap_output *out,
-                     struct gs_err *err) GS_MUST_USE;
+int snap_output_open(struct cli *cli, const struct snap_output_opts *o, const struct cli_key *key, const struct cli_seal *seal,
+                     struct snap_output *out, struct gs_err *err) GS_MUST_USE;
 /*
  * The folder in which the bundle is collected, once it is certain that there is something to write. `dir` NULL: FILE.work itself, which
  * must not keep a capture then (GS_E_EXISTS).
@@ -50,7 +52,7 @@ int snap_output_exit(const struct book_summary *s);
  */
 int snap_output_tidy(struct snap_output *out, const char *url, const char *group, bool *out_done, int *out_exit,
                      struct gs_err *err) GS_MUST_USE;
-/* The id of the bundle, in out->set_id. snap_output_finish() does it where it was not done before. */
+/* The ids of the bundle and its file, in out->set_id and out->file_id. snap_output_finish() does it where it was not done before. */
 int snap_output_identify(struct snap_output *out, const struct bundle_meta *meta, struct gs_err *err) GS_MUST_USE;
 /* Packs and signs. Sets the times and ids of `meta` that the options fix. */
 int snap_output_finish(struct cli *cli, struct snap_output *out, struct bundle_meta *meta, struct gs_err *err) GS_MUST_USE;

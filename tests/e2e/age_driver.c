@@ -62,6 +62,7 @@ static int seal_file(struct args *a, const char *path, struct gs_err *err)
     int r = age_writer_copy(w, &in, 0, in.size, err);
     if (r == 0)
         r = age_writer_finish(w, err);
+    age_writer_free(gs_steal(&w)); /* its threads read from the source */
     gs_source_close(&in);
     return r;
 }
