@@ -154,7 +154,7 @@ struct bundle_group {
 
 struct bundle;
 
-/* GS_E_NOT_FOUND, GS_E_NOT_A_BUNDLE, GS_E_TRUNCATED, GS_E_MEMBER_*, GS_E_SIG_*, GS_E_SCHEMA_NEWER, GS_E_FEATURE, GS_E_MANIFEST, GS_E_SUMS, GS_E_INDEX, GS_E_LIMIT ... */
+/* GS_E_NOT_FOUND, GS_E_AGE_ENCRYPTED (age_open() and bundle_open_source() are the way then), GS_E_NOT_A_BUNDLE, GS_E_TRUNCATED, GS_E_MEMBER_*, GS_E_SIG_*, GS_E_SCHEMA_NEWER, GS_E_FEATURE, GS_E_MANIFEST, GS_E_SUMS, GS_E_INDEX, GS_E_LIMIT ... */
 int bundle_open(const char *path, const struct bundle_opts *o, struct bundle **out, struct gs_err *err) GS_MUST_USE;
 /* The same over any source, which the bundle then owns (also when this fails). */
 int bundle_open_source(struct gs_source *src, const struct bundle_opts *o, struct bundle **out, struct gs_err *err) GS_MUST_USE;

@@ -341,7 +341,7 @@ int bundle_open(const char *path, const struct bundle_opts *o, struct bundle **o
         return -1;
     if (age_is(&src)) {
         gs_source_close(&src);
-        return gs_fail(err, GS_E_AGE_NO_IDENTITY, "'%s' is encrypted", path);
+        return gs_fail(err, GS_E_AGE_ENCRYPTED, "'%s' is encrypted", path);
     }
     return bundle_open_source(&src, o, out, err) ? gs_wrap(err, "'%s'", path) : 0;
 }

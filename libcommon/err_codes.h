@@ -52,6 +52,7 @@ X(GS_E_AGE_NO_IDENTITY, "age-identity-missing", 12, "name the identity file (mad
 X(GS_E_AGE_WRONG_IDENTITY, "age-identity-wrong", 12, "name the identity file of one whom the file was encrypted to with --identity FILE, or have it encrypted to you")
 X(GS_E_AGE_PASSPHRASE, "age-passphrase", 12, "type the passphrase of the encrypted file, or give it with --age-passphrase-file")
 X(GS_E_AGE_ARMOR, "age-armor", 2, "turn it into the binary form: remove the first and the last line, and decode the rest with base64 -d")
+X(GS_E_AGE_ENCRYPTED, "age-encrypted", 2, "decrypt the file with 'age -d', run the command, and encrypt the result with 'snap seal'")
 X(GS_E_AGE_HEADER, "age-header", 20, "the file was cut off or changed, or is not encrypted in the format age v1: copy it again from the source")
 X(GS_E_AGE_MAC, "age-header-changed", 20, "the file was changed after it was encrypted: copy it again from the source")
 X(GS_E_AGE_DAMAGED, "age-damaged", 20, "the file was cut off or changed after it was encrypted: copy it again from the source")

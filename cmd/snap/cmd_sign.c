@@ -45,7 +45,8 @@ const struct cli_verb snap_verb_sign = {
     .max_args = 1,
     .summary = "Add one more signature to a bundle",
     .text = "Every byte of the bundle is checked against its own list of digests first; who signed it before is not\n"
-            "asked. Signatures that are there stay. The file is replaced as a whole.",
+            "asked. Signatures that are there stay. The file is replaced as a whole. An encrypted bundle cannot be signed: sign\n"
+            "first, then 'seal'.",
     .more = parts,
     .opts_size = sizeof(struct opts),
     .ends_at_once = true,
