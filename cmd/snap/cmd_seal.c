@@ -3,6 +3,7 @@
 #include "libcommon/clock.h"
 
 #include <string.h>
+#include <sys/stat.h>
 
 #define STEP ((uint64_t)8 << 20)
 
@@ -49,9 +50,14 @@ static int seal(struct cli *cli, const struct opts *o, const char *path, uint64_
     GS_AUTO(age_writer) w = NULL;
     if (gs_source_open(path, &src, err))
         return -1;
-    int r = age_is(&src) ? gs_fail(err, GS_E_USAGE, "'%s' is encrypted already", path) : 0;
+    struct stat there;
+    int r = 0;
+    if (age_is(&src))
+        r = gs_fail(err, GS_E_USAGE, "'%s' is encrypted already", path);
+    else if (lstat(o->output, &there) == 0) /* before anybody is asked for a passphrase */
+        r = gs_fail(err, GS_E_EXISTS, "'%s' exists already", o->output);
     if (r == 0)
-        r = gs_stage_open(&st, o->output, 0644, false, err) || cli_seal_new(cli, &o->seal, &keys, err) ||
+        r = cli_seal_new(cli, &o->seal, &keys, err) || gs_stage_open(&st, o->output, 0644, false, err) ||
             age_writer_new(keys, 0, st.fd, o->output, &w, err) || copy(cli, &src, w, err) || gs_stage_commit(&st, err);
     gs_stage_release(&st);
     *out_size = src.size;
