@@ -66,7 +66,7 @@ const struct cli_verb snap_verb_import_archive = {
     .text = "EXPORT is the .tar.gz that GitLab offers for download, a .tar, or the folder it unpacks to. Every record is\n"
             "carried as it is; secrets (tokens) are taken out, and the ledger says which. No network is used.\n\n"
             "With --encrypt-to or a passphrase FILE is written encrypted, in the format age v1, as 'seal' would make it of the\n"
-            "bundle. While it is made, FILE.work holds packed records that are NOT encrypted, in a file of mode 0600; they are\n"
+            "bundle; no two encrypted files are the same, also with --time. While it is made, FILE.work holds packed records that are NOT encrypted, in a file of mode 0600; they are\n"
             "removed when it is done, not overwritten.",
     .opts = opts,
     .more = parts,

@@ -31,8 +31,11 @@ def kit():
     module = os.path.join(d, "node_modules/cctv-age/index.js")
     if not os.path.exists(module):
         os.makedirs(d, exist_ok=True)
-        r = subprocess.run(["npm", "install", "--no-save", "--no-audit", "--no-fund", "--ignore-scripts", "--prefix", d, KIT],
-                           capture_output=True, text=True)
+        try:
+            r = subprocess.run(["npm", "install", "--no-save", "--no-audit", "--no-fund", "--ignore-scripts", "--fetch-retries=1",
+                                "--fetch-timeout=30000", "--prefix", d, KIT], capture_output=True, text=True, timeout=150)
+        except subprocess.TimeoutExpired:
+            return None, "npm does not come to an end"
         if r.returncode or not os.path.exists(module):
             return None, f"npm cannot install {KIT}: " + (r.stderr.strip().splitlines() or ["?"])[-1]
     script = ("import(process.argv[1]).then(m => { const o = {}; for (const [k, v] of Object.entries(m.default ?? m)) "
