@@ -318,9 +318,9 @@ const struct cli_verb snap_verb_create = {
             "far a capture is, and so does SIGUSR1 on stderr.\n"
             "\n"
             "With --encrypt-to or a passphrase FILE is written encrypted, in the format age v1, as 'seal' would make it of the\n"
-            "bundle; it may be called FILE.age. No two encrypted files are the same, also with --time. FILE.work is NOT encrypted: while the capture is under way it holds answers and\n"
-            "packed records in files of mode 0600 in a folder of mode 0700, and when it is done they are removed, not\n"
-            "overwritten. Where that is too much, put FILE.work's folder on an encrypted file system or on tmpfs.",
+            "bundle; it may be called FILE.age. No two encrypted files are the same, also with --time. FILE.work is NOT\n"
+            "encrypted: while the capture is under way it holds answers and packed records in files of mode 0600 in a folder of\n"
+            "mode 0700, and when it is done they are removed, not overwritten. Where that is too much, put FILE.work's folder on an encrypted file system or on tmpfs.",
     .opts = opts,
     .more = parts,
     .opts_size = sizeof(struct opts),
