@@ -35,6 +35,7 @@ DEFAULTS = {
     "bulk_import_enabled": True, "export_queue_ms": 0, "export_delay_ms": 20, "export_batch_size": None,
     "export_per_user": None, "export_ttl_s": 180, "export_ttl_batched": False,
     "object_storage": False, "export_content_type": "application/gzip", "export_faults": [],
+    "epic_rest": None, "epic_graphql": None, "work_items": None, "subepics": None, "child_position": None, "extra_emoji": [],
 }
 # Work that GitLab does in the background: functions of the simulator, called before each request is looked at.
 WORKERS = []

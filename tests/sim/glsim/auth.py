@@ -64,6 +64,8 @@ def authenticate(ctx, wanted):
         raise token_error("Token was revoked. You have to re-authorize from the user.")
     if t["expires_at"] and t["expires_at"] <= today():
         raise token_error("Token is expired. You can either do re-authorization or token refresh.")
+    if t["impersonation"] and not ctx.app.config["impersonation_enabled"]:
+        raise token_error("Token is an impersonation token but impersonation was disabled.")
     if wanted is not None and not ctx.scopes & set(wanted):
         raise scope_error(wanted)
     if ctx.user["state"] != "active":

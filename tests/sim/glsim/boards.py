@@ -81,7 +81,9 @@ def present_list(ctx, r):
         if r["user_id"]:
             out["assignee"] = user_entity(ctx, r["user_id"])
         if r["iteration_id"]:
-            out["iteration"] = {"id": r["iteration_id"]}
+            from . import iterations
+            it = ctx.db.one("SELECT * FROM iterations WHERE id=?", r["iteration_id"])
+            out["iteration"] = iterations.present(ctx, it) if it else {"id": r["iteration_id"]}
     return out
 
 

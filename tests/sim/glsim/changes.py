@@ -1,10 +1,11 @@
 """POST /_sim/at: the instance changes by itself when a certain request arrives, as if somebody worked there meanwhile."""
 import json
 
-from . import auth, boards, faults, group_settings as gs, groups, labels, milestones, seed
+from . import auth, boards, epic_boards, epics, faults, group_settings as gs, groups, labels, milestones, notes, seed
 from .db import now
 
-TABLES = ("groups", "labels", "milestones", "badges", "boards", "lists", "members", "uploads", "users")
+TABLES = ("groups", "labels", "milestones", "badges", "boards", "lists", "members", "uploads", "users", "epics", "notes", "award_emoji",
+          "epic_boards", "epic_lists", "iterations_cadences", "iterations")
 KINDS = ("request", "create", "update", "delete")
 
 
@@ -84,7 +85,7 @@ def create(db, s):
     o = dict(s["create"])
     g = group(db, o.pop("group"))
     refs, t = seed.Refs(db), now()
-    seed.known(o, ("labels", "milestones", "badges", "members", "boards", "subgroups", "uploads"), "create")
+    seed.known(o, ("labels", "milestones", "badges", "members", "boards", "subgroups", "uploads", "planning"), "create")
     seed.load_labels(db, g, o.get("labels", ()), t)
     for m in o.get("milestones", ()):
         iid = m.get("iid") or db.next_counter(g["id"], "milestones")
@@ -98,6 +99,9 @@ def create(db, s):
         seed.load_group(db, sub, g, refs, t)
     if "uploads" in o:
         seed.HANDLERS["uploads"](db, g, o["uploads"], refs)
+    if "planning" in o:
+        seed.HANDLERS["planning"](db, g, o["planning"], refs)
+    seed.finish(refs)
     return {"created": sum(len(v) for v in o.values())}
 
 
@@ -151,6 +155,17 @@ def delete(db, s):
             boards.destroy(db, r["id"])
         elif table == "lists":
             boards.remove_list(db, r)
+        elif table == "epics":
+            epics.delete(db, [r["id"]])
+        elif table == "notes":
+            notes.remove(db, r)
+        elif table == "epic_boards":
+            epic_boards.destroy(db, r["id"])
+        elif table == "epic_lists":
+            epic_boards.remove_list(db, r)
+        elif table == "iterations_cadences":
+            db.run("DELETE FROM iterations WHERE cadence_id=?", r["id"])
+            db.run("DELETE FROM iterations_cadences WHERE id=?", r["id"])
         else:
             if table == "labels":
                 statements = ["DELETE FROM lists WHERE label_id=?", "DELETE FROM board_labels WHERE label_id=?",

@@ -9,7 +9,7 @@ import re
 import graphql
 from graphql import build_ast_schema, execute, parse, validate
 
-from . import auth
+from . import auth, features
 from .errors import ApiError
 from .paging import CursorError
 from .router import Invalid, to_time
@@ -26,22 +26,23 @@ class GqlError(Exception):
     """Becomes an entry of the top-level errors."""
 
 
-def sdl(text, since=(0, 0), ee=False):
-    TYPES.append((text, since, ee))
+def sdl(text, since=(0, 0), ee=False, family=None):
+    """Definitions for servers of at least that version, of that edition, and with that family (features.py)."""
+    TYPES.append((text, since, ee, family))
 
 
-PART = re.compile(r"<(?:(\d+)\.(\d+))?(ee)?:([^<>]*)>")
+PART = re.compile(r"<(until )?(?:(\d+)\.(\d+))?(ee)?:([^<>]*)>")
 
 
 def parts_for(text, version, enterprise):
-    """Resolve the parts of a definition that not every server has: <16.5: field: Int>, <ee: arg: ID>."""
-    return PART.sub(lambda m: m[4] if (not m[1] or version >= (int(m[1]), int(m[2]))) and (enterprise or not m[3]) else "",
-                    text)
+    """Resolve the parts of a definition that not every server has: <16.5: field: Int>, <ee: arg: ID>, <until 17.0: field: Int>."""
+    return PART.sub(lambda m: m[5] if (not m[2] or (version >= (int(m[2]), int(m[3]))) != bool(m[1]))
+                    and (enterprise or not m[4]) else "", text)
 
 
-def extend(type_name, fields, since=(0, 0), ee=False):
-    """Fields that a server of at least that version, or of that edition, knows."""
-    EXTENSIONS.setdefault(type_name, []).append((fields, since, ee))
+def extend(type_name, fields, since=(0, 0), ee=False, family=None):
+    """Fields of a type; who knows them is said as for sdl()."""
+    EXTENSIONS.setdefault(type_name, []).append((fields, since, ee, family))
 
 
 def resolver(type_name, field):
@@ -51,18 +52,18 @@ def resolver(type_name, field):
     return add
 
 
-def connection_type(name, count=False):
+def connection_type(name, count=False, **who):
     sdl("type %sConnection { %s nodes: [%s] edges: [%sEdge] pageInfo: PageInfo! }\n"
-        "type %sEdge { cursor: String! node: %s }" % (name, "count: Int!" if count else "", name, name, name, name))
+        "type %sEdge { cursor: String! node: %s }" % (name, count if isinstance(count, str) else "count: Int!" if count else "", name, name, name, name), **who)
 
 
-def mutation(field, input_fields, payload_fields, since=(0, 0), ee=False):
+def mutation(field, input_fields, payload_fields, since=(0, 0), ee=False, family=None, head=None):
     """A Relay mutation. The decorated function gets (ctx, input) and returns the payload without errors,
-    or raises Refused with what goes into the payload's errors."""
-    head = field[0].upper() + field[1:]
-    sdl("input %sInput { clientMutationId: String %s }" % (head, input_fields), since, ee)
-    sdl("type %sPayload { clientMutationId: String errors: [String!]! %s }" % (head, payload_fields), since, ee)
-    extend("Mutation", "%s(input: %sInput!): %sPayload" % (field, head, head), since, ee)
+    or raises Refused with what goes into the payload's errors. head: what its types are called, where not as the field."""
+    head = head or field[0].upper() + field[1:]
+    sdl("input %sInput { clientMutationId: String %s }" % (head, input_fields), since, ee, family)
+    sdl("type %sPayload { clientMutationId: String errors: [String!]! %s }" % (head, payload_fields), since, ee, family)
+    extend("Mutation", "%s(input: %sInput!): %sPayload" % (field, head, head), since, ee, family)
 
     def add(fn):
         def run(obj, ctx, a):
@@ -80,7 +81,7 @@ def mutation(field, input_fields, payload_fields, since=(0, 0), ee=False):
                 ctx.app.db.run("ROLLBACK TO mutation")
                 ctx.app.db.run("RELEASE mutation")
                 raise
-            out.update(errors=errors, clientMutationId=i.get("clientMutationId"))
+            out.update(errors=errors + out.get("errors", []), clientMutationId=i.get("clientMutationId"))
             return out
         RESOLVERS["Mutation", field] = run
         return fn
@@ -115,26 +116,35 @@ def opt_gid(text, *kinds):
 
 # ---- schema ----------------------------------------------------------------------------------
 
-SCALARS = """Time Date JSON ISO8601Date GroupID LabelID MilestoneID BoardID ListID UserID IterationID
-IterationsCadenceID""".split()
+ALWAYS = "Time Date JSON ISO8601Date GroupID LabelID MilestoneID BoardID ListID UserID".split()
+# Those of a family are there when something names them.
+SCALARS = ALWAYS + """IterationID IterationsCadenceID EpicID EpicTreeSortingID BoardsEpicBoardID BoardsEpicListID NoteID NoteableID
+DiscussionID AwardableID WorkItemID WorkItemsTypeID SystemNoteMetadataID Color""".split()
 
 
-def schema(version, enterprise):
-    """A field that the server does not know yet must be refused, so each version has its own schema."""
-    if (version, enterprise) in _by_version:
-        return _by_version[version, enterprise]
-    chosen = {name: [f for f, since, ee in parts if version >= since and (enterprise or not ee)]
-              for name, parts in EXTENSIONS.items()}
-    text = ["schema { query: Query mutation: Mutation }"]
-    text += ["scalar " + s for s in SCALARS if enterprise or not s.startswith("Iteration")]
-    text += [t for t, since, ee in TYPES if version >= since and (enterprise or not ee)]
+def schema(version, enterprise, families=None):
+    """A field that the server does not know yet must be refused, so each version has its own schema.
+    families: as features.families() tells them; those of an untouched server of that version when absent."""
+    if families is None:
+        families = features.families(version)
+    if (version, enterprise, families) in _by_version:
+        return _by_version[version, enterprise, families]
+
+    def there(since, ee, family):
+        return version >= since and (enterprise or not ee) and (family is None or family in families)
+    chosen = {name: [f for f, *who in parts if there(*who)] for name, parts in EXTENSIONS.items()}
+    body = [t for t, *who in TYPES if there(*who)]
     for name, fields in chosen.items():
-        text.append("type %s%s { %s }" % (name, IMPLEMENTS.get(name, ""), "\n".join(fields)))
-    key = parts_for("\n".join(text), version, enterprise)
+        if fields:
+            body.append("type %s%s { %s }" % (name, IMPLEMENTS.get(name, ""), "\n".join(fields)))
+    body = parts_for("\n".join(body), version, enterprise)
+    words = set(re.findall(r"\w+", body))
+    key = "\n".join(["schema { query: Query mutation: Mutation }"] + ["scalar " + s for s in SCALARS if s in words
+                                                                     or s in ALWAYS] + [body])
     if key not in _schemas:
         _schemas[key] = build_ast_schema(parse(key))
         wire(_schemas[key])
-    _by_version[version, enterprise] = _schemas[key]
+    _by_version[version, enterprise, families] = _schemas[key]
     return _schemas[key]
 
 
@@ -272,7 +282,7 @@ def run(ctx, query, variables, operation):
         return errors_body("An error has occurred" if query is None else "Unexpected end of document")
     if len(query) > MAX_CHARS:
         return errors_body("Query too large")
-    s = schema(ctx.version, ctx.app.enterprise)
+    s = schema(ctx.version, ctx.app.enterprise, features.families(ctx.version, ctx.app.config))
     try:
         doc = parse(query)
     except Exception as e:

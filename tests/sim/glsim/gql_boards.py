@@ -14,11 +14,6 @@ extend("Query", "boardList(id: ListID!): BoardList")
 extend("Board", """id: ID! name: String hideBacklogList: Boolean hideClosedList: Boolean createdAt: Time! updatedAt: Time!
   webPath: String! webUrl: String! lists(%s id: ListID): BoardListConnection""" % PAGE)
 extend("Board", "assignee: UserCore labels(%s): LabelConnection milestone: Milestone weight: Int" % PAGE, ee=True)
-# No iteration exists yet: their family brings mutations and rows, the fields are there for those who ask.
-sdl("""type IterationCadence { id: IterationsCadenceID! title: String! description: String durationInWeeks: Int
-  iterationsInAdvance: Int startDate: Time automatic: Boolean active: Boolean rollOver: Boolean! }
-type Iteration { id: ID! iid: ID! sequence: Int! title: String description: String startDate: Time dueDate: Time
-  createdAt: Time! updatedAt: Time! webPath: String! webUrl: String! iterationCadence: IterationCadence! }""", ee=True)
 extend("Board", "iteration: Iteration iterationCadence: IterationCadence", ee=True)
 extend("BoardList", "iteration: Iteration", ee=True)
 extend("BoardList", """id: ID! title: String! listType: String! position: Int collapsed: Boolean label: Label

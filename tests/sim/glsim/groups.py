@@ -517,6 +517,8 @@ def destroy(db, gid):
     ids = [r["id"] for r in db.all("SELECT id FROM groups WHERE tids GLOB ?", row["tids"] + "*")]
     for i in range(0, len(ids), 500):
         part = ",".join(map(str, ids[i:i + 500]))
+        for fn in ON_DESTROY:
+            fn(db, part)
         db.run("DELETE FROM list_collapsed WHERE list_id IN (SELECT l.id FROM lists l JOIN boards b ON b.id=l.board_id "
                "WHERE b.group_id IN (%s))" % part)
         db.run("DELETE FROM lists WHERE board_id IN (SELECT id FROM boards WHERE group_id IN (%s))" % part)
@@ -529,8 +531,9 @@ def destroy(db, gid):
         db.run("DELETE FROM groups WHERE id IN (%s)" % part)
 
 
-# Tables of other resource families whose rows go with their group (column group_id).
-GROUP_TABLES = []
+# Tables of other resource families whose rows go with their group (column group_id), and functions(db, "1,2,3") for what
+# hangs on those rows elsewhere; they run first.
+GROUP_TABLES, ON_DESTROY = [], []
 
 
 @route("DELETE", "/groups/:id", (opt("permanently_remove", bool), opt("full_path", str)))

@@ -8,8 +8,9 @@ import sys
 
 from . import faults, seed
 from .app import Simulator
-from . import (badges, boards, gql_boards, gql_groups, groups, instance, labels, members, milestones,  # noqa: F401
-               relation_exports, uploads, users)  # imported because they register their routes and fields
+from . import (awards, badges, boards, epic_boards, epics, gql_boards, gql_epic_boards, gql_epics, gql_groups,  # noqa: F401
+               gql_notes, groups, impersonation, instance, iterations, labels, members, milestones, notes, planning,
+               relation_exports, uploads, users, work_items)  # imported because they register their routes and fields
 
 
 def parse_args(argv):

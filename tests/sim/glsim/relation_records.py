@@ -1,6 +1,6 @@
 """Records of a group as GitLab's relation export writes them: one line of JSON each, all columns of the table.
 
-Kinds that this program has no live objects for (epics, epic boards, cadences) come from the seed, in export form."""
+Epics, epic boards and cadences may also come from the seed in export form; those stand before the live ones."""
 import json
 
 from . import colors
@@ -101,8 +101,11 @@ def present(out, key, value):
         out[key] = value
 
 
-def iteration_of(db, g, iid):
-    """An iteration of the seed's export records, by the id it was given there."""
+def iteration_of(app, db, g, iid):
+    """A live iteration, or one of the seed's export records by the id it was given there."""
+    r = db.one("SELECT * FROM iterations WHERE id=?", iid)
+    if r is not None:
+        return iteration_record(r)
     for cadence in stored(db, g, "iterations_cadences") or ():
         for it in (json.loads(cadence) if isinstance(cadence, str) else cadence).get("iterations", ()):
             if it.get("id") == iid:
@@ -119,7 +122,7 @@ def list_record(app, db, g, board, r):
     out["board"] = bare_board(app, board)
     if app.enterprise:
         if r["iteration_id"]:
-            present(out, "iteration", iteration_of(db, g, r["iteration_id"]))
+            present(out, "iteration", iteration_of(app, db, g, r["iteration_id"]))
         m = milestone_by_id(app, db, r["milestone_id"])
         present(out, "milestone", m and dict(m, events=[]))
     return out
@@ -152,10 +155,104 @@ def member_record(db, r):
             "user": {"id": u["id"], "public_email": u["public_email"], "username": u["username"]}}
 
 
+def bare_epic(app, r):
+    """All columns of an epic, without what hangs on it."""
+    out = {"id": r["id"], "group_id": r["group_id"], "author_id": r["author_id"], "iid": r["iid"], "updated_by_id": r["updated_by_id"],
+           "last_edited_by_id": r["last_edited_by_id"], "lock_version": r["lock_version"], "start_date": r["start_date"],
+           "end_date": r["end_date"], "last_edited_at": r["last_edited_at"], "created_at": r["created_at"], "updated_at": r["updated_at"],
+           "title": r["title"], "description": r["description"], "start_date_sourcing_milestone_id": None,
+           "due_date_sourcing_milestone_id": None, "start_date_fixed": r["start_date_fixed"], "due_date_fixed": r["due_date_fixed"],
+           "start_date_is_fixed": bool(r["start_date_is_fixed"]), "due_date_is_fixed": bool(r["due_date_is_fixed"]),
+           "closed_by_id": r["closed_by_id"], "closed_at": r["closed_at"], "parent_id": r["parent_id"],
+           "relative_position": r["relative_position"], "start_date_sourcing_epic_id": r["start_date_sourcing_epic_id"],
+           "due_date_sourcing_epic_id": r["due_date_sourcing_epic_id"]}
+    if r["health_status"] is not None:
+        out["health_status"] = r["health_status"]
+    out.update(confidential=bool(r["confidential"]), color=r["color"], total_opened_issue_weight=0, total_closed_issue_weight=0,
+               total_opened_issue_count=0, total_closed_issue_count=0)
+    if app.version >= (16, 11):
+        out["imported_from"] = "none"
+    out["state"] = r["state"]
+    return out
+
+
+def award_records(db, kind, target):
+    return [{"id": a["id"], "name": a["name"], "user_id": a["user_id"], "awardable_type": kind, "awardable_id": target,
+             "created_at": a["created_at"], "updated_at": a["updated_at"]} for a in
+            db.all("SELECT * FROM award_emoji WHERE awardable_type=? AND awardable_id=? ORDER BY id", kind, target)]
+
+
+def event_records(db, kind, target):
+    return [{"project_id": None, "author_id": e["author_id"], "created_at": e["created_at"], "updated_at": e["created_at"],
+             "action": e["action"], "target_id": target, "target_type": kind, "group_id": e["group_id"], "fingerprint": None,
+             "id": e["id"]} for e in db.all("SELECT * FROM events WHERE target_type=? AND target_id=? ORDER BY id", kind, target)]
+
+
+def note_record(app, db, n):
+    out = {"id": n["id"], "note": n["note"], "noteable_type": "Epic", "author_id": n["author_id"], "created_at": n["created_at"],
+           "updated_at": n["updated_at"], "project_id": None, "attachment": {"url": None}, "line_code": None, "commit_id": None,
+           "noteable_id": n["noteable_id"], "system": bool(n["system"]), "st_diff": None, "updated_by_id": n["updated_by_id"],
+           "position": None, "original_position": None, "resolved_at": None, "resolved_by_id": None, "discussion_id": n["discussion_id"],
+           "change_position": None, "resolved_by_push": None, "review_id": None, "confidential": bool(n["internal"]) or None,
+           "last_edited_at": n["last_edited_at"]}
+    if app.version >= (15, 2):
+        out["internal"] = bool(n["internal"])
+    out.update(type=n["type"], author={"name": db.val("SELECT name FROM users WHERE id=?", n["author_id"])},
+               award_emoji=award_records(db, "Note", n["id"]), events=event_records(db, "Note", n["id"]))
+    if n["system"]:
+        out["system_note_metadata"] = {"id": n["id"], "commit_count": None, "action": n["action"], "created_at": n["created_at"],
+                                       "updated_at": n["created_at"], "description_version_id": None}
+    return out
+
+
+def epic_record(app, db, g, r):
+    out = bare_epic(app, r)
+    parent = db.one("SELECT * FROM epics WHERE id=?", r["parent_id"]) if r["parent_id"] else None
+    present(out, "parent", parent and bare_epic(app, parent))
+    out.update(award_emoji=award_records(db, "Epic", r["id"]), events=event_records(db, "Epic", r["id"]), label_links=[
+        {"id": x["id"], "label_id": x["label_id"], "target_id": r["id"], "target_type": "Epic", "created_at": x["created_at"],
+         "updated_at": x["updated_at"], "label": label_by_id(app, db, x["label_id"])} for x in
+        db.all("SELECT * FROM epic_labels WHERE epic_id=? ORDER BY id", r["id"])],
+        notes=[note_record(app, db, n) for n in db.all("SELECT * FROM notes WHERE noteable_id=? ORDER BY id", r["id"])],
+        resource_state_events=[{"id": e["id"], "user_id": e["user_id"], "issue_id": None, "merge_request_id": None,
+                                "created_at": e["created_at"], "state": e["state"], "epic_id": r["id"]} for e in
+                               db.all("SELECT * FROM resource_state_events WHERE epic_id=? ORDER BY id", r["id"])])
+    return out
+
+
+def epic_board_record(app, db, g, r):
+    lists = []
+    for x in db.all("SELECT * FROM epic_lists WHERE board_id=? ORDER BY list_type, position, id", r["id"]):
+        row = {"created_at": x["created_at"], "updated_at": x["updated_at"], "position": x["position"],
+               "list_type": LIST_TYPES[x["list_type"]], "group_id": x["group_id"]}
+        present(row, "label", label_by_id(app, db, x["label_id"]))
+        lists.append(row)
+    return {"hide_backlog_list": bool(r["hide_backlog_list"]), "hide_closed_list": bool(r["hide_closed_list"]), "group_id": r["group_id"],
+            "created_at": r["created_at"], "updated_at": r["updated_at"], "name": r["name"], "display_colors": bool(r["display_colors"]),
+            "epic_lists": lists}
+
+
+def iteration_record(r):
+    return {"created_at": r["created_at"], "updated_at": r["updated_at"], "start_date": r["start_date"], "due_date": r["due_date"],
+            "group_id": r["group_id"], "iid": r["iid"], "description": r["description"]}
+
+
+def cadence_record(app, db, g, r):
+    """Without what makes it automatic, and its iterations without their titles."""
+    return {"group_id": r["group_id"], "created_at": r["created_at"], "updated_at": r["updated_at"], "start_date": r["start_date"],
+            "active": bool(r["active"]), "roll_over": bool(r["roll_over"]), "title": r["title"], "description": r["description"],
+            "iterations": [iteration_record(x) for x in db.all("SELECT * FROM iterations WHERE cadence_id=? ORDER BY id", r["id"])]}
+
+
+def exported(db, g, relation):
+    """What the seed's key `export` says of the relation: that and nothing else is exported."""
+    v = db.val("SELECT value FROM seed_extra WHERE group_id=? AND key='export'", g["id"])
+    return json.loads(v).get(relation) if v is not None else None
+
+
 def stored(db, g, relation):
     """Records of the seed in export form: a list of objects or of lines, or None. The key `export` wins."""
-    v = db.val("SELECT value FROM seed_extra WHERE group_id=? AND key='export'", g["id"])
-    v = json.loads(v).get(relation) if v is not None else None
+    v = exported(db, g, relation)
     if v is None and relation in STORED:
         v = db.val("SELECT value FROM seed_extra WHERE group_id=? AND key=?", g["id"], relation)
         v = json.loads(v) if v is not None else []
@@ -173,6 +270,9 @@ TABLES = {
     "boards": board_record,
     "badges": lambda app, db, g, r: badge_record(r),
     "members": lambda app, db, g, r: member_record(db, r),
+    "epics": epic_record,
+    "epic_boards": epic_board_record,
+    "iterations_cadences": cadence_record,
 }
 STORED = ("epics", "epic_boards", "iterations_cadences")
 SINGLE = {"self": self_record, "namespace_settings": settings_record}
@@ -192,11 +292,13 @@ def relations(app, db, g):
 
 
 def keys(app, db, g, relation):
-    """What names the records of a collection, in the order of the export: row ids, or numbers of stored records.
-    The avatar counts as an upload; its key is 0."""
+    """What names the records of a collection, in the order of the export: row ids, or numbers of stored records, behind which live
+    ones have negative numbers. The avatar counts as an upload; its key is 0."""
     v = stored(db, g, relation)
     if v is not None:
-        return list(range(len(v)))
+        live = () if relation not in STORED or exported(db, g, relation) is not None else db.all(
+            "SELECT id FROM %s WHERE group_id=? ORDER BY id" % relation, g["id"])
+        return list(range(len(v))) + [-r["id"] for r in live]
     if relation == "uploads":
         return ([0] if g["avatar"] is not None else []) + [
             r["id"] for r in db.all("SELECT id FROM uploads WHERE group_id=? ORDER BY id", g["id"])]
@@ -206,11 +308,13 @@ def keys(app, db, g, relation):
 def lines(app, db, g, relation, wanted):
     """Lines of the records with these keys. What was deleted meanwhile is not among them."""
     v = stored(db, g, relation)
-    if v is not None:
-        return [line(v[i]) for i in wanted if i < len(v)]
-    out, fn = [], TABLES[relation]
+    out, fn = [], TABLES.get(relation)
     for k in wanted:
-        r = db.one("SELECT * FROM %s WHERE id=? AND group_id=?" % relation, k, g["id"])
+        if v is not None and k >= 0:
+            if k < len(v):
+                out.append(line(v[k]))
+            continue
+        r = db.one("SELECT * FROM %s WHERE id=? AND group_id=?" % relation, abs(k), g["id"])
         if r is not None:
             out.append(dumps(fn(app, db, g, r)))
     return out

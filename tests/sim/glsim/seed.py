@@ -49,6 +49,7 @@ class Refs:
 
     def __init__(self, db):
         self.db = db
+        self.later = []     # what can be done only when all groups are there: functions without arguments
         self.users = {r["username"].lower(): r["id"] for r in db.all("SELECT id, username FROM users")}
 
     def user(self, name):
@@ -257,6 +258,7 @@ def load(db, tree):
     load_users(db, tree.get("users", ()))
     refs = Refs(db)
     tops = [load_group(db, g, None, refs, t) for g in tree.get("groups", ())]
+    finish(refs)
     first = not db.val("SELECT 1 FROM tokens")
     who = tree.get("tokens") or {}
     known(who, STAND_INS, "tokens")
@@ -282,6 +284,12 @@ def load(db, tree):
         for label, role, scopes, odd in ROLES:
             db.insert("tokens", token="glpat-sim-%s-%s" % (label, "0" * 10), label=label, user_id=ids[role],
                       name="simulator " + label, scopes=scopes, created_at=t, **odd)
+
+
+def finish(refs):
+    """What had to wait for other groups."""
+    while refs.later:
+        refs.later.pop(0)()
 
 
 def link(db, obj, parent):

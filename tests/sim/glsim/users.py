@@ -170,39 +170,3 @@ def token_associations(ctx, p):
     return 200, {"groups": [{"id": g["id"], "web_url": "%s/groups/%s" % (ctx.app.base_url, g["full_path"]),
                              "name": g["name"], "parent_id": g["parent_id"], "organization_id": g["organization_id"],
                              "access_levels": g["al"], "visibility": g["visibility"]} for g in rows], "projects": []}
-
-
-@route("POST", "/users/:id/impersonation_tokens", (req("name"), req("scopes", "list"), opt("expires_at", "date")))
-def impersonate(ctx, p):
-    need_admin(ctx)
-    if not ctx.app.config["impersonation_enabled"]:
-        raise forbidden()
-    u = find(ctx, ctx.path_params["id"])
-    nr = ctx.db.val("SELECT coalesce(max(id),0)+1 FROM tokens")
-    text = "glpat-sim-imp-" + hashlib.sha256(("%s%d%s" % (u["username"], nr, p["name"])).encode()).hexdigest()[:20]
-    tid = ctx.db.insert("tokens", token=text, user_id=u["id"], name=p["name"], scopes=" ".join(p["scopes"]),
-                        created_at=now(), expires_at=p.get("expires_at"), impersonation=1)
-    out = present_token(ctx.db.one("SELECT * FROM tokens WHERE id=?", tid))
-    out["token"] = text
-    return 201, out
-
-
-@route("GET", "/users/:id/impersonation_tokens", PAGE_PARAMS)
-def impersonations(ctx, p):
-    need_admin(ctx)
-    u = find(ctx, ctx.path_params["id"])
-    return 200, [present_token(t) for t in
-                 paginate(ctx, p, "SELECT * FROM tokens", "user_id=? AND impersonation=1", (u["id"],), "id")]
-
-
-@route("DELETE", "/users/:id/impersonation_tokens/:token_id")
-def revoke(ctx, p):
-    need_admin(ctx)
-    u = find(ctx, ctx.path_params["id"])
-    n = ctx.db.run("UPDATE tokens SET revoked=1 WHERE id=? AND user_id=? AND impersonation=1 AND revoked=0",
-                   record_id(ctx.path_params["token_id"]), u["id"]).rowcount
-    if not n:
-        raise not_found("Impersonation Token")
-    return 204, None
-
-
