@@ -14,7 +14,7 @@ input NegatedEpicBoardIssueInput { labelName: [String] authorUsername: String my
 input EpicFilters { labelName: [String] authorUsername: String myReactionEmoji: String search: String confidential: Boolean
   not: NegatedEpicBoardIssueInput }""", **WHO)
 extend("Group", "epicBoard(id: BoardsEpicBoardID!): EpicBoard epicBoards(%s): EpicBoardConnection" % PAGE, **WHO)
-extend("Query", "epicBoardList(id: BoardsEpicListID! epicFilters: EpicFilters): EpicList", **WHO)
+extend("Query", "epicBoardList(id: BoardsEpicListID! epicFilters: EpicFilters): EpicList", since=(15, 1), **WHO)
 extend("EpicBoard", """id: BoardsEpicBoardID! name: String hideBacklogList: Boolean hideClosedList: Boolean webPath: String! webUrl: String!
   <15.1: displayColors: Boolean> labels(%s): LabelConnection lists(%s id: BoardsEpicListID epicFilters: EpicFilters): EpicListConnection
   """ % (PAGE, PAGE), **WHO)

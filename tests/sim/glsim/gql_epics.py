@@ -32,7 +32,7 @@ FILTERS = """iid: ID iids: [ID!] state: EpicState in: [IssuableSearchableField!]
   updatedBefore: Time myReactionEmoji: String timeframe: Timeframe not: NegatedEpicFilterInput
   includeAncestorGroups: Boolean = %s includeDescendantGroups: Boolean = true"""
 extend("Group", "epic(%s): Epic epics(%s %s): EpicConnection" % (FILTERS % "false", PAGE, FILTERS % "false"), **WHO)
-extend("Epic", """id: ID! iid: ID! title: String titleHtml: String description: String descriptionHtml: String state: EpicState!
+extend("Epic", """id: ID! iid: <until 17.0: ID!><17.0: String!> title: String titleHtml: String description: String descriptionHtml: String state: EpicState!
   confidential: Boolean group: Group! parent: Epic author: UserCore! startDate: Time startDateFixed: Time
   startDateFromInheritedSource: Time startDateFromMilestones: Time startDateIsFixed: Boolean dueDate: Time dueDateFixed: Time
   dueDateFromInheritedSource: Time dueDateFromMilestones: Time dueDateIsFixed: Boolean createdAt: Time updatedAt: Time closedAt: Time

@@ -17,8 +17,8 @@ type NotePermissions { adminNote: Boolean! awardEmoji: Boolean! createNote: Bool
   repositionNote: Boolean! }
 """, ee=True)
 sdl("type SystemNoteMetadata { id: SystemNoteMetadataID! action: String }", ee=True, since=(16, 0))
-sdl("""type QuickActionsStatus { commandNames: [String!] commandsOnly: Boolean errorMessages: [String!] messages: [String!] }
-enum NotesFilterType { ALL_NOTES ONLY_COMMENTS ONLY_ACTIVITY }""", ee=True, since=(17, 2))
+sdl("""type QuickActionsStatus { commandNames: [String!] commandsOnly: Boolean errorMessages: [String!] messages: [String!] }""", ee=True,
+    since=(17, 2))
 extend("Note", """id: NoteID! body: String! bodyHtml: String createdAt: Time! updatedAt: Time! system: Boolean! systemNoteIconName: String
   author: UserCore<until 17.0:!> resolvable: Boolean! resolved: Boolean! resolvedAt: Time url: String discussion: Discussion
   userPermissions: NotePermissions! <until 17.0: confidential: Boolean>""", ee=True)

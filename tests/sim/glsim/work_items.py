@@ -26,6 +26,7 @@ enum WorkItemState { OPEN CLOSED }
 enum WorkItemStateEvent { REOPEN CLOSE }
 enum RelativePositionType { BEFORE AFTER }
 enum WorkItemAwardEmojiUpdateAction { ADD REMOVE TOGGLE }
+enum NotesFilterType { ALL_NOTES ONLY_COMMENTS ONLY_ACTIVITY }
 enum HealthStatus { onTrack needsAttention atRisk }
 enum IssueType { ISSUE INCIDENT TEST_CASE REQUIREMENT TASK TICKET OBJECTIVE KEY_RESULT EPIC }
 enum IssuableState { opened closed locked all }
@@ -78,7 +79,7 @@ extend("WorkItem", """id: WorkItemID! iid: String! title: String! titleHtml: Str
   state: WorkItemState! confidential: Boolean! createdAt: Time! updatedAt: Time! closedAt: Time author: UserCore namespace: Namespace
   reference(full: Boolean = false): String! webUrl: String imported: Boolean! archived: Boolean! hidden: Boolean lockVersion: Int!
   workItemType: WorkItemType! userDiscussionsCount: Int! userPermissions: WorkItemPermissions!
-  widgets(onlyTypes: [WorkItemWidgetType!] = null exceptTypes: [WorkItemWidgetType!] = null): [WorkItemWidget!]""", **WHO)
+  widgets(onlyTypes: [WorkItemWidgetType!] exceptTypes: [WorkItemWidgetType!]): [WorkItemWidget!]""", **WHO)
 LIST = """search: String in: [IssuableSearchableField!] authorUsername: String confidential: Boolean labelName: [String!]
   myReactionEmoji: String iids: [String!] iid: String state: IssuableState types: [IssueType!] createdBefore: Time createdAfter: Time
   updatedBefore: Time updatedAfter: Time dueBefore: Time dueAfter: Time closedBefore: Time closedAfter: Time parentIds: [WorkItemID!]
