@@ -87,3 +87,71 @@ def strangers(ours, theirs):
                 if a not in other.args or str(arg.type) != str(other.args[a].type):
                     out.append("%s(%s)" % (where, a))
     return out
+
+
+# ---- replies of GraphQL ----------------------------------------------------------------------
+
+TIME = re.compile(r"^\d{4}-\d\d-\d\d(T\d\d:\d\d:\d\d(\.\d+)?Z)?$")
+PLAIN = {"Int": int, "Float": (int, float), "Boolean": bool}
+
+
+def sdl(name):
+    """A stored schema, built."""
+    from graphql import build_ast_schema, parse
+    return build_ast_schema(parse(published(name)))
+
+
+def conforms(schema_, query, data):
+    """What is wrong with a document, or with the data that answered it, in the eyes of a schema."""
+    from graphql import parse, validate
+    doc = parse(query)
+    out = [getattr(e, "message", str(e)) for e in validate(schema_, doc)]
+    known = types(schema_)
+    op = next(d for d in doc.definitions if type(d).__name__.startswith("OperationDefinition"))
+    kind = op.operation if isinstance(op.operation, str) else op.operation.value
+    fragments = {d.name.value: d for d in doc.definitions if type(d).__name__.startswith("FragmentDefinition")}
+
+    def fields(selection_set, t, value, path):
+        for s in selection_set.selections:
+            what = type(s).__name__.replace("Node", "")
+            if what != "Field":
+                f = fragments[s.name.value] if what == "FragmentSpread" else s
+                name = f.type_condition.name.value if f.type_condition else t.name
+                if name == t.name or value.get("__typename") == name:
+                    fields(f.selection_set, known[name], value, path)
+                continue
+            key = (s.alias or s.name).value
+            if s.name.value == "__typename":
+                continue
+            if s.name.value not in t.fields:
+                continue        # validate() has told
+            if key not in value:
+                out.append("%s.%s is missing" % (path, key))
+            else:
+                one(t.fields[s.name.value].type, s, value[key], "%s.%s" % (path, key))
+
+    def one(t, node, v, path):
+        name = type(t).__name__
+        if name == "GraphQLNonNull":
+            if v is None:
+                out.append(path + " is null")
+            return one(t.of_type, node, v, path)
+        if v is None:
+            return None
+        if name == "GraphQLList":
+            for i, x in enumerate(v if isinstance(v, list) else [v]):
+                one(t.of_type, node, x, "%s[%d]" % (path, i))
+        elif name in ("GraphQLObjectType", "GraphQLInterfaceType", "GraphQLUnionType"):
+            fields(node.selection_set, t, v, path)
+        elif name == "GraphQLEnumType":
+            if v not in values(t):
+                out.append("%s: %r is no %s" % (path, v, t.name))
+        elif t.name in ("Time", "Date"):
+            if not isinstance(v, str) or not TIME.match(v):
+                out.append("%s: %r is no %s" % (path, v, t.name))
+        elif not isinstance(v, PLAIN.get(t.name, str)) or t.name == "Int" and isinstance(v, bool):
+            out.append("%s: %r is no %s" % (path, v, t.name))
+        return None
+
+    fields(op.selection_set, known["Mutation" if kind == "mutation" else "Query"], data, kind)
+    return out

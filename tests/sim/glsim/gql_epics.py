@@ -186,10 +186,14 @@ def g_epics(obj, ctx, a):
 
 @resolver("Group", "epic")
 def g_epic(obj, ctx, a):
+    """The group's own one before those of other groups that have the same iid."""
     if not features.licensed(ctx):
         return None
-    nodes = group_epics(ctx, obj["row"], dict(a, first=1))["nodes"]
-    return nodes[0] if nodes else None
+    for own in (dict(a, includeAncestorGroups=False, includeDescendantGroups=False), a):
+        nodes = group_epics(ctx, obj["row"], dict(own, first=1))["nodes"]
+        if nodes:
+            return nodes[0]
+    return None
 
 
 @resolver("Epic", "children")
