@@ -398,10 +398,13 @@ static int probe_features(struct plan *p, struct gs_err *err)
     int64_t id = p->groups[0].target_id ? p->groups[0].target_id : p->groups[0].dst_parent;
     if (!id)
         return 0;
-    char path[96];
-    GS_AUTO(yyjson_doc) doc = NULL;
-    snprintf(path, sizeof path, "/groups/%lld/epics?per_page=1", (long long)id);
-    if (gl_get(p->client, path, &doc, err)) {
+    struct gl_request *r = gl_request_new(GL_GET, "/groups/%lld/epics?per_page=1", (long long)id);
+    struct gl_response rsp;
+    if (!r)
+        return gs_fail(err, GS_E_NOMEM, "no memory for a request");
+    int n = gl_perform(p->client, r, &rsp, err); /* a list, which gl_get() would not take */
+    gl_response_release(&rsp);
+    if (n) {
         if (err->http != 403 && err->http != 404)
             return gs_wrap(err, "asking what the target's tier offers");
         /* 404 may also mean that epics are gone from this version: then the tier stays unknown */
