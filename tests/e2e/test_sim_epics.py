@@ -118,7 +118,6 @@ def where_they_are():
     fresh(version="19.1.0-ee")
     eq((sim.get(path)[0], top_errors("{group(fullPath:\"%s\"){epics{nodes{id}}}}" % ROOT)),
        (200, ["Field 'epics' doesn't exist on type 'Group'"]))
-    fresh()
 
 
 @test
@@ -169,7 +168,6 @@ def lists():
     deep = next(x for x in ids("") if x["group_id"] == P)
     eq(deep["references"], {"short": "&%d" % deep["iid"], "relative": "%s&%d" % (PRODUCT, deep["iid"]), "full": "%s&%d" % (PRODUCT, deep["iid"])})
     eq(get(deep)["references"]["relative"], "&%d" % deep["iid"])
-    fresh()
 
 
 @test
@@ -192,7 +190,6 @@ def created_at():
     bad(sim.post("/groups/%d/epics" % G, {"title": "x", "start_date_fixed": "2025-02-01", "start_date_is_fixed": True,
                                           "due_date_fixed": "2025-01-01", "due_date_is_fixed": True}), 400,
         {"message": {"due_date": ["must be greater than or equal to start date"]}})
-    fresh()
 
 
 @test
@@ -206,7 +203,6 @@ def iids():
     eq(epic("the next")["iid"], top + 3)
     bad(sim.delete("/groups/%d/epics/%d" % (G, top + 3), token="maintainer"), 403, {"message": "403 Forbidden"})
     bad(sim.get("/groups/%d/epics/%d" % (G, a["iid"])), 404, {"message": "404 Not found"})
-    fresh()
 
 
 @test
@@ -233,7 +229,6 @@ def updated_at():
     put(e, title="other")
     eq(get(e)["updated_at"], t, "a call that changes nothing")
     bad(sim.put("/groups/%d/epics/%d" % (G, e["iid"]), {"title": ""}), 400, {"message": {"title": ["can't be blank"]}})
-    fresh()
 
 
 @test
@@ -256,7 +251,6 @@ def label_names():
     eq(sorted(events[0]), ["action", "created_at", "id", "label", "resource_id", "resource_type", "user"])
     good(sim.delete("/groups/%d/labels/%d" % (P, now["brand new"]["id"])), 204)
     eq([x["label"] for x in good(sim.get("/groups/%d/epics/%d/resource_label_events" % (P, e["id"])))][1], None)
-    fresh()
 
 
 @test
@@ -308,7 +302,6 @@ def parents():
     left = sim.dump()
     eq([e for e in left["epics"] if e["id"] in gone], [])
     eq([n for n in left["notes"] if n["noteable_id"] in gone], [])
-    fresh()
 
 
 @test
@@ -334,7 +327,6 @@ def dates():
     e = epic("old names", start_date="2025-05-05", end_date="2025-06-06")
     eq((e["start_date_fixed"], e["due_date_fixed"], e["start_date"]), ("2025-05-05", "2025-06-06", None))
     eq(epic("no date", start_date_fixed="soon", start_date_is_fixed=True)["start_date"], None)
-    fresh()
 
 
 @test
@@ -354,7 +346,6 @@ def states():
     eq(epic("x", state="closed")["state"], "opened", "not at creation")
     config(version="15.3.0-ee")
     bad(sim.get("/groups/%d/epics/%d/resource_state_events" % (G, e["id"])), 404, {"error": "404 Not Found"})
-    fresh()
 
 
 @test
@@ -365,7 +356,6 @@ def archived():
     bad(sim.post("/groups/%d/epics" % G, {"title": "x"}), 403, {"message": "403 Forbidden"})
     bad(sim.put("/groups/%d/epics/%d" % (G, e["iid"]), {"title": "x"}), 403, {"message": "403 Forbidden"})
     bad(sim.post("/groups/%d/epics/%d/notes" % (G, e["id"]), {"body": "x"}), 403, {"message": "403 Forbidden"})
-    fresh()
 
 
 @test
@@ -395,7 +385,6 @@ def emoji():
     eq(len(good(sim.get(on_note))), 1)
     assert e["id"] != e["iid"]
     bad(sim.get("/groups/%d/epics/%d/notes/%d/award_emoji" % (G, e["id"], n["id"])), 404, {"message": "404 Not found"})
-    fresh()
 
 
 @test
@@ -439,7 +428,6 @@ def notes():
         {"message": "400 Bad request - Discussion is an individual note."})
     config(version="14.10.0-ee")
     assert "internal" not in good(sim.get(path))[0]
-    fresh()
 
 
 @test
@@ -464,7 +452,6 @@ def quick_actions():
     eq(good(sim.post(path, {"body": "\\/close stays"}), 201)["body"], "\\/close stays")
     eq(good(sim.post(path, {"body": "\u200b/confidential"}), 201)["body"], "\u200b/confidential")
     eq(get(e)["confidential"], False)
-    fresh()
 
 
 @test
@@ -486,7 +473,6 @@ def sudo():
     eq(make(token="owner", status=403), {"message": "403 Forbidden - Must be admin to use sudo"})
     s, _, data = sim.raw("POST", "/api/graphql", {"query": "{currentUser{username}}"}, token="admin", headers={"Sudo": "freja.lund"})
     eq((s, json.loads(data)["data"]["currentUser"]["username"]), (200, "root"))
-    fresh()
 
 
 @test
@@ -516,7 +502,6 @@ def impersonation():
     eq(sim.get("/user", token=t["token"])[0], 401)
     eq(sim.gql("{currentUser{id}}", token=t["token"]), (401, {"errors": [{"message": "Invalid token"}]}))
     bad(sim.delete(who + "/99999", token="admin"), 404, {"message": "404 Impersonation Token Not Found"})
-    fresh()
 
 
 FIELDS = """id iid title description state confidential createdAt updatedAt closedAt startDate startDateFixed startDateIsFixed dueDate dueDateFixed
@@ -555,7 +540,6 @@ def graphql_reads():
     kids = sorted((y["relative_position"], y["id"]) for y in dump["epics"] if y["parent_id"] == parent["id"])
     eq([(y["relativePosition"], int(y["id"].rsplit("/", 1)[1])) for y in x["children"]["nodes"]], kids)
     eq(ask(q, token="reader", p=path, i="1")["group"]["epic"]["userPermissions"], {"createEpic": True, "destroyEpic": False})
-    fresh()
 
 
 @test
@@ -604,7 +588,6 @@ def graphql_writes():
     eq(mutate("updateNote", "note{body}", id=n["note"]["id"], body="again")["note"]["body"], "again")
     eq(mutate("destroyNote", "note{id}", id=n["note"]["id"])["errors"], [])
     eq(top_errors("mutation{awardEmojiAdd(input:{awardableId:\"%s\",name:\"tada\"}){errors}}" % (gid % 424242)), [NOT_FOUND])
-    fresh()
 
 
 BOARD = """query($p: ID!) { group(fullPath: $p) { epicBoards { nodes { id name hideBacklogList hideClosedList labels { nodes { title } }
@@ -638,7 +621,6 @@ def boards():
     eq([x["list_type"] for x in good(sim.get("/groups/%d/epic_boards/%d/lists" % (G, b["id"])))], ["label"] * 3)
     config(tier="free")
     bad(sim.get("/groups/%d/epic_boards" % G), 403, {"message": "403 Forbidden"})
-    fresh()
 
 
 @test
@@ -706,7 +688,6 @@ def board_writes():
     eq(mutate("destroyEpicBoard", "epicBoard{id}", id=ask(BOARD, p=ROOT)["group"]["epicBoards"]["nodes"][0]["id"])["errors"],
        ["The board could not be deleted, because the parent doesn't have any other boards."])
     eq(top_errors("mutation{epicBoardCreate(input:{groupPath:\"%s\",name:\"x\"}){errors}}" % PRODUCT, token="reader"), [NOT_FOUND])
-    fresh()
 
 
 def export(g, *relations):
@@ -759,7 +740,6 @@ def exported():
     eq(set(got["iterations_cadences"][0]["iterations"][0]), {"iid", "created_at", "updated_at", "start_date", "due_date", "group_id", "description"})
     config(version="14.10.0-ee")
     eq(sorted(export(G, "epics", "epic_boards", "iterations_cadences")), ["epics"])
-    fresh()
 
 
 @test
@@ -857,7 +837,6 @@ def faults():
     epic("gone again")
     sim.control("POST", "restore", {"name": "later"})
     eq(sim.control("GET", "dump") == before, True)
-    fresh()
 
 
 @test
@@ -872,7 +851,6 @@ def group_deletion():
     config(version=V, tier="ultimate")
     d = sim.dump()
     eq((len(d["epics"]), [n for n in d["work_items"] if n["epic_id"] == top["id"]]), (kept, []))
-    fresh()
 
 
 @test
@@ -911,7 +889,6 @@ def stock_client():
         raise AssertionError("still there")
     except gitlab.exceptions.GitlabGetError as x:
         eq(x.response_code, 404)
-    fresh()
 
 
 @test
@@ -929,6 +906,7 @@ def same_seed():
         other.stop()
 
 
+test.before = fresh
 code = test.run()
 code = 1 if sim.stop() else code
 sys.exit(code)

@@ -142,7 +142,6 @@ def where_they_are():
         config(version=version)
         eq(sim.get("/groups/%d/iterations" % G), (404, {"error": "404 Not Found"}))
         assert "Field 'iterations' doesn't exist on type 'Group'" in top_errors(q)
-    fresh()
 
 
 @test
@@ -189,7 +188,6 @@ def manual():
     eq([r for r in sim.dump()["iterations"] if r["cadence_id"] == int(a["id"].rsplit("/", 1)[1])], [])
     eq(ask("query($i: IterationID!) { iteration(id: $i) { iid } }", i=y["id"])["iteration"], {"iid": y["iid"]})
     eq(ask("query($i: IterationID!) { iteration(id: $i) { iid } }", i=x["id"])["iteration"], None)
-    fresh()
 
 
 @test
@@ -226,7 +224,6 @@ def automatic():
     eq((off["automatic"], off["durationInWeeks"], off["iterationsInAdvance"], off["rollOver"]), (False, None, None, False), "forgotten")
     config(clock_offset_s=60 * 86400)
     eq(len(of(c)), 5, "no more are made")
-    fresh()
 
 
 @test
@@ -270,7 +267,6 @@ def automation_later():
     change(again, automatic=True, durationInWeeks=2, iterationsInAdvance=4, startDate=first)
     eq([(n["startDate"], n["dueDate"], n["description"]) for n in of(again, PRODUCT)],
        sorted((r["start_date"], r["due_date"], r["description"]) for r in sprints))
-    fresh()
 
 
 @test
@@ -289,7 +285,6 @@ def on_boards():
     mutate("iterationCadenceDestroy", "group { id }", id="gid://gitlab/Iterations::Cadence/%d" % it["cadence_id"])
     b = ask(q, p=ROOT)["group"]["boards"]["nodes"][0]
     eq((b["iteration"], [x["listType"] for x in b["lists"]["nodes"]]), (None, ["backlog", "label", "closed"]))
-    fresh()
 
 
 @test
@@ -315,7 +310,6 @@ def faults():
     cadence("gone")
     sim.control("POST", "restore", {"name": "now"})
     eq(sim.control("GET", "dump") == before, True)
-    fresh()
 
 
 @test
@@ -330,6 +324,7 @@ def stock_client():
     eq([r.state for r in rows], [3] * 6 + [1] * 4)
 
 
+test.before = fresh
 code = test.run()
 code = 1 if sim.stop() else code
 sys.exit(code)

@@ -140,7 +140,6 @@ def where_they_are():
     eq(ask(q, p=ROOT)["namespace"]["availableFeatures"], {"hasEpicsFeature": True, "hasSubepicsFeature": True})
     config(tier="premium")
     eq(ask(q, p=ROOT)["namespace"]["availableFeatures"], {"hasEpicsFeature": True, "hasSubepicsFeature": False})
-    fresh()
 
 
 @test
@@ -184,7 +183,6 @@ def same_record():
         eq({(x["name"], x["user"]["username"]) for x in w["AWARD_EMOJI"]["awardEmoji"]["nodes"]},
            {(x["name"], next(u["username"] for u in d["users"] if u["id"] == x["user_id"])) for x in d["award_emoji"]
             if x["awardable_type"] == "Epic" and x["awardable_id"] == e["id"]})
-    fresh()
 
 
 @test
@@ -255,7 +253,6 @@ def creation():
        ["Issue type is not available for the given group"])
     # a value that GitLab hides from introspection passes in a variable
     eq(mutate("workItemCreate", "workItem { id }", namespacePath=ROOT, workItemTypeId=EPIC, title="h", description="hidden")["errors"], [])
-    fresh()
 
 
 @test
@@ -295,7 +292,6 @@ def changes():
     eq(top_errors(q, token="reader", input={"id": a, "title": "x"}), [NOT_FOUND])
     config(tier="premium")
     eq(update(b, ok=False, hierarchyWidget={"parentId": a}), ["No matching work item found. Make sure that you are adding a valid work item ID."])
-    fresh()
 
 
 @test
@@ -327,7 +323,6 @@ def order():
     config(child_position="start")
     create("first", hierarchyWidget={"parentId": top})
     eq(names()[0], "first")
-    fresh()
 
 
 @test
@@ -353,7 +348,6 @@ def notes():
     eq(mutate("awardEmojiToggle", "toggledOn", awardableId=a, name="heart")["toggledOn"], False)
     q = "query($id: NoteID!) { note(id: $id) { body system systemNoteMetadata { action } } }"
     eq(ask(q, id=n["note"]["id"])["note"]["body"], "hello")
-    fresh()
 
 
 @test
@@ -366,7 +360,6 @@ def deletion():
     eq(mutate("workItemDelete", "namespace { fullPath }", id=a["id"]), {"errors": [], "namespace": {"fullPath": ROOT}})
     eq(top_errors(READ, id=b["id"]), [NOT_FOUND])
     eq(int(create("c")["iid"]), int(b["iid"]) + 1)
-    fresh()
 
 
 @test
@@ -391,9 +384,9 @@ def faults():
     eq(top_errors(READ, id=late), [NOT_FOUND])
     sim.control("POST", "reset_faults")
     eq(read(late)[0]["title"], "late")
-    fresh()
 
 
+test.before = fresh
 code = test.run()
 code = 1 if sim.stop() else code
 sys.exit(code)

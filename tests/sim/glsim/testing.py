@@ -106,10 +106,10 @@ class Sim:
 
 
 class Tap:
-    """Collects test functions and runs them in order."""
+    """Collects test functions and runs them in order; `before`, when set, is called before each."""
 
     def __init__(self):
-        self.tests = []
+        self.tests, self.before = [], None
 
     def __call__(self, fn):
         self.tests.append((fn.__doc__.strip().splitlines()[0] if fn.__doc__ else fn.__name__, fn))
@@ -119,6 +119,8 @@ class Tap:
         failed = 0
         for i, (name, fn) in enumerate(self.tests, 1):
             try:
+                if self.before:
+                    self.before()
                 r = fn()
                 skip = " # SKIP " + r if isinstance(r, str) else ""
                 print("ok %d - %s%s" % (i, name, skip), flush=True)
