@@ -2,7 +2,7 @@
 relation export as live records."""
 import re
 
-from . import awards, epic_boards, epics, notes, seed
+from . import epic_boards, epics, notes, seed
 from .router import to_date
 
 EPIC_KEYS = ("id", "iid", "title", "description", "author", "state", "closed_at", "closed_by", "confidential", "color", "start_date",
@@ -101,8 +101,6 @@ def load_epic(db, g, x, refs, t):
 def load_awards(db, g, kind, target, items, refs, t):
     for a in items:
         seed.known(a, ("id", "name", "user", "created_at"), "award")
-        if a["name"] not in awards.NAMES:
-            raise seed.SeedError("award: no emoji %s" % a["name"])
         created = seed.stamp(a, "created_at", t)
         db.insert("award_emoji", **with_id(a, dict(group_id=g["id"], awardable_type=kind, awardable_id=target, name=a["name"],
                                                    user_id=refs.user(a["user"]), created_at=created, updated_at=created)))
@@ -163,34 +161,46 @@ def load_board(db, g, x, refs, t):
 # ---- from GitLab's relation export ------------------------------------------------------------
 
 def from_export(records, names, group_paths):
-    """Epics in export form -> the epics of the key `planning`. names: {user id: user name}; group_paths: {group id: full
-    path}. Records are dictionaries as direct-transfer writes them, system notes included."""
+    """Epics in export form -> the epics of the key `planning`. names: {user id: user name}; group_paths: {group id: full path}. Records
+    are dictionaries as direct transfer writes them, system notes included. The ids of epics and notes are kept."""
     def user(uid):
         return names.get(uid)
 
     def emoji(items):
         return [{"name": a["name"], "user": user(a["user_id"]), "created_at": a["created_at"]} for a in items or () if user(a["user_id"])]
+
+    def note(n, author):
+        m = n.get("system_note_metadata") or {}
+        return {"id": n["id"], "author": user(n["author_id"]) or author, "body": n["note"], "created_at": n["created_at"],
+                "updated_at": n["updated_at"], "internal": bool(n.get("confidential") or n.get("internal")),
+                "system": (m.get("action") or "unknown") if n.get("system") else None, "last_edited_at": n.get("last_edited_at"),
+                "thread": n["discussion_id"] if n.get("type") == "DiscussionNote" else None, "awards": emoji(n.get("award_emoji"))}
     out = []
     for e in records:
         state = e.get("state") or e.get("state_id") or "opened"
-        x = {"iid": e["iid"], "title": e["title"], "description": e.get("description"), "author": user(e["author_id"]), "state": state,
-             "confidential": bool(e.get("confidential")), "color": e.get("color") or epics.DEFAULT_COLOR,
+        x = {"id": e["id"], "iid": e["iid"], "title": e["title"], "description": e.get("description"), "author": user(e["author_id"]),
+             "state": state, "confidential": bool(e.get("confidential")), "color": e.get("color") or epics.DEFAULT_COLOR,
              "start_date": e.get("start_date_fixed"), "due_date": e.get("due_date_fixed"),
              "start_date_is_fixed": bool(e.get("start_date_is_fixed")), "due_date_is_fixed": bool(e.get("due_date_is_fixed")),
              "position": e.get("relative_position"), "created_at": e["created_at"], "updated_at": e["updated_at"],
              "labels": [k["label"]["title"] for k in e.get("label_links") or () if k.get("label")],
-             "awards": emoji(e.get("award_emoji")), "notes": []}
+             "awards": emoji(e.get("award_emoji")), "notes": [note(n, user(e["author_id"])) for n in e.get("notes") or ()]}
         if state == "closed":
             x.update(closed_at=e.get("closed_at"), closed_by=user(e.get("closed_by_id")))
-        for n in e.get("notes") or ():
-            m = n.get("system_note_metadata") or {}
-            x["notes"].append({"author": user(n["author_id"]) or x["author"], "body": n["note"], "created_at": n["created_at"],
-                               "updated_at": n["updated_at"], "internal": bool(n.get("confidential") or n.get("internal")),
-                               "system": (m.get("action") or "unknown") if n.get("system") else None,
-                               "thread": n["discussion_id"] if n.get("type") == "DiscussionNote" else None,
-                               "awards": emoji(n.get("award_emoji"))})
         if e.get("parent"):
             x["parent"] = "%s&%d" % (group_paths.get(e["parent"]["group_id"], ""), e["parent"]["iid"])
         out.append(x)
     return out
 
+
+def boards_from_export(records):
+    return [{"name": b["name"], "hide_backlog_list": b["hide_backlog_list"], "hide_closed_list": b["hide_closed_list"],
+             "display_colors": b["display_colors"], "created_at": b["created_at"], "updated_at": b["updated_at"],
+             "lists": [{"label": x["label"]["title"], "position": x["position"], "created_at": x["created_at"], "updated_at": x["updated_at"]}
+                       for x in b["epic_lists"] if x.get("label")]} for b in records]
+
+
+def cadences_from_export(records):
+    return [{k: c.get(k) for k in ("title", "description", "start_date", "active", "roll_over", "created_at", "updated_at")} | {
+        "iterations": [{k: i.get(k) for k in ("iid", "description", "start_date", "due_date", "created_at", "updated_at")}
+                       for i in c["iterations"]]} for c in records]
