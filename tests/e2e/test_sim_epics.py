@@ -221,7 +221,8 @@ def updated_at():
     moves = (lambda: sim.post("/groups/%d/epics/%d/award_emoji" % (G, e["iid"]), {"name": "rocket"}),
              lambda: sim.post("/groups/%d/epics/%d/notes" % (G, e["id"]), {"body": "hello"}),
              lambda: sim.post("/groups/%d/epics" % G, {"title": "child", "parent_id": e["id"]}),
-             lambda: sim.put("/groups/%d/epics/%d" % (G, e["iid"]), {"state_event": "close"}))
+             lambda: sim.put("/groups/%d/epics/%d" % (G, e["iid"]), {"state_event": "close"}),
+             lambda: sim.put("/groups/%d/epics/%d" % (G, e["iid"]), {"add_labels": "urgent"}))
     for i, move in enumerate(moves):
         put(e, title="other", updated_at=t)
         eq(get(e)["updated_at"], t)
