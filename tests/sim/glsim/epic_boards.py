@@ -147,6 +147,27 @@ def settle(ctx, b, rows):
             set_place(ctx.db, b, e["id"], top)
 
 
+def spot_between(db, b, eid, left, right):
+    """A free place directly behind `left` or, without it, before `right` (epic ids). Places are the board's, not the list's: with one of
+    them given, the other side is whoever stands there on the whole board."""
+    def beside(spot, way, op):
+        return db.val("SELECT %s(relative_position) FROM epic_board_positions WHERE board_id=? AND epic_id<>? AND relative_position%s?"
+                      % (way, op), b["id"], eid, spot)
+    for _ in (1, 2):
+        low, high = (x and place(db, b, x) for x in (left, right))
+        if right is None:
+            high = beside(low, "min", ">")
+        elif left is None:
+            low = beside(high, "max", "<")
+        if low is None or high is None:
+            return high - DISTANCE if low is None else low + DISTANCE
+        if high - low > 1:
+            return (low + high) // 2
+        # no room: everything on the board moves apart
+        db.run("UPDATE epic_board_positions SET relative_position=relative_position*1000 WHERE board_id=?", b["id"])
+    raise AssertionError("no room on board %d" % b["id"])
+
+
 def move_epic(ctx, b, r, e, before=None, after=None, position=None):
     """Put the epic at a place of list r: behind `before`, in front of `after` (epic ids), or at `position` (-1: the end)."""
     rows = [x for x in epics_of(ctx, b, r) if x["id"] != e["id"]]
@@ -160,19 +181,10 @@ def move_epic(ctx, b, r, e, before=None, after=None, position=None):
         at = ids.index(after)
     else:
         return False
-    low = place(ctx.db, b, ids[at - 1]) if at > 0 else None
-    high = place(ctx.db, b, ids[at]) if at < len(ids) else None
-    if low is None and high is None:
-        spot = DISTANCE
-    elif high is None:
-        spot = max(low, ctx.db.val("SELECT max(relative_position) FROM epic_board_positions WHERE board_id=?", b["id"])) + DISTANCE
-    elif low is None:
-        spot = high - DISTANCE
-    elif high - low > 1:
-        spot = (low + high) // 2
-    else:       # no room: everything on the board moves apart
-        ctx.db.run("UPDATE epic_board_positions SET relative_position=relative_position*1000 WHERE board_id=?", b["id"])
-        spot = (place(ctx.db, b, ids[at - 1]) + place(ctx.db, b, ids[at])) // 2
+    if ids:
+        spot = spot_between(ctx.db, b, e["id"], ids[at - 1] if at > 0 else None, ids[at] if at < len(ids) else None)
+    else:
+        spot = (ctx.db.val("SELECT max(relative_position) FROM epic_board_positions WHERE board_id=?", b["id"]) or 0) + DISTANCE
     set_place(ctx.db, b, e["id"], spot)
     return True
 
