@@ -93,13 +93,15 @@ int bundle_writer_ledger(struct bundle_writer *w, const char *json, size_t len, 
 
 /*
  * Writes members index, users, ledger, SUMS and manifest, signs with each key and packs everything at `path`
- * (temp + fsync + rename; an existing file is GS_E_EXISTS unless `replace`). Only bundle_writer_free() may follow, whatever comes of
- * it: what is in the file is given back in the staging folder.
+ * (temp + fsync + rename; an existing file is GS_E_EXISTS unless `replace`). Only bundle_writer_made() (after success) and
+ * bundle_writer_free() may follow, whatever comes of it: what is in the file is given back in the staging folder.
  */
 int bundle_writer_finish(struct bundle_writer *w, const struct bundle_meta *meta, const struct sign_seckey *const *keys,
                          size_t n_keys, const char *path, bool replace, struct gs_err *err) GS_MUST_USE;
 /* The file is encrypted as it is packed (age.h); the caller keeps `seal`, which must outlive bundle_writer_finish(). */
 void bundle_writer_encrypt(struct bundle_writer *w, struct age_seal *seal);
+/* The bytes of the file, encrypted or not, and the BLAKE2b-256 of its manifest.json, which names the bundle. */
+void bundle_writer_made(const struct bundle_writer *w, uint64_t *out_size, uint8_t out_digest[BUNDLE_DIGEST_LEN]);
 void bundle_writer_free(struct bundle_writer *w);
 GS_DEFINE_AUTO(bundle_writer, bundle_writer_free);
 

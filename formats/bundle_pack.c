@@ -3,6 +3,7 @@
 
 #include "libcommon/clock.h"
 
+#include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
@@ -186,6 +187,22 @@ void bundle_writer_encrypt(struct bundle_writer *w, struct age_seal *seal)
     w->seal = seal;
 }
 
+static int note_made(struct bundle_writer *w, const struct gs_buf *manifest, int fd, const char *path, struct gs_err *err)
+{
+    off_t end = lseek(fd, 0, SEEK_END);
+    if (end < 0)
+        return gs_fail_sys(err, GS_E_IO, errno, "writing '%s'", path);
+    w->made_size = (uint64_t)end;
+    bundle_hash(manifest->data, manifest->len, w->made_digest);
+    return 0;
+}
+
+void bundle_writer_made(const struct bundle_writer *w, uint64_t *out_size, uint8_t out_digest[BUNDLE_DIGEST_LEN])
+{
+    *out_size = w->made_size;
+    memcpy(out_digest, w->made_digest, BUNDLE_DIGEST_LEN);
+}
+
 int bundle_writer_finish(struct bundle_writer *w, const struct bundle_meta *meta, const struct sign_seckey *const *keys,
                          size_t n_keys, const char *path, bool replace, struct gs_err *err)
 {
@@ -218,7 +235,7 @@ int bundle_writer_finish(struct bundle_writer *w, const struct bundle_meta *meta
             r = gs_fail(err, GS_E_USAGE, "one key was named twice");
     if (r == 0)
         r = pack_begin(&p, &st, w->seal, w->o.threads, err) || put_all(w, &manifest, sigs, n_sigs, &sums, &p, err) ||
-            pack_end(&p, err) || gs_stage_commit(&st, err);
+            pack_end(&p, err) || note_made(w, &manifest, st.fd, path, err) || gs_stage_commit(&st, err);
     pack_release(&p);
     gs_stage_release(&st);
     for (size_t i = 0; i < n_sigs; i++)

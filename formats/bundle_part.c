@@ -299,7 +299,10 @@ static int part_error(struct bundle_part *p, struct gs_err *err)
     return failed ? -1 : 0;
 }
 
-/* Hands what was collected to a worker. */
+/*
+ * Hands what was collected to a worker. A frame of a book is written at once and here: books come when all else is written, and a frame
+ * for each thread, beside the one that is filled meanwhile, would be the peak of a large capture's memory.
+ */
 static int flush_frame(struct bundle_part *p, struct gs_err *err)
 {
     struct frame_job *j = calloc(1, sizeof *j);
@@ -312,11 +315,11 @@ static int flush_frame(struct bundle_part *p, struct gs_err *err)
                             .raw_len = p->raw.len,
                             .raw_cap = p->raw.cap};
     p->flushed = true;
-    j->token = p->raw.len > INLINE_MAX;
+    j->token = !p->book && p->raw.len > INLINE_MAX;
     if (j->token)
         take_token(p->w);
     gs_buf_init(&p->raw, p->w->o.frame_raw_max);
-    if (j->raw_len > p->w->o.frame_raw_max / 2 && p->w->o.frame_raw_max == BUNDLE_FRAME_RAW_MAX &&
+    if (j->token && j->raw_len > p->w->o.frame_raw_max / 2 && p->w->o.frame_raw_max == BUNDLE_FRAME_RAW_MAX &&
         (p->raw.data = take_block(p->w, &p->w->raw_blocks))) { /* more of the same is to be expected */
         p->raw.cap = p->w->block;
         p->raw.data[0] = 0;

@@ -67,6 +67,9 @@ struct bundle_writer {
 
     pthread_mutex_t ledger_lock; /* the ledger may write to the spool, which takes `lock` */
     struct sorter ledger;
+
+    uint64_t made_size; /* of the file, when it is there */
+    uint8_t made_digest[BUNDLE_DIGEST_LEN];
 };
 
 /* Makes room for one more element in an array that grows by doubling. */

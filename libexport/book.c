@@ -92,6 +92,12 @@ void book_free(struct book *b)
     free(b);
 }
 
+void book_unwatch(struct book *b)
+{
+    marks_free(b->marks);
+    b->marks = NULL;
+}
+
 struct bundle_writer *book_writer(const struct book *b)
 {
     return b->w;

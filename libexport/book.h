@@ -74,6 +74,7 @@ struct bundle_writer *book_writer(const struct book *b);
 /* From here on marks are taken of all records that a look after the capture can be compared with. */
 int book_watch(struct book *b, struct gs_err *err) GS_MUST_USE;
 struct marks *book_marks(const struct book *b); /* NULL: none are taken */
+void book_unwatch(struct book *b);              /* and none are needed any more */
 int book_watermark(struct book *b, int64_t group_id, const char *relation, uint64_t records, int64_t highest_id,
                    int64_t newest_s, const char *seen, struct gs_err *err) GS_MUST_USE;
 int book_capture(struct book *b, const struct ledger_capture *c, struct gs_err *err) GS_MUST_USE;

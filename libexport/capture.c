@@ -832,9 +832,12 @@ int capture_run(struct capture *c, struct gs_err *err)
     if (c->rel && relations_users(c, err))
         return -1;
     c->finished_ms = gs_unix_ms();
-    return cap_not_asked(c, err) || write_tree(c, err) || balance_tree(c, err) || write_cost(c, err) || sum_watermarks(c, err) || book_close(c->book, err)
-               ? -1
-               : 0;
+    if (cap_not_asked(c, err) || write_tree(c, err) || balance_tree(c, err) || write_cost(c, err) || sum_watermarks(c, err) ||
+        book_close(c->book, err))
+        return -1;
+    book_unwatch(c->book); /* packing needs the memory */
+    c->marks = NULL;
+    return 0;
 }
 
 static int forget(struct capture *c, int64_t group, const char *relation, struct gs_err *err)

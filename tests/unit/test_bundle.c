@@ -68,12 +68,17 @@ static void round_trip(enum record_encoding e, size_t frame, uint64_t part, unsi
         OK((i % 2 ? bundle_part_add_sound : bundle_part_add)(p, rec, (size_t)n, &err));
     }
     OK(bundle_part_close(p, &err));
+    uint64_t made;
+    uint8_t digest[BUNDLE_DIGEST_LEN];
     OK(bundle_writer_finish(w, &m, &k, 1, unit_path("rt.gsnap"), true, &err));
+    bundle_writer_made(w, &made, digest);
     bundle_writer_free(w);
     GS_AUTO(bundle) b = NULL;
     GS_AUTO(bundle_cursor) c = NULL;
     struct bundle_verify_result r;
     OK(bundle_open(unit_path("rt.gsnap"), &verify_opts, &b, &err));
+    assert_int_equal(made, bundle_size(b));
+    assert_memory_equal(digest, bundle_digest(b), sizeof digest);
     OK(bundle_verify(b, true, &r, &err));
     assert_int_equal(r.records, 700);
     struct bundle_verify_result by_frames;
