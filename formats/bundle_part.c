@@ -50,8 +50,10 @@ struct bundle_part {
 
 void staged_release(struct staged *s)
 {
-    free(s->path);
-    free(s->relation);
+    if (!s->packed) {
+        free(s->path);
+        free(s->relation);
+    }
     free(s->frames);
     *s = (struct staged){0};
 }
@@ -102,14 +104,27 @@ int spool_read(struct bundle_writer *w, uint64_t off, void *buf, size_t len, str
     return 0;
 }
 
+/* It is complete, and stays to the end: most have a single frame, of the eight that there is room for. */
+static void pack_member(struct staged *s)
+{
+    size_t frames = s->n_frames * sizeof *s->frames, path = strlen(s->path) + 1, relation = strlen(s->relation) + 1;
+    char *block = malloc(frames + path + relation);
+    if (!block) /* it only takes more room then */
+        return;
+    struct staged old = *s;
+    if (frames)
+        memcpy(block, old.frames, frames);
+    s->frames = (struct staged_frame *)(void *)block;
+    s->cap_frames = s->n_frames;
+    s->path = memcpy(block + frames, old.path, path);
+    s->relation = memcpy(block + frames + path, old.relation, relation);
+    s->packed = true;
+    staged_release(&old);
+}
+
 int writer_take_member(struct bundle_writer *w, struct staged *s, struct gs_err *err)
 {
-    /* it is complete, and stays to the end: most have a single frame, of the eight that there is room for */
-    struct staged_frame *exact = s->n_frames > 0 && s->n_frames < s->cap_frames ? realloc(s->frames, s->n_frames * sizeof *exact) : NULL;
-    if (exact) {
-        s->frames = exact;
-        s->cap_frames = s->n_frames;
-    }
+    pack_member(s);
     pthread_mutex_lock(&w->lock);
     int r = grow_array((void **)&w->members, &w->cap_members, w->n_members, sizeof *w->members, err);
     if (r == 0) {

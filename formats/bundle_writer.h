@@ -15,6 +15,7 @@ struct staged {
     char *relation;
     int64_t group_id;
     bool is_file;
+    bool packed; /* path and relation lie behind the frames, in one block with them */
     unsigned part;
     uint64_t records, raw, stored;
     uint8_t digest[BUNDLE_DIGEST_LEN];
