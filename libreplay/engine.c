@@ -326,7 +326,8 @@ static int flight_answered(struct engine *e, struct flight *f, struct gs_err *er
     if (f->is_write && f->rsp.outcome == GL_ANSWERED && (f->rsp.err.code == GS_E_TOKEN || f->rsp.err.code == GS_E_SCOPE))
         f->writes--; /* refused at the door */
     if (concerns_run(f)) {
-        cut(e, &f->rsp.err);
+        if (f->rsp.err.code != GS_E_STOPPED) /* it was withdrawn: the reason is another */
+            cut(e, &f->rsp.err);
         return flight_drop(e, f, err);
     }
     if (f->is_write && f->rsp.outcome == GL_UNKNOWN) {

@@ -328,7 +328,7 @@ with gstest.scratch() as d:
         while not [x for x in writes(sim) if x["path"].endswith("/labels")] and p.poll() is None:
             time.sleep(0.05)
         p.send_signal(signal.SIGTERM)
-        p.communicate()
+        said = p.communicate()[1].decode()
         sim.call("/_sim/config", {"latency_ms": 0})
         db = sqlite3.connect(os.path.join(d, name + ".state"))
         left = {x[0] for x in db.execute("SELECT DISTINCT kind FROM op WHERE state = 1")}
@@ -336,6 +336,7 @@ with gstest.scratch() as d:
         # steps of more than one request may stop between two of them
         t.ok(p.returncode == 143 and left <= {"milestones", "boards", "groups.settings"}, "a signal lets what is on the way come to its end",
              f"exit {p.returncode}, still sent: {left}")
+        t.ok("steps have ended [stopped]" in said and "before an answer" not in said, "and is what the run ends with", said)
         r = apply(sim, name)
         t.ok(r.code == 0 and content(sim) == want, "and the load goes on", str(r), repr(content(sim)))
         name = fresh("away")
