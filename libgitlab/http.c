@@ -543,9 +543,9 @@ static void tell_trouble(struct gl_transfer *t, const struct gl_decision *d, int
 }
 
 /*
- * A try ended. Returns the number of callbacks that ran. Where answers are kept, they are safe with the store before anything is done
- * with them: their callbacks wait until what is queued has left in their place. Without a store the callback, which may note
- * that a write was done, runs before anything else leaves; so does that of an error, which may end everything.
+ * A try ended. Returns the number of callbacks that ran. An answer that the store has taken is safe before anything is done with it: its
+ * callback waits until what is queued has left in its place. The callback of any other, which may note that a write was done
+ * or a download complete, runs before anything else leaves; so does that of an error, which may end everything.
  */
 static unsigned ended(struct gl_transfer *t, CURLcode rc, bool stalled)
 {
@@ -588,12 +588,12 @@ static unsigned ended(struct gl_transfer *t, CURLcode rc, bool stalled)
     }
     leave_wire(t, t->head_done);
     struct gs_err e = {0};
-    if (c->keep.keep && gl_request_keepable(t->req) && gl_answer_keepable(t) &&
-        c->keep.keep(c->keep.cookie, t->req, &t->rsp, &e)) {
+    bool kept = c->keep.keep && gl_request_keepable(t->req) && gl_answer_keepable(t);
+    if (kept && c->keep.keep(c->keep.cookie, t->req, &t->rsp, &e)) {
         finish_broken(t, &e);
         return 1;
     }
-    if (!c->keep.keep || t->rsp.err.code) {
+    if (!kept || t->rsp.err.code) {
         finish(t);
         return 1;
     }
