@@ -293,6 +293,8 @@ int staging_remove(struct staging *s, struct gs_err *err)
     s->dir = NULL;
     stg_writer_wakes(s->writer, NULL);
     int lock = gs_steal_fd(&s->lock_fd);
+    /* a log that goes with its database need not be written into it */
+    sqlite3_db_config(s->read.db, SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1, NULL);
     staging_free(s);
     int r = stg_remove(dir, false, err);
     close(lock);

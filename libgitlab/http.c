@@ -698,7 +698,7 @@ static int drive(struct gl_client *c, unsigned *ran, struct gs_err *err)
     *ran += reap(c);
     c->driven_ms = gs_mono_ms();
     *ran += check_stalls(c, c->driven_ms);
-    if (c->done.n == 0 || c->queue.n == 0 || stopped(c))
+    if (c->done.n + *ran == 0 || c->queue.n == 0 || stopped(c))
         return 0;
     *ran += start_ready(c, c->driven_ms);
     return perform(c, err);
