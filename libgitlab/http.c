@@ -594,6 +594,7 @@ static unsigned ended(struct gl_transfer *t, CURLcode rc, bool stalled)
         return 1;
     }
     if (!kept || t->rsp.err.code) {
+        c->one_failed = c->one_failed || t->rsp.err.code;
         finish(t);
         return 1;
     }
@@ -692,13 +693,15 @@ static int perform(struct gl_client *c, struct gs_err *err)
 /* What can be done without waiting: requests leave, answers are taken in, and for those further ones leave. */
 static int drive(struct gl_client *c, unsigned *ran, struct gs_err *err)
 {
+    c->one_failed = false;
     *ran += stopped(c) ? end_all_but_writes(c) : look_up_fresh(c) + start_ready(c, gs_mono_ms());
     if (perform(c, err))
         return -1;
     *ran += reap(c);
     c->driven_ms = gs_mono_ms();
     *ran += check_stalls(c, c->driven_ms);
-    if (c->done.n + *ran == 0 || c->queue.n == 0 || stopped(c))
+    /* after one that failed the caller has its turn first: it may want nothing else to leave */
+    if (c->done.n + *ran == 0 || c->queue.n == 0 || c->one_failed || stopped(c))
         return 0;
     *ran += start_ready(c, c->driven_ms);
     return perform(c, err);

@@ -100,6 +100,7 @@ struct gl_client {
     int64_t driven_ms; /* when the network was looked at last */
     struct gl_keep keep;
     bool store_behind; /* too much is not stored yet for a further request */
+    bool one_failed;   /* among what ended since the loop went round last */
     struct gl_pace pace;
     int64_t last_stall_check;
     const char *trouble; /* why the last try that was told of failed; static text, NULL: none */

@@ -12,6 +12,9 @@ const struct loss_rule loss_rules[] = {
      "an object of the same name was on the target before, and differs; it was left as it is"},
     {"user-unmatched", "*", false,
      "a person of the bundle is nobody on the target, and what names this person goes without"},
+    {"made-twice", "*", false,
+     "something before the target, or the target itself, did a request twice; the object that was one too many is removed where the load "
+     "made the group"},
     /* groups */
     {"group-times", "self", false,
      "the group's creation and update times are those of the load, since the API cannot set them"},

@@ -151,6 +151,8 @@ int state_find(struct state *s, const char *kind, int64_t grp, const char *key, 
 /* How many ops there are and have ended, without counting them. */
 struct state_tally { uint64_t ops, done, failed, skipped; };
 int state_tally(struct state *s, struct state_tally *out, struct gs_err *err) GS_MUST_USE;
+/* Does no op that is still to be done stand behind this one in its lane? */
+int state_lane_last(struct state *s, const struct op *op, bool *out, struct gs_err *err) GS_MUST_USE;
 /* How many ops of this one's kind and lane are done that stand before it, and behind it: those are there when it is loaded later than
  * its turn. *out_maybe: those behind it that were done before everything was to be looked up again. */
 int state_lane_done(struct state *s, const struct op *op, int64_t *out_before, int64_t *out_behind, int64_t *out_maybe,

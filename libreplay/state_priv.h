@@ -29,6 +29,7 @@ enum query {
     Q_FIND,
     Q_TAKEN,
     Q_LANE_DONE,
+    Q_LANE_LAST,
     Q_TARGET,
     Q_TALLY,
     Q_GRP_PATH,

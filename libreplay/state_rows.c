@@ -41,6 +41,7 @@ static const char *const queries[Q_COUNT] = {
     [Q_LANE_DONE] =
         "SELECT total(state = 2 AND pos < ?2), total(state = 2 AND pos > ?2), total(state = 1 AND target_id > 0 AND"
         " pos > ?2) FROM op WHERE grp = ?3 AND kind = ?4 AND lane = ?1 AND state IN (1, 2)",
+    [Q_LANE_LAST] = "SELECT 1 FROM op WHERE lane = ?1 AND pos > ?2 AND state < 2 LIMIT 1",
     [Q_GRP_PATH] = "UPDATE grp SET dst_path = ?2 WHERE id = ?1",
     [Q_COUNTER] = "UPDATE lane SET counter = ?2 WHERE id = ?1",
     [Q_FILLER_SET] = "INSERT INTO filler(lane, number, target_id) VALUES(?1, ?2, ?3) ON CONFLICT(lane, number)"
@@ -624,6 +625,20 @@ int state_lane_done(struct state *s, const struct op *op, int64_t *out_before, i
     *out_behind = rc == SQLITE_ROW ? sqlite3_column_int64(st, 1) : 0;
     *out_maybe = rc == SQLITE_ROW ? sqlite3_column_int64(st, 2) : 0;
     int r = rc == SQLITE_ROW ? 0 : state_db_fail(s, "counting the steps of a lane", err);
+    sqlite3_reset(st);
+    return r;
+}
+
+int state_lane_last(struct state *s, const struct op *op, bool *out, struct gs_err *err)
+{
+    sqlite3_stmt *st = state_stmt(s, Q_LANE_LAST, err);
+    if (!st)
+        return -1;
+    sqlite3_bind_int64(st, 1, op->lane);
+    sqlite3_bind_int64(st, 2, op->pos);
+    int rc = sqlite3_step(st);
+    int r = rc == SQLITE_ROW || rc == SQLITE_DONE ? 0 : state_db_fail(s, "looking for the end of a lane", err);
+    *out = rc == SQLITE_DONE;
     sqlite3_reset(st);
     return r;
 }

@@ -5,6 +5,7 @@
 #include "libreplay/kinds/kinds.h"
 #include "libreplay/kinds/pending.h"
 #include "libreplay/kinds/step.h"
+#include "libreplay/kinds/twins.h"
 
 #include <string.h>
 
@@ -95,8 +96,8 @@ static int listed(struct run *r, const struct gl_response *rsp, struct gl_reques
     return proven ? create(r, out_req, out, err) : 0;
 }
 
-static int step(struct run *r, const struct gl_response *rsp, struct gl_request **out_req, enum step_result *out,
-                struct gs_err *err)
+static int badge(struct run *r, const struct gl_response *rsp, struct gl_request **out_req, enum step_result *out,
+                 struct gs_err *err)
 {
     if (!step_notes(r))
         return gs_fail(err, GS_E_NOMEM, "out of memory");
@@ -138,6 +139,16 @@ static int step(struct run *r, const struct gl_response *rsp, struct gl_request 
 }
 
 static const char *const seen[] = {"link_url", "image_url", "name", NULL};
+static const struct twins twins = {.at = "badges", .equal = seen};
+
+static int step(struct run *r, const struct gl_response *rsp, struct gl_request **out_req, enum step_result *out,
+                struct gs_err *err)
+{
+    if (r->phase >= TWINS_PHASE)
+        return twins_step(r, &twins, rsp, out_req, out, err);
+    return badge(r, rsp, out_req, out, err) ? -1 : twins_look(r, &twins, out_req, out, err);
+}
+
 const struct kind kind_badges = {.name = "badges", .relation = "badges", .ordered = true, .step = step, .seen = seen, .at = "badges"};
 
 /* ---- planning ---- */
@@ -151,6 +162,7 @@ static int plan_group(struct plan *p, const struct grp *g, bool first, uint64_t 
     struct pending_into x = {.p = p, .grp = g->id};
     if (plan_lane(p, g->id, REL_PHASE_BADGES, "badges", true, &x.lane, err) || pending_each(p, pending_into_lane, &x, err))
         return -1;
+    plan_requests(p, 1); /* the look for twins */
     return plan_loss(p, g->id, "badges", NULL, "badge-times", records, NULL, err);
 }
 

@@ -9,6 +9,7 @@
 #include "libreplay/kinds/kinds.h"
 #include "libreplay/kinds/pending.h"
 #include "libreplay/kinds/step.h"
+#include "libreplay/kinds/twins.h"
 #include "libgitlab/graphql.h"
 
 #include <stdio.h>
@@ -383,8 +384,8 @@ static int created(struct run *r, yyjson_val *board, struct gl_request **out_req
     return finish(r, out_req, out, err);
 }
 
-static int step(struct run *r, const struct gl_response *rsp, struct gl_request **out_req, enum step_result *out,
-                struct gs_err *err)
+static int board(struct run *r, const struct gl_response *rsp, struct gl_request **out_req, enum step_result *out,
+                 struct gs_err *err)
 {
     struct step_notes *n = step_notes(r);
     if (!n)
@@ -454,6 +455,25 @@ static int step(struct run *r, const struct gl_response *rsp, struct gl_request 
 }
 
 static const char *const seen[] = {"name", "hide_backlog_list", "hide_closed_list", "milestone.id", "assignee.id", "weight", "labels[].id", NULL};
+
+/* Lists and scope come after a board is made, and go to the one that this load knows of. */
+static bool bare(yyjson_val *b)
+{
+    return !yyjson_arr_size(step_get(b, "lists")) && !yyjson_arr_size(step_get(b, "labels")) && !step_get(b, "milestone") &&
+           !step_get(b, "assignee");
+}
+
+static const char *const name_only[] = {"name", NULL};
+static const struct twins twins = {.at = "boards", .equal = name_only, .bare = bare};
+
+static int step(struct run *r, const struct gl_response *rsp, struct gl_request **out_req, enum step_result *out,
+                struct gs_err *err)
+{
+    if (r->phase >= TWINS_PHASE)
+        return twins_step(r, &twins, rsp, out_req, out, err);
+    return board(r, rsp, out_req, out, err) ? -1 : twins_look(r, &twins, out_req, out, err);
+}
+
 const struct kind kind_boards = {.name = "boards", .relation = "boards", .ordered = true, .step = step, .seen = seen, .at = "boards"};
 
 /* ---- planning ---- */
@@ -502,6 +522,7 @@ static int plan_group(struct plan *p, const struct grp *g, bool first, uint64_t 
     struct emit x = {.p = p, .g = g};
     if (plan_lane(p, g->id, REL_PHASE_BOARDS, "boards", true, &x.lane, err) || pending_each(p, emit, &x, err))
         return -1;
+    plan_requests(p, 1); /* the look for twins */
     return plan_loss(p, g->id, "boards", NULL, "board-times", records, NULL, err);
 }
 

@@ -136,9 +136,23 @@ with gstest.scratch() as d:
         r = apply(sim, name)
         t.ok(r.code == 0 and content(sim) == want, "the fifth acted", str(r))
         name = fresh("twice")
-        sim.faults(*[{"match": {"method": "POST", "path": p}, "times": 0, "do": {"twice": True}} for p in ("/groups$", "/labels$", "/milestones$", "/lists$", "/members$")])
+        twice = [{"match": {"method": "POST", "path": f"/{k}$"}, "times": 0, "do": {"twice": True}} for k in kinds]
+        sim.faults(*twice)
+        r = apply(sim, name, json_=True)
+        t.ok(r.code == 0 and content(sim) == want, "every write is done twice on the way", str(r), repr(content(sim)))
+        t.is_eq(sum(x["count"] for x in r.json()["losses"] if x["code"] == "made-twice"),
+                sum(len(g["badges"]) + len(g["boards"]) for g in want.values()), "what that made is removed, and told")
+        name = fresh("twice-killed")
+        sim.faults(*twice, {"match": {"method": "DELETE", "path": "/badges/"}, "do": {"lose_answer": True}})
         r = apply(sim, name)
-        t.ok(r.code == 0 and content(sim) == want, "every write that the server keeps unique is done twice on the way", str(r), repr(content(sim)))
+        t.ok(r.code == 0 and content(sim) == want, "also when the answer to that is lost", str(r), repr(content(sim)))
+        name = fresh("twice-merged")
+        sim.call("/api/v4/groups", {"name": "Team", "path": "team"}, sim.tokens["owner"])
+        sim.faults(*twice)
+        r = apply(sim, name, "--on-existing", "merge")
+        got = content(sim)[""]["badges"]
+        t.ok(r.code == 0 and {x: got.count(x) for x in got} == dict.fromkeys(want[""]["badges"], 2), "in a group that was there before both are kept, "
+             "since one may be somebody else's", str(r), repr(got))
         name = fresh("after")
         sim.faults({"match": {"method": "POST"}, "times": 0, "do": {"after_status": 502, "body": "bad gateway"}})
         r = apply(sim, name)
@@ -334,7 +348,7 @@ with gstest.scratch() as d:
         left = {x[0] for x in db.execute("SELECT DISTINCT kind FROM op WHERE state = 1")}
         db.close()
         # steps of more than one request may stop between two of them
-        t.ok(p.returncode == 143 and left <= {"milestones", "boards", "groups.settings"}, "a signal lets what is on the way come to its end",
+        t.ok(p.returncode == 143 and left <= {"milestones", "badges", "boards", "groups.settings"}, "a signal lets what is on the way come to its end",
              f"exit {p.returncode}, still sent: {left}")
         t.ok("steps have ended [stopped]" in said and "before an answer" not in said, "and is what the run ends with", said)
         r = apply(sim, name)
