@@ -10,8 +10,11 @@
 
 /* In the order of removal; groups are the last. The order is that of enum undo_kind. */
 const struct undo_kind_info undo_kinds[UNDO_KINDS] = {
-    [U_LISTS] = {"lists"},   [U_BOARDS] = {"boards"},   [U_BADGES] = {"badges"}, [U_MILESTONES] = {"milestones"},
-    [U_LABELS] = {"labels"}, [U_MEMBERS] = {"members"}, [U_GROUPS] = {"groups"},
+    [U_LISTS] = {"lists"},           [U_BOARDS] = {"boards"},
+    [U_BADGES] = {"badges"},         [U_ITERATIONS] = {"iterations"},
+    [U_CADENCES] = {"iterations_cadences"}, [U_MILESTONES] = {"milestones"},
+    [U_LABELS] = {"labels"},         [U_MEMBERS] = {"members"},
+    [U_GROUPS] = {"groups"},
 };
 
 const char *undo_state_name(enum undo_state s)
@@ -60,7 +63,7 @@ int undo_plan(struct state *s, bool leave_marked, struct gs_err *err)
 {
     static const char sql[] =
         "INSERT INTO undo(op, grp, kind, target_id) SELECT id, grp, kind, target_id FROM op WHERE target_id > 0 AND"
-        " adopted = 0 AND kind IN ('groups', 'labels', 'milestones', 'badges', 'boards', 'lists', 'members')"
+        " adopted = 0 AND kind IN ('groups', 'labels', 'milestones', 'badges', 'boards', 'lists', 'members', 'iterations', 'iterations_cadences')"
         " ON CONFLICT(op) DO UPDATE SET target_id = excluded.target_id WHERE state = 0";
     bool begun;
     if (undo_begun(s, &begun, err))
