@@ -426,7 +426,7 @@ static int load_record(struct engine *e, struct flight *f, struct gs_err *err)
             return gs_wrap(err, "%s '%s'", f->kind->relation, op->key);
     }
     f->run.rec = f->run.doc ? yyjson_doc_get_root(f->run.doc) : NULL;
-    return 0;
+    return f->kind->texts ? texts_prepare(&f->run, f->kind, err) : 0;
 }
 
 /* Is something that this op stands on missing? *out_why is then text for people. */

@@ -107,6 +107,12 @@ struct engine {
     uint64_t beat_ended;  /* steps that had ended then */
 };
 
+/*
+ * texts.c: makes the texts of an op's record (kind->texts) what they must be on the target, before its first step; what was changed or
+ * means nothing there becomes losses of the op.
+ */
+int texts_prepare(struct run *r, const struct kind *k, struct gs_err *err) GS_MUST_USE;
+
 struct grp *engine_grp(struct engine *e, int64_t id);
 
 /* ---- lanes.c ---- */

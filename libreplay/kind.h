@@ -70,6 +70,9 @@ struct kind {
     const char *const *seen;
     /* Where one object is asked for by its id: "labels" for /groups/G/labels/ID, "" for the group itself; NULL: nowhere. */
     const char *at;
+    /* Attributes of the record that are Markdown, ended by NULL: step() finds them as they are to be on the target (text.h). */
+    const char *const *texts;
+    bool actions;              /* the server carries out quick actions in them */
     bool ends_access;          /* after this op the token's user may not see the group any more: a 404 says nothing */
 };
 extern const struct kind *const kinds[]; /* ended by NULL */

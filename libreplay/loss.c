@@ -12,6 +12,12 @@ const struct loss_rule loss_rules[] = {
      "an object of the same name was on the target before, and differs; it was left as it is"},
     {"user-unmatched", "*", false,
      "a person of the bundle is nobody on the target, and what names this person goes without"},
+    {"text-action-kept", "*", false,
+     "a line of the text that GitLab would have carried out as a quick action has a backslash in front, so that it stays text"},
+    {"text-rewritten", "*", false,
+     "references or links in the text were rewritten to what they mean on the target"},
+    {"text-reference-left", "*", false,
+     "the text names something that is not on the target, or links to it; it was left as it is"},
     /* groups */
     {"group-times", "self", false,
      "the group's creation and update times are those of the load, since the API cannot set them"},

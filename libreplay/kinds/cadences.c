@@ -235,8 +235,9 @@ static int step(struct run *r, const struct gl_response *rsp, struct gl_request 
     }
 }
 
+static const char *const texts[] = {"description", NULL};
 const struct kind kind_cadences = {
-    .name = "iterations_cadences", .relation = "iterations_cadences", .ordered = true, .step = step, .seen = cadence_seen};
+    .name = "iterations_cadences", .relation = "iterations_cadences", .ordered = true, .step = step, .texts = texts, .seen = cadence_seen};
 
 /* ---- planning ---- */
 

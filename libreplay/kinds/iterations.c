@@ -511,7 +511,8 @@ static int step(struct run *r, const struct gl_response *rsp, struct gl_request 
     }
 }
 
-const struct kind kind_iterations = {.name = "iterations", .relation = "iterations", .ordered = true, .step = step, .seen = seen};
+static const char *const texts[] = {"description", NULL};
+const struct kind kind_iterations = {.name = "iterations", .relation = "iterations", .ordered = true, .step = step, .texts = texts, .seen = seen};
 
 /* ---- taking the fillers away ---- */
 
