@@ -114,6 +114,9 @@ struct load_opts {
     bool merge;
     bool keep_owner;            /* leave the token user's automatic ownership */
     unsigned max_fillers;       /* per gap; 0: 1000 */
+    bool as_authors;            /* make records as their authors: persona.h */
+    bool prefer_dates;          /* where only one of author and time can be kept, the time */
+    bool no_attribution;        /* texts do not say who wrote them and when: attribution.h */
 };
 const struct load_opts *run_opts(const struct run *r);
 

@@ -570,6 +570,17 @@ static int options_text(const struct plan_opts *o, struct gs_buf *out, struct gs
         gs_jw_str(&w, o->rename[i]);
     gs_jw_end(&w);
     gs_jw_kstr(&w, "user_map", o->user_map);
+    /* later options stand there only when they were given, so that older state files go on */
+    static const struct {
+        const char *name;
+        size_t at;
+    } later[] = {{"match_username", offsetof(struct plan_opts, match_username)},
+                 {"as_authors", offsetof(struct plan_opts, load.as_authors)},
+                 {"prefer_dates", offsetof(struct plan_opts, load.prefer_dates)},
+                 {"no_attribution", offsetof(struct plan_opts, load.no_attribution)}};
+    for (size_t i = 0; i < GS_COUNT(later); i++)
+        if (*(const bool *)((const char *)o + later[i].at))
+            gs_jw_kbool(&w, later[i].name, true);
     gs_jw_end(&w);
     return gs_jw_finish(&w);
 }
@@ -601,16 +612,23 @@ static int write_facts(struct plan *p, const struct users_coverage *u, struct gs
                    meta_i64(s, "requests", (int64_t)p->requests, err) || meta_i64(s, "people", (int64_t)u->people, err) ||
                    meta_i64(s, "people_by_csv", (int64_t)u->by_csv, err) ||
                    meta_i64(s, "people_by_email", (int64_t)u->by_email, err) ||
+                   (u->unused[0] && state_meta_set(s, "user_map_unused", u->unused, err)) ||
                    meta_i64(s, "people_nobody", (int64_t)u->nobody, err)
                ? -1
                : 0;
 }
 
+static int store_user(void *cookie, const struct user_row *u, struct gs_err *err)
+{
+    return state_add_user(cookie, u, err);
+}
+
 static int plan_all(struct plan *p, struct gs_err *err)
 {
     struct users_coverage coverage = {0};
+    struct users_opts people = {.csv = p->opts->user_map, .match_username = p->opts->match_username, .each = store_user, .cookie = p->state};
     if (place_groups(p, err) || probe_features(p, err) ||
-        users_match(p->state, p->bundle, p->client, p->target, p->opts->user_map, &coverage, err) ||
+        users_match(p->bundle, p->client, p->target, &people, &coverage, err) ||
         plan_records(p, err) || plan_needs(p, err))
         return -1;
     if (coverage.nobody > 0 &&

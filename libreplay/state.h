@@ -93,7 +93,7 @@ struct user_row {
     char *username, *public_email;
     int64_t target_id;        /* 0: nobody */
     char *target_username;
-    char *how;                /* "csv", "email", "none:<reason code>" */
+    char *how;                /* "csv", "email", "username", "none:<reason code>" */
 };
 void user_row_release(struct user_row *u);
 
