@@ -4,6 +4,7 @@
 
 #include "libcommon/work.h"
 #include "libreplay/engine.h"
+#include "libreplay/persona.h"
 #include "libreplay/runinfo.h"
 
 #include <stdatomic.h>
@@ -98,6 +99,7 @@ struct engine {
     int commit_r;
     struct gs_err commit_err;
 
+    struct personas *personas; /* NULL unless records are made as their authors */
     bool cut;              /* nothing new is begun */
     struct gs_err cut_err; /* why */
     struct engine_progress p;

@@ -2,6 +2,7 @@
 
 #include "libcommon/clock.h"
 #include "libreplay/loss.h"
+#include "libreplay/persona.h"
 #include "libreplay/users.h"
 
 #include <sqlite3.h>
@@ -536,13 +537,20 @@ static int plan_needs(struct plan *p, struct gs_err *err)
         " WHERE o.phase = 100 AND o.name = 'owner' AND k.name <> 'owner'",
         "INSERT OR IGNORE INTO lane_need SELECT DISTINCT o.lane, n.lane FROM op o JOIN op n ON n.id = o.needs"
         " WHERE o.needs <> 0 AND o.lane <> n.lane",
-        "DROP TABLE creation",
-        "DROP TABLE above",
+    };
+    /* whoever writes an epic or a comment himself must be a member by then */
+    static const char *const authors[] = {
+        "INSERT OR IGNORE INTO lane_need SELECT e.id, m.id FROM lane e JOIN lane m ON m.grp = e.grp AND m.phase = 90 WHERE e.phase IN (70, 80)",
+        "INSERT OR IGNORE INTO lane_need SELECT e.id, m.id FROM lane e JOIN above ON above.grp = e.grp"
+        " JOIN lane m ON m.grp = above.up AND m.phase = 90 WHERE e.phase IN (70, 80)",
     };
     for (size_t i = 0; i < GS_COUNT(steps); i++)
         if (exec(p, steps[i], err))
             return -1;
-    return 0;
+    for (size_t i = 0; p->opts->load.as_authors && i < GS_COUNT(authors); i++)
+        if (exec(p, authors[i], err))
+            return -1;
+    return exec(p, "DROP TABLE creation; DROP TABLE above", err);
 }
 
 /* ---- facts ---- */
@@ -627,7 +635,7 @@ static int plan_all(struct plan *p, struct gs_err *err)
 {
     struct users_coverage coverage = {0};
     struct users_opts people = {.csv = p->opts->user_map, .match_username = p->opts->match_username, .each = store_user, .cookie = p->state};
-    if (place_groups(p, err) || probe_features(p, err) ||
+    if ((p->opts->load.as_authors && personas_check(p->client, p->target, 0, err)) || place_groups(p, err) || probe_features(p, err) ||
         users_match(p->bundle, p->client, p->target, &people, &coverage, err) ||
         plan_records(p, err) || plan_needs(p, err))
         return -1;

@@ -132,6 +132,8 @@ int state_add_lane_need(struct state *s, int64_t lane, int64_t needs, struct gs_
 int state_add_op(struct state *s, struct op *op, struct gs_err *err) GS_MUST_USE;
 int state_add_user(struct state *s, const struct user_row *u, struct gs_err *err) GS_MUST_USE;
 int state_user(struct state *s, int64_t src_id, struct user_row *out, bool *out_found, struct gs_err *err) GS_MUST_USE;
+/* Some user of the target whom the bundle knows, but not this one; 0: there is none. */
+int state_some_user(struct state *s, int64_t but, int64_t *out, struct gs_err *err) GS_MUST_USE;
 int state_add_loss(struct state *s, const struct loss_row *l, struct gs_err *err) GS_MUST_USE;
 
 /* Up to `max` ops of this lane that are planned (or sent) and stand behind `after_pos`, in order. */

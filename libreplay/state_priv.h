@@ -19,6 +19,7 @@ enum query {
     Q_ADD_OP,
     Q_ADD_USER,
     Q_USER,
+    Q_SOME_USER,
     Q_ADD_LOSS,
     Q_NEXT,
     Q_OP,

@@ -25,6 +25,7 @@ static const char *const queries[Q_COUNT] = {
                  " VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)",
     [Q_ADD_USER] = "INSERT OR REPLACE INTO user(src_id, username, public_email, target_id, target_username, how)"
                    " VALUES(?1, ?2, ?3, ?4, ?5, ?6)",
+    [Q_SOME_USER] = "SELECT target_id FROM user WHERE target_id > 0 AND target_id <> ?1 ORDER BY src_id LIMIT 1",
     [Q_USER] = "SELECT src_id, username, public_email, target_id, target_username, how FROM user WHERE src_id = ?1",
     [Q_ADD_LOSS] = "INSERT INTO loss(op, grp, relation, key, code, count, detail) VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7)",
     [Q_NEXT] = "SELECT " OP_COLUMNS " FROM op WHERE lane = ?1 AND pos > ?2 AND state < 2 ORDER BY pos LIMIT ?3",
@@ -292,6 +293,21 @@ int state_add_user(struct state *s, const struct user_row *u, struct gs_err *err
     bind_text(st, 5, u->target_username);
     bind_text(st, 6, u->how);
     return state_run_stmt(s, st, "adding a user", err);
+}
+
+int state_some_user(struct state *s, int64_t but, int64_t *out, struct gs_err *err)
+{
+    *out = 0;
+    sqlite3_stmt *st = state_stmt(s, Q_SOME_USER, err);
+    if (!st)
+        return -1;
+    sqlite3_bind_int64(st, 1, but);
+    int rc = sqlite3_step(st);
+    if (rc == SQLITE_ROW)
+        *out = sqlite3_column_int64(st, 0);
+    int r = rc == SQLITE_ROW || rc == SQLITE_DONE ? 0 : state_db_fail(s, "reading a user", err);
+    sqlite3_reset(st);
+    return r;
 }
 
 int state_user(struct state *s, int64_t src_id, struct user_row *out, bool *out_found, struct gs_err *err)

@@ -2,6 +2,7 @@
 
 #include "libcommon/clock.h"
 #include "libreplay/kind.h"
+#include "libreplay/persona.h"
 #include "libreplay/undo_priv.h"
 
 #include <sqlite3.h>
@@ -284,6 +285,10 @@ int undo_run(struct state *s, struct gl_client *c, const struct gl_instance *tar
              struct gs_err *err)
 {
     struct undo u = {.s = s, .c = c, .target = target, .o = o, .jobs = o->jobs ? o->jobs : 8, .since_ms = gs_mono_ms(), .lag_ms = LAG_MS};
+    unsigned tokens = 0;
+    /* what a load that was killed left behind of those in whose name it acted */
+    if (!o->dry_run && personas_revoke(s, c, o->log, &tokens, err))
+        return -1;
     int r = facts(&u, err) || undo_begun(s, &u.begun, err) || load_groups(&u, err) || all_groups(&u, err) ? -1 : 0;
     if (r && !o->dry_run)
         state_rollback(s);

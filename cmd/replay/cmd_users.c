@@ -114,7 +114,7 @@ static int print_json(struct cli *cli, const struct opts *o, const struct people
     cli_json_begin(&w, &buf, "users", err);
     gs_jw_ki64(&w, "all", (int64_t)c->people);
     gs_jw_ki64(&w, "by_email", (int64_t)c->by_email);
-    gs_jw_ki64(&w, "by_user_map", (int64_t)c->by_csv);
+    gs_jw_ki64(&w, "by_map", (int64_t)c->by_csv);
     gs_jw_ki64(&w, "by_username", (int64_t)c->by_username);
     gs_jw_ki64(&w, "nobody", (int64_t)c->nobody);
     gs_jw_kstr(&w, "output", o->output);
