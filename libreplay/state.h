@@ -150,6 +150,8 @@ int state_op_end(struct state *s, const struct op *op, struct gs_err *err) GS_MU
 int state_lane_watermark(struct state *s, int64_t lane, int64_t watermark, struct gs_err *err) GS_MUST_USE;
 /* The op of this kind with this key in this group; found: its state and target id. For references between records. */
 int state_find(struct state *s, const char *kind, int64_t grp, const char *key, struct op *out, bool *out_found, struct gs_err *err) GS_MUST_USE;
+/* The same by the record's id at the source. */
+int state_find_src(struct state *s, const char *kind, int64_t grp, int64_t src_id, struct op *out, bool *out_found, struct gs_err *err) GS_MUST_USE;
 /* How many ops there are and have ended, without counting them. */
 struct state_tally { uint64_t ops, done, failed, skipped; };
 int state_tally(struct state *s, struct state_tally *out, struct gs_err *err) GS_MUST_USE;

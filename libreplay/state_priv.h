@@ -28,6 +28,7 @@ enum query {
     Q_END,
     Q_WATERMARK,
     Q_FIND,
+    Q_FIND_SRC,
     Q_TAKEN,
     Q_LANE_DONE,
     Q_TARGET,

@@ -323,6 +323,23 @@ int step_ref(struct run *r, const char *kind, int64_t home, const char *title, i
     return run_ref(r, kind, found ? at : r->op.grp, title, !found, out_id, err);
 }
 
+int step_ref_id(struct run *r, const char *kind, int64_t src_id, int64_t *out_id, struct gs_err *err)
+{
+    *out_id = 0;
+    for (const struct grp *g = src_id > 0 ? run_grp(r, r->op.grp) : NULL; g; g = g->parent ? run_grp(r, g->parent) : NULL) {
+        struct op op = {0};
+        bool found = false;
+        if (state_find_src(r->state, kind, g->id, src_id, &op, &found, err))
+            return -1;
+        if (found)
+            *out_id = op.state == OP_DONE ? op.target_id : 0;
+        op_release(&op);
+        if (found)
+            return 0;
+    }
+    return 0;
+}
+
 int step_loss(struct run *r, struct gs_err *err, const char *code, const char *fmt, ...)
 {
     char detail[600];

@@ -115,6 +115,9 @@ int step_take_id(struct run *r, yyjson_val *obj, struct gs_err *err) GS_MUST_USE
 int step_ref(struct run *r, const char *kind, int64_t home, const char *title, int64_t *out_id,
              struct gs_err *err) GS_MUST_USE;
 
+/* The same by the id at the source: of the op's group, or of one above it. */
+int step_ref_id(struct run *r, const char *kind, int64_t src_id, int64_t *out_id, struct gs_err *err) GS_MUST_USE;
+
 /* A loss with a printed detail. */
 int step_loss(struct run *r, struct gs_err *err, const char *code, const char *fmt, ...) GS_MUST_USE GS_PRINTF(4, 5);
 

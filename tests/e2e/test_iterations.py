@@ -47,8 +47,12 @@ SMALL = {10: {"self": group(10, None, "team"),
                   cadence(1, "Sprints", [iteration(3, "2024-01-01", "2024-01-14", title="one", id=71), iteration(8, "2024-01-15", "2024-01-28", id=73)]),
                   cadence(2, "Sprints", [iteration(4, "2024-01-01", "2024-01-07", description="text", id=72), iteration(9, "2031-01-06", "2031-01-12", id=74)],
                           automatic=True, duration_in_weeks=1, iterations_in_advance=1, roll_over=True, start_date="2023-12-25")],
-              "boards": [{"id": 50, "name": "B", "group_id": 10, "labels": [], "lists": []}]},
-         11: {"self": group(11, 10, "child"), "iterations_cadences": [cadence(3, "Empty", [])]}}
+              "boards": [{"id": 50, "name": "B", "group_id": 10, "labels": [], "iteration_id": 73, "iteration": {"id": 73, "iid": 8},
+                          "lists": [{"id": 501, "list_type": "iteration", "position": 0, "iteration_id": 72, "iteration": {"id": 72, "iid": 4, "start_date": "2024-01-01"}},
+                                    {"id": 502, "list_type": "iteration", "position": 1, "iteration_id": 999}]}]},
+         11: {"self": group(11, 10, "child"), "iterations_cadences": [cadence(3, "Empty", [])],
+              "boards": [{"id": 51, "name": "C", "group_id": 11, "labels": [], "lists": [], "iteration_id": -4, "iteration_cadence_id": None},
+                         {"id": 52, "name": "D", "group_id": 11, "labels": [], "lists": [], "iteration_cadence_id": 2, "iteration_cadence": {"id": 2, "title": "Sprints"}}]}}
 SMALL_USERS = {"users": [{"id": 1, "username": "root", "email": "root@there.example", "admin": True},
                          {"id": 2, "username": "loader", "email": "loader@there.example"}], "tokens": {"admin": "root", "owner": "loader"}}
 
@@ -119,6 +123,14 @@ with gstest.scratch() as d:
         r = load(sim, small, "plain.state")
         t.is_eq(r.code, 0, "a small tree", str(r))
         t.is_eq(small_truth(sim.dump()), WANT, "two cadences of one title, woven numbers with gaps")
+        dump = sim.dump()
+        at = {x["id"]: x["start_date"] for x in dump["iterations"]}
+        cad = {x["id"]: (x["title"], x["automatic"]) for x in dump["iterations_cadences"]}
+        t.is_eq(sorted((b["name"], at.get(b["iteration_id"]), cad.get(b["iteration_cadence_id"])) for b in dump["boards"]),
+                [("B", "2024-01-15", None), ("C", None, None), ("D", None, ("Sprints", 1))], "boards are limited to their iteration or cadence, also to one of the group above")
+        t.is_eq([(x["list_type"], at.get(x["iteration_id"])) for x in dump["lists"] if x["list_type"] not in ("backlog", "closed")], [("iteration", "2024-01-01")], "a list of an iteration")
+        got = losses(r)
+        t.is_eq((got.get(("board-scope-iteration", "boards")), got.get(("list-reference-missing", "lists"))), (1, 1), "an iteration by its state, and one that the bundle does not have, are losses", str(got))
         r = gstest.replay("undo", "--trust", "key.pub", "--state", "plain.state", "--yes", "--json", token=sim.tokens["admin"], cwd=d)
         t.is_eq((r.code, r.json()["left"]), (0, []), "undo", str(r))
         t.is_eq((sim.dump()["iterations_cadences"], sim.dump()["groups"]), ([], []), "takes groups with iterations away as a whole")
