@@ -94,6 +94,7 @@ X(GS_E_STATE_DAMAGED, "state-damaged", 20, "the state file is damaged: restore i
 X(GS_E_STATE_NEWER, "state-newer", 23, "use the version of this program that wrote the state file")
 X(GS_E_TARGET_MOVED, "target-moved", 30, "the target is not what the state file says: look at it; 'replay apply --rebase' looks everything up again and makes what is missing")
 X(GS_E_TAKEN, "record-taken", 3, "somebody else made one of that name on the target meanwhile: rename or remove it there and retry, or load with --on-existing merge")
+X(GS_E_AUTHOR, "author-wrong", 1, "the target, or a proxy before it, does not let the administrator act as others: see that the Sudo header and impersonation tokens are let through, or load without --as-authors")
 X(GS_E_REF_GONE, "reference-gone", 3, "somebody removed on the target what this record needs: 'replay apply --rebase' makes it again, and then this record")
 X(GS_E_UNDONE, "load-undone", 30, "plan the load anew with another --state file; 'replay undo' with this one goes on with taking the load back")
 X(GS_E_USER_MAP, "user-map", 2, "correct the lines named above in the user map")

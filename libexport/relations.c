@@ -69,7 +69,8 @@ static void group_free(struct rel_group *rg)
     rg->g->rel = NULL;
     shelf_release(&rg->self);
     shelf_release(&rg->members);
-    shelf_release(&rg->boards);
+    shelf_release(&rg->boards.shelf);
+    shelf_release(&rg->cadences.shelf);
     free(rg->avatar_url);
     free(rg);
 }
@@ -793,7 +794,8 @@ int relations_group(struct relations *r, struct cap_group *g, const char *self, 
     rg->g = g;
     shelf_init(&rg->self, "id");
     shelf_init(&rg->members, "user_id");
-    shelf_init(&rg->boards, "id");
+    shelf_init(&rg->boards.shelf, "id");
+    shelf_init(&rg->cadences.shelf, "iterations.iid");
     rg->prev = r->last;
     *(r->last ? &r->last->next : &r->first) = rg;
     r->last = rg;
@@ -958,8 +960,8 @@ struct shelf *relations_shelf(struct cap_group *g, const char *relation)
         return NULL;
     if (strcmp(relation, "members") == 0)
         return &g->rel->members;
-    const struct rel_item *it = strcmp(relation, "boards") == 0 ? rel_item(g->rel, relation) : NULL;
-    return it && it->asked_more ? &g->rel->boards : NULL;
+    const struct rel_item *it = rel_item(g->rel, relation);
+    return it && it->asked_more ? &rel_more(g->rel, relation)->shelf : NULL;
 }
 
 bool relations_no_addition(struct cap_group *g, const char *relation, const struct gs_err *why)
@@ -969,7 +971,7 @@ bool relations_no_addition(struct cap_group *g, const char *relation, const stru
         return false;
     shelf_reset(s);
     shelf_finish(s, -1, 0);
-    *(s == &g->rel->members ? &g->rel->members_why : &g->rel->boards_why) = *why;
+    *(s == &g->rel->members ? &g->rel->members_why : &rel_more(g->rel, relation)->why) = *why;
     return true;
 }
 

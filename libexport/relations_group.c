@@ -12,8 +12,10 @@ static const struct {
 } api[] = {
     {"labels", &cap_kind_labels}, {"milestones", &cap_kind_milestones}, {"badges", &cap_kind_badges},
     {"boards", &cap_kind_boards}, {"members", NULL},                    {"self", NULL},
-    {"namespace_settings", NULL},
+    {"namespace_settings", NULL}, {"iterations_cadences", &cap_kind_iterations},
 };
+/* Those before the last are read of every group whose export does not have them, the last where kinds/unread.c sees that there are some. */
+#define API_ALWAYS (GS_COUNT(api) - 1)
 
 static int api_index(const char *name)
 {
@@ -29,6 +31,13 @@ struct rel_item *rel_item(struct rel_group *rg, const char *name)
         if (strcmp(rg->items[i].name, name) == 0)
             return &rg->items[i];
     return NULL;
+}
+
+struct rel_more *rel_more(struct rel_group *rg, const char *name)
+{
+    return strcmp(name, "boards") == 0                ? &rg->boards
+           : strcmp(name, "iterations_cadences") == 0 ? &rg->cadences
+                                                      : NULL;
 }
 
 struct rel_item *rel_item_need(struct rel_group *rg, const char *name)
@@ -194,7 +203,7 @@ static int start_job(struct rel_item *it, struct gs_err *err)
 {
     struct rel_group *rg = it->rg;
     struct capture *c = rg->all->cap;
-    bool boards = strcmp(it->name, "boards") == 0;
+    struct rel_more *more = rel_more(rg, it->name);
     struct rel_job *j = calloc(1, sizeof *j);
     if (!j || !(j->paths = calloc(it->n_batches + 1, sizeof *j->paths))) {
         free(j);
@@ -206,9 +215,9 @@ static int start_job(struct rel_item *it, struct gs_err *err)
     j->form = strcmp(it->name, "self") == 0 ? REL_SELF : strcmp(it->name, "uploads") == 0 ? REL_UPLOADS : REL_LINES;
     j->shelf = j->form == REL_SELF                       ? &rg->self
                : strcmp(it->name, "members") == 0        ? &rg->members
-               : boards && it->asked_more                ? &rg->boards
+               : more && it->asked_more                  ? &more->shelf
                                                          : NULL;
-    j->may_ask = boards && !it->asked_more;
+    j->may_ask = more && !it->asked_more;
     j->strict = rg->all->via == CAPTURE_AUTO && j->form == REL_LINES && api_index(it->name) >= 0;
     j->stop = c->o.stop;
     j->writer = book_writer(c->book);
@@ -353,8 +362,8 @@ static int job_done(struct rel_job *j, struct gs_err *err)
         return -1;
     if (strcmp(it->name, "members") == 0 && rg->members_why.code && came > 0)
         return book_lost(g->cap->book, g->id, "members", "attribute-not-readable", "user.name", came, rg->members_why.text, err);
-    if (it->asked_more && rg->boards_why.code)
-        return book_lost(g->cap->book, g->id, "boards", "board-scope-not-readable", NULL, came, rg->boards_why.text, err);
+    if (it->asked_more && strcmp(it->name, "boards") == 0 && rg->boards.why.code)
+        return book_lost(g->cap->book, g->id, "boards", "board-scope-not-readable", NULL, came, rg->boards.why.text, err);
     return strcmp(it->name, "uploads") == 0 && !avatar ? avatar_by_rest(rg, err) : 0;
 }
 
@@ -407,7 +416,7 @@ int rel_job_ended(struct rel_job *j, struct gs_err *err)
     } else if (j->needs_more) {
         it->asked_more = true;
         it->phase = ITEM_FETCHED;
-        r = cap_kind_boards.start(g, err);
+        r = api[api_index(it->name)].kind->start(g, err);
     } else if (of_the_file(&j->err)) {
         r = damaged(it, &j->err, err);
     } else {
@@ -452,6 +461,7 @@ static int item_failed(struct rel_item *it, struct gs_err *err)
     if (members && !rg->members.ready)
         return 0;
     it->settled = true;
+    it->asked_more = false; /* nothing is left that the API's records could be joined with */
     if (!rg->refused) /* said once for the group */
         gs_logf(r->cap->o.log, GS_LOG_WARN, "%s of '%s': %s", it->name, rg->g->full_path, it->why.text);
     if (r->via == CAPTURE_AUTO && can)
@@ -495,11 +505,11 @@ static int group_refused(struct rel_group *rg, struct gs_err *err)
     bool is_auto = rg->all->via == CAPTURE_AUTO;
     if (is_auto && book_fallback(b, rg->g->id, "export", "relations", "api", rg->why.text, err))
         return -1;
-    for (size_t i = 0; i <= GS_COUNT(api); i++) {
-        struct rel_item *it = rel_item_need(rg, i < GS_COUNT(api) ? api[i].name : "uploads");
+    for (size_t i = 0; i <= API_ALWAYS; i++) {
+        struct rel_item *it = rel_item_need(rg, i < API_ALWAYS ? api[i].name : "uploads");
         it->phase = ITEM_FAILED;
         it->why = rg->why;
-        if (is_auto && i < GS_COUNT(api) && strcmp(it->name, "members") != 0) {
+        if (is_auto && i < API_ALWAYS && strcmp(it->name, "members") != 0) {
             it->settled = true; /* said once for the group */
             if (by_api(rg, it->name, err))
                 return -1;
@@ -514,8 +524,8 @@ static int decide(struct rel_group *rg, struct gs_err *err)
     rg->decided = true;
     if (rg->refused && group_refused(rg, err))
         return -1;
-    for (size_t i = 0; i <= GS_COUNT(api); i++) {
-        const char *name = i < GS_COUNT(api) ? api[i].name : "uploads";
+    for (size_t i = 0; i <= API_ALWAYS; i++) {
+        const char *name = i < API_ALWAYS ? api[i].name : "uploads";
         if (rel_item(rg, name))
             continue;
         struct rel_item *it = rel_item_need(rg, name);
@@ -532,7 +542,7 @@ static int item_step(struct rel_item *it, struct gs_err *err)
     bool members = strcmp(it->name, "members") == 0;
     switch (it->phase) {
     case ITEM_FETCHED:
-        if ((members && !rg->members.ready) || (it->asked_more && !rg->boards.ready))
+        if ((members && !rg->members.ready) || (it->asked_more && !rel_more(rg, it->name)->shelf.ready))
             return 0;
         return start_job(it, err);
     case ITEM_FAILED:

@@ -88,19 +88,18 @@ static int member_kind(struct rel_job *j, yyjson_val *v, bool *out_skip, struct 
 static int store(struct rel_job *j, yyjson_val *v, const char *text, size_t len, struct gs_err *err)
 {
     bool boards = strcmp(j->relation, "boards") == 0, changed = false;
-    if (j->may_ask && boards && board_needs_more(v)) {
+    if (j->may_ask && (!boards || board_needs_more(v))) {
         j->needs_more = true;
         return gs_fail(err, GS_E_STOPPED, "additions are needed");
     }
-    j->nested += yyjson_arr_size(yyjson_obj_get(v, "iterations"));
     if (archive_users_walk(j->users, j->relation, v, err))
         return -1;
-    if (!j->shelf)
-        return sink_add(j->sink, text, len, err);
     gs_autobuf joined;
     gs_buf_init(&joined, (size_t)256 << 20);
-    if (shelf_join(j->shelf, v, boards ? board_additions : NULL, &joined, &changed, err))
+    if (j->shelf && shelf_join(j->shelf, v, boards ? board_additions : NULL, &joined, &changed, err))
         return -1;
+    j->alone += !changed;
+    j->nested_alone += changed ? 0 : yyjson_arr_size(yyjson_obj_get(v, "iterations"));
     return changed ? sink_add(j->sink, gs_buf_str(&joined), joined.len, err) : sink_add(j->sink, text, len, err);
 }
 
@@ -340,8 +339,8 @@ static int notes_of_kind(struct rel_job *j, struct gs_err *err)
     if (n == 0)
         return 0;
     if (strcmp(j->relation, "iterations_cadences") == 0)
-        return note(j, NOTE_LOST, "cadence-settings-not-exported", NULL, n, NULL, err) ||
-                       (j->nested && note(j, NOTE_LOST, "iteration-title-not-exported", NULL, j->nested, NULL, err))
+        return (j->alone && note(j, NOTE_LOST, "cadence-settings-not-exported", NULL, j->alone, NULL, err)) ||
+                       (j->nested_alone && note(j, NOTE_LOST, "iteration-title-not-exported", NULL, j->nested_alone, NULL, err))
                    ? -1
                    : 0;
     if (strcmp(j->relation, "epic_boards") == 0)

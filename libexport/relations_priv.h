@@ -56,7 +56,7 @@ struct rel_job {
     uint64_t left_out, bytes;  /* bytes: unpacked, of files without their tar */
     uint64_t files;            /* of uploads */
     uint64_t refused;          /* of uploads: came, and were left out */
-    uint64_t nested;           /* iterations of cadences */
+    uint64_t alone, nested_alone; /* records to which the API added nothing, and iterations in them */
     bool avatar;
     struct idset names;
     struct rel_note *notes;
@@ -96,13 +96,19 @@ struct rel_item {
     unsigned failures;    /* of the export at the server */
     unsigned gone;        /* downloads that were not there (any more) */
     unsigned damaged;     /* files that turned out to be damaged */
-    bool asked_more;      /* boards: the API is asked as well */
+    bool asked_more;      /* the API is asked as well: struct rel_more */
     struct gs_err why;
 };
 
 enum rel_group_state { RG_QUEUED, RG_STARTING, RG_EXPORTING, RG_SETTLED };
 
 #define REL_MAX_ITEMS 64
+
+/* What the API adds to the records of an export, asked for when one turns out to need it. */
+struct rel_more {
+    struct shelf shelf;
+    struct gs_err why; /* set when the API gave none */
+};
 
 struct rel_group {
     struct relations *all;
@@ -127,8 +133,9 @@ struct rel_group {
     uint64_t signature;         /* of the last status */
     struct rel_item items[REL_MAX_ITEMS];
     size_t n_items;
-    struct shelf self, members, boards;
-    struct gs_err members_why, boards_why; /* set when the API gave none */
+    struct shelf self, members;
+    struct gs_err members_why; /* set when the API gave none */
+    struct rel_more boards, cadences;
     bool prevent_known, prevent; /* what REST says of the namespace settings */
     char *avatar_url;
 };
@@ -162,6 +169,8 @@ struct relations {
 
 /* NULL when the group has no such relation. */
 struct rel_item *rel_item(struct rel_group *rg, const char *name);
+/* What the API adds to the relation of this name; NULL: nothing, or always. */
+struct rel_more *rel_more(struct rel_group *rg, const char *name);
 /* The relation with this name, made when it is not there; NULL: too many. */
 struct rel_item *rel_item_need(struct rel_group *rg, const char *name);
 /* Moves on what can move on: files to jobs, failures to the API. *out_over: nothing is left to do. */

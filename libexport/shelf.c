@@ -39,13 +39,31 @@ void shelf_finish(struct shelf *s, int64_t announced, uint64_t left_out)
     s->left_out = left_out;
 }
 
+/* 0: it is paired with nothing. */
+static int64_t key_of(const struct shelf *s, yyjson_val *v)
+{
+    const char *dot = strchr(s->key, '.'), *title = gs_json_str(v, "title");
+    int64_t id = 0, least = 0;
+    yyjson_val *element;
+    if (!dot)
+        return gs_json_i64(v, s->key, &id) ? id : 0;
+    yyjson_arr_iter it = yyjson_arr_iter_with(yyjson_obj_getn(v, s->key, (size_t)(dot - s->key)));
+    while ((element = yyjson_arr_iter_next(&it)))
+        if (gs_json_i64(element, dot + 1, &id) && (least == 0 || id < least))
+            least = id;
+    if (least || !title)
+        return least;
+    uint64_t h = 0xcbf29ce484222325u;
+    for (; *title; title++)
+        h = (h ^ (unsigned char)*title) * 0x100000001b3u;
+    return (int64_t)((h | (uint64_t)1 << 62) & INT64_MAX); /* no number of an iteration */
+}
+
 int shelf_add(struct shelf *s, const char *json, size_t len, struct gs_err *err)
 {
     GS_AUTO(yyjson_doc) doc = NULL;
-    int64_t id = 0;
     if (gs_json_parse(json, len, NULL, &doc, err))
         return -1;
-    GS_IGNORE(gs_json_i64(yyjson_doc_get_root(doc), s->key, &id), "0: it is paired with nothing");
     if (s->n == s->cap) {
         size_t cap = s->cap ? s->cap * 2 : 16;
         struct shelf_row *v = realloc(s->rows, cap * sizeof *v);
@@ -57,7 +75,7 @@ int shelf_add(struct shelf *s, const char *json, size_t len, struct gs_err *err)
     size_t off = s->text.len;
     if (gs_buf_add(&s->text, json, len, err))
         return -1;
-    s->rows[s->n++] = (struct shelf_row){.id = id, .off = off, .len = len};
+    s->rows[s->n++] = (struct shelf_row){.id = key_of(s, yyjson_doc_get_root(doc)), .off = off, .len = len};
     return 0;
 }
 
@@ -93,6 +111,9 @@ static struct shelf_row *find(const struct shelf *s, int64_t id)
         else
             hi = mid;
     }
+    while (lo < s->n && s->rows[s->index[lo]].id == id && s->rows[s->index[lo]].taken && lo + 1 < s->n &&
+           s->rows[s->index[lo + 1]].id == id) /* namesakes: one after the other */
+        lo++;
     return id > 0 && lo < s->n && s->rows[s->index[lo]].id == id ? &s->rows[s->index[lo]] : NULL;
 }
 
@@ -117,11 +138,12 @@ static yyjson_val *same_id(yyjson_val *array, yyjson_val *element)
 {
     int64_t id, other;
     yyjson_val *v;
-    if (!gs_json_i64(element, "id", &id))
+    const char *key = yyjson_obj_get(element, "id") ? "id" : "iid";
+    if (!gs_json_i64(element, key, &id))
         return NULL;
     yyjson_arr_iter it = yyjson_arr_iter_with(array);
     while ((v = yyjson_arr_iter_next(&it)))
-        if (gs_json_i64(v, "id", &other) && other == id)
+        if (gs_json_i64(v, key, &other) && other == id)
             return v;
     return NULL;
 }
@@ -173,12 +195,10 @@ int shelf_join(struct shelf *s, yyjson_val *base, const char *const *only, struc
     struct gs_json_opts raw = {.max_bytes = SHELF_MAX, .raw_numbers = true};
     struct joiner j = {.only = only};
     size_t from = out->len;
-    int64_t id = 0;
     *out_changed = false;
-    GS_IGNORE(gs_json_i64(base, s->key, &id), "0: it is paired with nothing");
     if (s->n == 0 || (!s->index && make_index(s, err)))
         return s->n == 0 ? 0 : -1;
-    struct shelf_row *row = find(s, id);
+    struct shelf_row *row = find(s, key_of(s, base));
     if (!row)
         return 0;
     row->taken = true;

@@ -12,7 +12,9 @@
 #include "libcommon/json.h"
 
 struct shelf {
-    const char *key; /* attribute that tells objects apart: "id", "user_id" */
+    /* Attribute that tells objects apart: "id", "user_id"; "iterations.iid": the least of that of the objects in an array, for which
+     * the title stands in where it is empty. */
+    const char *key;
     struct gs_buf text;
     struct shelf_row {
         int64_t id;
@@ -38,7 +40,7 @@ void shelf_finish(struct shelf *s, int64_t announced, uint64_t left_out);
 /*
  * Appends to `out` the record `base` (`len` bytes at `json`) with what the shelf's record of the same id adds; *out_changed false:
  * nothing, and `out` is untouched. `only`: names of the keys that may be added, at any depth, ended by NULL; NULL: all. Objects in
- * arrays are paired by "id". Keys that are there keep their value, whatever the shelf says. The shelf's record is marked as taken.
+ * arrays are paired by "id", or by "iid" where `base` has no ids. Keys that are there keep their value, whatever the shelf says. The shelf's record is marked as taken.
  */
 int shelf_join(struct shelf *s, yyjson_val *base, const char *const *only, struct gs_buf *out, bool *out_changed,
                struct gs_err *err) GS_MUST_USE;

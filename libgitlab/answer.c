@@ -170,15 +170,18 @@ void gl_answer_header(struct gl_transfer *t, const char *line, size_t len)
 
 /* ---- our own token in the server's words ---- */
 
-static void blank(const struct gl_client *c, char *text, size_t len)
+static void blank(const struct gl_transfer *t, char *text, size_t len)
 {
+    const struct gl_client *c = t->client;
     if (c->token_header.data && text)
         gl_blank(c->token_header.data + c->token_at, c->token_header.len - c->token_at, text, len);
+    if (t->req->token && text)
+        gl_blank(t->req->token->data, t->req->token->len, text, len);
 }
 
-static void blankz(const struct gl_client *c, char *text)
+static void blankz(const struct gl_transfer *t, char *text)
 {
-    blank(c, text, text ? strlen(text) : 0);
+    blank(t, text, text ? strlen(text) : 0);
 }
 
 /* Records are left as they are, byte for byte; whatever is read as words of the server's is not. */
@@ -197,14 +200,13 @@ static bool is_words(const struct gl_transfer *t)
  */
 static void blank_answer(struct gl_transfer *t)
 {
-    const struct gl_client *c = t->client;
     struct gl_response *rsp = &t->rsp;
-    blankz(c, rsp->content_type);
-    blankz(c, rsp->request_id);
-    blankz(c, t->limit_name);
-    blankz(c, t->errbuf);
+    blankz(t, rsp->content_type);
+    blankz(t, rsp->request_id);
+    blankz(t, t->limit_name);
+    blankz(t, t->errbuf);
     if (!t->req->sink && rsp->body.data && is_words(t))
-        blank(c, rsp->body.data, rsp->body.len);
+        blank(t, rsp->body.data, rsp->body.len);
 }
 
 /* ---- outcome ---- */
@@ -337,7 +339,7 @@ static bool not_gitlab(struct gl_transfer *t, struct gs_err *err)
         gs_fail(err, GS_E_REMOTE, "the server answered %d with broken JSON", rsp->status);
         return true;
     }
-    blank(t->client, rsp->body.data, rsp->body.len);
+    blank(t, rsp->body.data, rsp->body.len);
     char words[200];
     gl_error_text(rsp->status, rsp->content_type, rsp->body.data, rsp->body.len, words, sizeof words);
     gs_fail(err, GS_E_REMOTE, "the server answered %d with something else than JSON (%.60s): %s", rsp->status,
@@ -433,7 +435,7 @@ static void judge_answer(struct gl_transfer *t)
         return;
     }
     if (is_redirect(t)) {
-        blankz(c, t->location);
+        blankz(t, t->location);
         gs_fail(&rsp->err, GS_E_REMOTE, "the server redirects to '%.200s': give the address of the GitLab itself",
                 t->location);
         rsp->err.http = rsp->status;
@@ -478,7 +480,7 @@ enum gl_next gl_transfer_judge(struct gl_transfer *t, CURLcode rc, bool stalled,
             enum gl_next n = redirect(t);
             if (n == GL_NEXT_DONE) {
                 rsp->err.http = rsp->status;
-                blankz(c, rsp->err.text);
+                blankz(t, rsp->err.text);
             }
             return n;
         }
@@ -494,7 +496,7 @@ enum gl_next gl_transfer_judge(struct gl_transfer *t, CURLcode rc, bool stalled,
     }
     if (rsp->err.code == GS_OK)
         return GL_NEXT_DONE;
-    blankz(c, rsp->err.text); /* dropped control characters may have joined it anew */
+    blankz(t, rsp->err.text); /* dropped control characters may have joined it anew */
     try.random = (uint32_t)(c->random >> 32);
     c->random = c->random * 6364136223846793005u + 1442695040888963407u;
     *out = gl_retry(&try);

@@ -108,6 +108,7 @@ static void transfer_free(struct gl_transfer *t)
     free(t->url);
     free(t->location);
     free(t->sudo_header);
+    gs_secret_release(&t->own_token_header);
     free(t);
 }
 
@@ -139,7 +140,7 @@ static void start_curl(void)
     curl_started = curl_global_init(CURL_GLOBAL_DEFAULT);
 }
 
-static int copy_token(struct gl_client *c, const struct gs_secret *token, struct gs_err *err)
+int gl_token_header(const struct gs_secret *token, struct gs_secret *out, size_t *out_at, struct gs_err *err)
 {
     if (!token || !token->data || token->len == 0)
         return 0;
@@ -154,9 +155,8 @@ static int copy_token(struct gl_client *c, const struct gs_secret *token, struct
     memcpy(p, name, sizeof name - 1);
     memcpy(p + sizeof name - 1, token->data, token->len);
     p[n] = 0;
-    c->token_header.data = p;
-    c->token_header.len = n;
-    c->token_at = sizeof name - 1;
+    *out = (struct gs_secret){.data = p, .len = n};
+    *out_at = sizeof name - 1;
     return 0;
 }
 
@@ -198,7 +198,7 @@ int gl_client_new(const struct gl_client_opts *o, struct gl_client **out, struct
         return -1;
     if (!c->origin.https && !c->origin.loopback && !c->allow_http)
         return gs_fail(err, GS_E_HTTP_PLAIN, "'%.200s' would send the token without TLS", c->base);
-    if (copy_token(c, o->token, err))
+    if (gl_token_header(o->token, &c->token_header, &c->token_at, err))
         return -1;
     if (gl_ca_load(o->cacert, &c->ca, err))
         return -1;
@@ -280,6 +280,12 @@ void gl_client_keep(struct gl_client *c, const struct gl_keep *k)
 void gl_client_wake(struct gl_client *c)
 {
     curl_multi_wakeup(c->multi);
+}
+
+void gl_client_last(struct gl_client *c)
+{
+    c->stop = NULL;
+    c->max_tries = 1;
 }
 
 unsigned gl_pending(const struct gl_client *c)

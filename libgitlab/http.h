@@ -107,6 +107,7 @@ struct gl_request {
     int64_t deadline_ms; /* 0: the client's */
     int64_t unmodified_since_ms; /* If-Unmodified-Since: refused with 412 when the object changed later, where the server looks; 0: none */
     char *sudo;          /* id or name of the user to act as (Sudo header), owned; NULL: the token's own user */
+    const struct gs_secret *token; /* another token than the client's; lives until the callback. Where the redirect rules let it go, it goes */
     /*
      * Instead of collecting a 2xx body: `sink` gets it piece by piece (max_body 0: no bound; no decoding of gzip), and
      * `sink_restart` is called when a further try begins, so that what came so far is thrown away. -1 ends the request
@@ -192,6 +193,11 @@ int gl_wait(struct gl_client *c, int timeout_ms, struct gs_err *err) GS_MUST_USE
 /* Ends what waits for its first place on the wire: certain that none of it left (GL_NOT_SENT, GS_E_STOPPED). The callbacks run out of
  * this call. */
 void gl_client_withdraw(struct gl_client *c);
+/*
+ * After a stop, for what has to be done before the process ends all the same: the flag is no longer looked at, and each request is tried
+ * once only.
+ */
+void gl_client_last(struct gl_client *c);
 /* Number of requests submitted whose callback has not run. */
 unsigned gl_pending(const struct gl_client *c);
 /* How many more requests may be submitted so that all are on the wire at once. */

@@ -51,6 +51,7 @@ struct gl_transfer {
     curl_mime *mime;
     struct curl_slist token_node, sudo_node, type_node, since_node;
     char *sudo_header;
+    struct gs_secret own_token_header; /* of a request with a token of its own */
     char since_header[64];
     unsigned sends; /* how often curl was about to send the request */
     bool resent;    /* curl wanted to send a write once more, and was not allowed to */
@@ -139,5 +140,8 @@ int gl_ca_load(const char *path, struct gl_ca *out, struct gs_err *err) GS_MUST_
 void gl_ca_release(struct gl_ca *ca);
 /* SHA-256 of the first certificate in PEM text; false when there is none. */
 bool gl_pem_sha256(const char *pem, char out_hex[65]);
+
+/* "PRIVATE-TOKEN: ..." in locked memory; *out_at: where the token begins in it. Left empty without a token. */
+int gl_token_header(const struct gs_secret *token, struct gs_secret *out, size_t *out_at, struct gs_err *err) GS_MUST_USE;
 
 #endif

@@ -120,8 +120,11 @@ static int set_headers(struct gl_transfer *t, struct curl_slist **out, struct gs
         t->since_node = (struct curl_slist){t->since_header, list};
         list = &t->since_node;
     }
-    if (t->with_token && t->client->token_header.data) {
-        t->token_node = (struct curl_slist){t->client->token_header.data, list};
+    size_t at;
+    if (r->token && !t->own_token_header.data && gl_token_header(r->token, &t->own_token_header, &at, err))
+        return -1;
+    if (t->with_token && (r->token || t->client->token_header.data)) {
+        t->token_node = (struct curl_slist){r->token ? t->own_token_header.data : t->client->token_header.data, list};
         list = &t->token_node;
     }
     if (t->with_token && r->sudo) {

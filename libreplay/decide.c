@@ -129,10 +129,13 @@ static const char *const mend[] = {
     " 'board-scope-label' ELSE 'board-scope-milestone' END JOIN op b ON b.id = x.op AND b.kind = 'boards' AND b.state "
     "= 2"
     " AND b.adopted = 0 WHERE " AT_OR_BELOW("b.grp", "r.grp"),
-    /* fillers that a milestone needs are taken away behind it */
-    "INSERT OR IGNORE INTO temp.chosen SELECT w.id, 2, c.op FROM temp.chosen c JOIN op m ON m.id = c.op AND m.kind = "
-    "'milestones'"
-    " JOIN op w ON w.grp = m.grp AND w.kind = 'milestones.sweep' AND w.lane = m.lane AND w.state > 1",
+    /* fillers that a milestone or iteration needs are taken away behind it */
+    "INSERT OR IGNORE INTO temp.chosen SELECT w.id, 2, c.op FROM temp.chosen c JOIN op m ON m.id = c.op AND m.kind IN "
+    "('milestones', 'iterations')"
+    " JOIN op w ON w.grp = m.grp AND w.kind = m.kind || '.sweep' AND w.lane = m.lane AND w.state > 1",
+    /* an iteration is made while its cadence makes none itself */
+    "INSERT OR IGNORE INTO temp.chosen SELECT a.id, 2, c.op FROM temp.chosen c JOIN op i ON i.id = c.op AND i.kind = 'iterations'"
+    " JOIN op a ON a.needs = i.needs AND a.kind = 'iterations_cadences.automation' AND a.state > 1",
     /* an ownership that was kept only so that somebody could do this */
     "INSERT OR IGNORE INTO temp.chosen SELECT o.id, 2, 0 FROM op o JOIN loss x ON x.op = o.id AND x.code = "
     "'creator-kept-as-owner'"
@@ -236,7 +239,7 @@ int decide_skip(struct state *s, const struct report_filter *f, const char *reas
     sqlite3_finalize(p.add);
     if (r || exec(s,
                   "DELETE FROM temp.chosen WHERE op IN (SELECT o.id FROM op o WHERE o.kind IN ('milestones.sweep', "
-                  "'groups.owner')"
+                  "'iterations.sweep', 'groups.owner')"
                   " AND EXISTS (SELECT 1 FROM grp g WHERE g.id = o.grp AND g.target_id <> 0))",
                   err))
         return -1;

@@ -426,7 +426,7 @@ static int load_record(struct engine *e, struct flight *f, struct gs_err *err)
             return gs_wrap(err, "%s '%s'", f->kind->relation, op->key);
     }
     f->run.rec = f->run.doc ? yyjson_doc_get_root(f->run.doc) : NULL;
-    return 0;
+    return f->kind->texts ? texts_prepare(&f->run, f->kind, err) : 0;
 }
 
 /* Is something that this op stands on missing? *out_why is then text for people. */
@@ -578,7 +578,7 @@ static int dispatch(struct engine *e, struct gs_err *err)
 
 static bool turn_has_work(struct engine *e, int64_t now)
 {
-    if (e->queue_n > 0 && has_room(e) && !stopped(e))
+    if ((e->queue_n > 0 && has_room(e) && !stopped(e)) || personas_came(e->personas))
         return true;
     for (struct flight *f = e->flights; f; f = f->link)
         if (f->state == FLIGHT_ANSWERED || (f->state == FLIGHT_WAIT && (f->wake_ms <= now || stopped(e))) ||
@@ -592,6 +592,8 @@ static int turn(struct engine *e, struct gs_err *err)
 {
     int64_t now = gs_mono_ms();
     struct flight *f, *next;
+    if (personas_turn(e->personas, err))
+        return -1;
     for (f = e->flights; f; f = next) {
         next = f->link;
         if (f->state == FLIGHT_ANSWERED) {
@@ -636,7 +638,7 @@ static int submit(struct engine *e, struct gs_err *err)
             return -1;
         }
     }
-    return 0;
+    return stopped(e) ? 0 : personas_submit(e->personas, err);
 }
 
 static void progress(struct engine *e, bool force)
@@ -850,6 +852,37 @@ static void drain(struct engine *e)
         flight_free(e, e->flights);
 }
 
+/* Who others are for this run; what an earlier one that was killed left of that is taken away first. */
+static int personas_begin(struct engine *e, struct gs_err *err)
+{
+    unsigned left;
+    int64_t someone = 0;
+    if (personas_revoke(e->state, e->client, e->opts->log, &left, err))
+        return -1;
+    if (!e->opts->load.as_authors || e->opts->look_only)
+        return 0;
+    return state_some_user(e->state, e->target->user_id, &someone, err) || personas_check(e->client, e->target, someone, err) ||
+                   personas_new(e->state, e->client, e->target, bundle_set_id(e->bundle), e->opts->log, &e->personas, err)
+               ? -1
+               : 0;
+}
+
+/* Also after a stop: tokens of others are not left behind for the next run, which may never come. */
+static int personas_end(struct engine *e, struct gs_err *err)
+{
+    unsigned left = 0, alive = 0;
+    if (!e->personas)
+        return 0;
+    personas_free(e->personas);
+    e->personas = NULL;
+    if (e->opts->stop && *e->opts->stop)
+        gl_client_last(e->client);
+    int r = personas_alive(e->state, &alive, err) || (alive && personas_revoke(e->state, e->client, e->opts->log, &left, err)) ? -1 : 0;
+    if (left)
+        gs_logf(e->opts->log, GS_LOG_WARN, "%u impersonation tokens are still good: the next run revokes them, or do it by hand", left);
+    return r;
+}
+
 int engine_run(struct state *s, struct bundle *b, struct gl_client *c, const struct gl_instance *target,
                const struct engine_opts *o, struct engine_result *out, struct gs_err *err)
 {
@@ -867,10 +900,12 @@ int engine_run(struct state *s, struct bundle *b, struct gl_client *c, const str
         r = gs_work_new(1, 1, &e.committer, err);
     }
     if (r == 0)
-        r = lanes_load(&e, err) || moved_check(&e, err) ? -1 : 0;
+        r = personas_begin(&e, err) || lanes_load(&e, err) || moved_check(&e, err) ? -1 : 0;
     if (r == 0)
         r = loop(&e, err);
     drain(&e);
+    if (personas_end(&e, r ? &(struct gs_err){0} : err))
+        r = -1;
     progress(&e, true);
     *out = (struct engine_result){.p = e.p, .commits = state_commits(s)};
     out->p.group = out->p.relation = NULL;

@@ -4,6 +4,7 @@
 
 #include "libcommon/work.h"
 #include "libreplay/engine.h"
+#include "libreplay/persona.h"
 #include "libreplay/runinfo.h"
 
 #include <stdatomic.h>
@@ -98,6 +99,7 @@ struct engine {
     int commit_r;
     struct gs_err commit_err;
 
+    struct personas *personas; /* NULL unless records are made as their authors */
     bool cut;              /* nothing new is begun */
     struct gs_err cut_err; /* why */
     struct engine_progress p;
@@ -106,6 +108,12 @@ struct engine {
     int64_t last_beat_ms; /* 0: nothing was written yet */
     uint64_t beat_ended;  /* steps that had ended then */
 };
+
+/*
+ * texts.c: makes the texts of an op's record (kind->texts) what they must be on the target, before its first step; what was changed or
+ * means nothing there becomes losses of the op.
+ */
+int texts_prepare(struct run *r, const struct kind *k, struct gs_err *err) GS_MUST_USE;
 
 struct grp *engine_grp(struct engine *e, int64_t id);
 

@@ -70,6 +70,9 @@ struct kind {
     const char *const *seen;
     /* Where one object is asked for by its id: "labels" for /groups/G/labels/ID, "" for the group itself; NULL: nowhere. */
     const char *at;
+    /* Attributes of the record that are Markdown, ended by NULL: step() finds them as they are to be on the target (text.h). */
+    const char *const *texts;
+    bool actions;              /* the server carries out quick actions in them */
     bool ends_access;          /* after this op the token's user may not see the group any more: a 404 says nothing */
 };
 extern const struct kind *const kinds[]; /* ended by NULL */
@@ -84,6 +87,24 @@ int run_loss(struct run *r, const char *code, const char *detail, struct gs_err 
 int run_ref(struct run *r, const char *kind, int64_t grp, const char *key, bool ancestors, int64_t *out_id, struct gs_err *err) GS_MUST_USE;
 /* Target id of a source user; 0: nobody. */
 int run_user(struct run *r, int64_t src_user, int64_t *out_id, struct gs_err *err) GS_MUST_USE;
+/*
+ * Sends a write as the author of a record (persona.h). To be called with the request that is about to be returned with STEP_SEND, of
+ * everything that GitLab enters the caller in: epics, comments, reactions.
+ *
+ *   AS_SELF    it stays the token's user's: nobody asked for authors, or the person is nobody on the target (*out_why says so)
+ *   AS_AUTHOR  done; the answer's author is to be given to run_author_is()
+ *   AS_WAIT    a token is being made: drop the request, return STEP_AGAIN (run->wait_ms is set), and come back
+ */
+enum run_as { AS_SELF, AS_AUTHOR, AS_WAIT };
+int run_as(struct run *r, int64_t src_user, struct gl_request *q, enum run_as *out, const char **out_why, struct gs_err *err) GS_MUST_USE;
+/* Is the author that an answer shows (its object with an id) the one of run_as()? GS_E_AUTHOR with scope FATAL when not: everything else
+ * would be of the wrong author too. */
+int run_author_is(struct run *r, int64_t src_user, yyjson_val *author, struct gs_err *err) GS_MUST_USE;
+/*
+ * Appends to a text, as it is to be sent, who wrote it and when (attribution.h), unless that is not wanted. `author` is the object of
+ * the record that names him, or NULL; `created_at` NULL where the target is told the time.
+ */
+int run_attribution(struct run *r, int64_t src_user, yyjson_val *author, const char *created_at, struct gs_buf *text, struct gs_err *err) GS_MUST_USE;
 /* How long a read may show what was before a write, as far as is known (milliseconds; 3 s at least). */
 #define LAG_MS 3000
 #define LAG_MAX_MS 60000
@@ -111,6 +132,9 @@ struct load_opts {
     bool merge;
     bool keep_owner;            /* leave the token user's automatic ownership */
     unsigned max_fillers;       /* per gap; 0: 1000 */
+    bool as_authors;            /* make records as their authors: persona.h */
+    bool prefer_dates;          /* where only one of author and time can be kept, the time */
+    bool no_attribution;        /* texts do not say who wrote them and when: attribution.h */
 };
 const struct load_opts *run_opts(const struct run *r);
 

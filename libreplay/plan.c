@@ -2,6 +2,7 @@
 
 #include "libcommon/clock.h"
 #include "libreplay/loss.h"
+#include "libreplay/persona.h"
 #include "libreplay/users.h"
 
 #include <sqlite3.h>
@@ -536,13 +537,20 @@ static int plan_needs(struct plan *p, struct gs_err *err)
         " WHERE o.phase = 100 AND o.name = 'owner' AND k.name <> 'owner'",
         "INSERT OR IGNORE INTO lane_need SELECT DISTINCT o.lane, n.lane FROM op o JOIN op n ON n.id = o.needs"
         " WHERE o.needs <> 0 AND o.lane <> n.lane",
-        "DROP TABLE creation",
-        "DROP TABLE above",
+    };
+    /* whoever writes an epic or a comment himself must be a member by then */
+    static const char *const authors[] = {
+        "INSERT OR IGNORE INTO lane_need SELECT e.id, m.id FROM lane e JOIN lane m ON m.grp = e.grp AND m.phase = 90 WHERE e.phase IN (70, 80)",
+        "INSERT OR IGNORE INTO lane_need SELECT e.id, m.id FROM lane e JOIN above ON above.grp = e.grp"
+        " JOIN lane m ON m.grp = above.up AND m.phase = 90 WHERE e.phase IN (70, 80)",
     };
     for (size_t i = 0; i < GS_COUNT(steps); i++)
         if (exec(p, steps[i], err))
             return -1;
-    return 0;
+    for (size_t i = 0; p->opts->load.as_authors && i < GS_COUNT(authors); i++)
+        if (exec(p, authors[i], err))
+            return -1;
+    return exec(p, "DROP TABLE creation; DROP TABLE above", err);
 }
 
 /* ---- facts ---- */
@@ -570,6 +578,17 @@ static int options_text(const struct plan_opts *o, struct gs_buf *out, struct gs
         gs_jw_str(&w, o->rename[i]);
     gs_jw_end(&w);
     gs_jw_kstr(&w, "user_map", o->user_map);
+    /* later options stand there only when they were given, so that older state files go on */
+    static const struct {
+        const char *name;
+        size_t at;
+    } later[] = {{"match_username", offsetof(struct plan_opts, match_username)},
+                 {"as_authors", offsetof(struct plan_opts, load.as_authors)},
+                 {"prefer_dates", offsetof(struct plan_opts, load.prefer_dates)},
+                 {"no_attribution", offsetof(struct plan_opts, load.no_attribution)}};
+    for (size_t i = 0; i < GS_COUNT(later); i++)
+        if (*(const bool *)((const char *)o + later[i].at))
+            gs_jw_kbool(&w, later[i].name, true);
     gs_jw_end(&w);
     return gs_jw_finish(&w);
 }
@@ -601,16 +620,23 @@ static int write_facts(struct plan *p, const struct users_coverage *u, struct gs
                    meta_i64(s, "requests", (int64_t)p->requests, err) || meta_i64(s, "people", (int64_t)u->people, err) ||
                    meta_i64(s, "people_by_csv", (int64_t)u->by_csv, err) ||
                    meta_i64(s, "people_by_email", (int64_t)u->by_email, err) ||
+                   (u->unused[0] && state_meta_set(s, "user_map_unused", u->unused, err)) ||
                    meta_i64(s, "people_nobody", (int64_t)u->nobody, err)
                ? -1
                : 0;
 }
 
+static int store_user(void *cookie, const struct user_row *u, struct gs_err *err)
+{
+    return state_add_user(cookie, u, err);
+}
+
 static int plan_all(struct plan *p, struct gs_err *err)
 {
     struct users_coverage coverage = {0};
-    if (place_groups(p, err) || probe_features(p, err) ||
-        users_match(p->state, p->bundle, p->client, p->target, p->opts->user_map, &coverage, err) ||
+    struct users_opts people = {.csv = p->opts->user_map, .match_username = p->opts->match_username, .each = store_user, .cookie = p->state};
+    if ((p->opts->load.as_authors && personas_check(p->client, p->target, 0, err)) || place_groups(p, err) || probe_features(p, err) ||
+        users_match(p->bundle, p->client, p->target, &people, &coverage, err) ||
         plan_records(p, err) || plan_needs(p, err))
         return -1;
     if (coverage.nobody > 0 &&

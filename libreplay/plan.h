@@ -15,6 +15,7 @@ struct plan_opts {
     const char *const *rename;   /* "OLD/FULL/PATH=newslug[:New name]" */
     size_t n_rename;
     const char *user_map;        /* CSV file; NULL */
+    bool match_username;         /* see struct users_opts */
     struct load_opts load;
     const struct gs_log *log;
     void (*progress)(void *cookie, const char *what, uint64_t n);

@@ -96,6 +96,7 @@ static int total_rest(void *cookie, sqlite3_stmt *st, struct gs_err *err)
     t->by_email = u64(st, 4);
     t->nobody = u64(st, 5);
     t->loss_records = u64(st, 6);
+    t->by_username = u64(st, 7);
     return 0;
 }
 
@@ -112,7 +113,7 @@ int report_total(struct state *s, struct report_total *out, struct gs_err *err)
                          " (SELECT count(*) FROM user), (SELECT count(*) FROM user WHERE how = 'csv'),"
                          " (SELECT count(*) FROM user WHERE how = 'email'), (SELECT count(*) FROM user WHERE target_id "
                          "= 0),"
-                         " (SELECT total(count) FROM loss)",
+                         " (SELECT total(count) FROM loss), (SELECT count(*) FROM user WHERE how = 'username')",
                          0, total_rest, out, err)
                ? -1
                : 0;

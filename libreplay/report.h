@@ -55,7 +55,7 @@ struct report_total {
     uint64_t because_failed; /* of `skipped`: neither by a rule nor on purpose */
     uint64_t decided;        /* of `skipped`: on purpose */
     uint64_t groups, groups_loaded;
-    uint64_t people, by_csv, by_email, nobody;
+    uint64_t people, by_csv, by_email, by_username, nobody;
     uint64_t loss_records;
 };
 

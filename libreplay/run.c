@@ -1,6 +1,7 @@
 /* Helpers that the kinds use while an op is in flight (declared in kind.h). */
 #include "libcommon/clock.h"
 #include "libreplay/engine_priv.h"
+#include "libreplay/attribution.h"
 #include "libreplay/loss.h"
 
 #include <stdarg.h>
@@ -118,6 +119,57 @@ int run_user(struct run *r, int64_t src_user, int64_t *out_id, struct gs_err *er
         user_row_release(&u);
     }
     return 0;
+}
+
+int run_as(struct run *r, int64_t src_user, struct gl_request *q, enum run_as *out, const char **out_why, struct gs_err *err)
+{
+    int64_t user = 0;
+    enum persona_state st;
+    struct gs_err why = {0};
+    *out = AS_SELF;
+    *out_why = "";
+    if (!r->engine->personas)
+        return 0;
+    *out_why = "the person is nobody on the target";
+    if (run_user(r, src_user, &user, err))
+        return -1;
+    if (user == 0)
+        return 0;
+    *out = AS_AUTHOR;
+    if (user == run_self(r))
+        return 0;
+    if (persona_ask(r->engine->personas, user, q, &st, &why, err))
+        return -1;
+    if (st == PERSONA_WAIT) {
+        r->wait_ms = 50;
+        *out = AS_WAIT;
+    } else if (st == PERSONA_REFUSED) {
+        *out = AS_SELF;
+        *out_why = "the target gives no impersonation token";
+    }
+    return 0;
+}
+
+int run_author_is(struct run *r, int64_t src_user, yyjson_val *author, struct gs_err *err)
+{
+    int64_t user = 0;
+    return run_user(r, src_user, &user, err) || persona_is(user, author, err) ? -1 : 0;
+}
+
+int run_attribution(struct run *r, int64_t src_user, yyjson_val *author, const char *created_at, struct gs_buf *text, struct gs_err *err)
+{
+    struct user_row u = {0};
+    bool found = false;
+    if (run_opts(r)->no_attribution)
+        return 0;
+    if (state_user(r->state, src_user, &u, &found, err))
+        return -1;
+    struct attribution a = {.user = src_user, .username = found && u.username && *u.username ? u.username : gs_json_str(author, "username"),
+                            .name = gs_json_str(author, "name"), .created_at = created_at};
+    int rc = attribution_add(&a, text, err);
+    if (found)
+        user_row_release(&u);
+    return rc;
 }
 
 struct gl_request *run_request(enum gl_method m, struct gs_buf *body, const char *path_fmt, ...)

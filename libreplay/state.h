@@ -93,7 +93,7 @@ struct user_row {
     char *username, *public_email;
     int64_t target_id;        /* 0: nobody */
     char *target_username;
-    char *how;                /* "csv", "email", "none:<reason code>" */
+    char *how;                /* "csv", "email", "username", "none:<reason code>" */
 };
 void user_row_release(struct user_row *u);
 
@@ -132,6 +132,8 @@ int state_add_lane_need(struct state *s, int64_t lane, int64_t needs, struct gs_
 int state_add_op(struct state *s, struct op *op, struct gs_err *err) GS_MUST_USE;
 int state_add_user(struct state *s, const struct user_row *u, struct gs_err *err) GS_MUST_USE;
 int state_user(struct state *s, int64_t src_id, struct user_row *out, bool *out_found, struct gs_err *err) GS_MUST_USE;
+/* Some user of the target whom the bundle knows, but not this one; 0: there is none. */
+int state_some_user(struct state *s, int64_t but, int64_t *out, struct gs_err *err) GS_MUST_USE;
 int state_add_loss(struct state *s, const struct loss_row *l, struct gs_err *err) GS_MUST_USE;
 
 /* Up to `max` ops of this lane that are planned (or sent) and stand behind `after_pos`, in order. */
@@ -148,6 +150,8 @@ int state_op_end(struct state *s, const struct op *op, struct gs_err *err) GS_MU
 int state_lane_watermark(struct state *s, int64_t lane, int64_t watermark, struct gs_err *err) GS_MUST_USE;
 /* The op of this kind with this key in this group; found: its state and target id. For references between records. */
 int state_find(struct state *s, const char *kind, int64_t grp, const char *key, struct op *out, bool *out_found, struct gs_err *err) GS_MUST_USE;
+/* The same by the record's id at the source. */
+int state_find_src(struct state *s, const char *kind, int64_t grp, int64_t src_id, struct op *out, bool *out_found, struct gs_err *err) GS_MUST_USE;
 /* How many ops there are and have ended, without counting them. */
 struct state_tally { uint64_t ops, done, failed, skipped; };
 int state_tally(struct state *s, struct state_tally *out, struct gs_err *err) GS_MUST_USE;

@@ -25,6 +25,7 @@ static const char *const queries[Q_COUNT] = {
                  " VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)",
     [Q_ADD_USER] = "INSERT OR REPLACE INTO user(src_id, username, public_email, target_id, target_username, how)"
                    " VALUES(?1, ?2, ?3, ?4, ?5, ?6)",
+    [Q_SOME_USER] = "SELECT target_id FROM user WHERE target_id > 0 AND target_id <> ?1 ORDER BY src_id LIMIT 1",
     [Q_USER] = "SELECT src_id, username, public_email, target_id, target_username, how FROM user WHERE src_id = ?1",
     [Q_ADD_LOSS] = "INSERT INTO loss(op, grp, relation, key, code, count, detail) VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7)",
     [Q_NEXT] = "SELECT " OP_COLUMNS " FROM op WHERE lane = ?1 AND pos > ?2 AND state < 2 ORDER BY pos LIMIT ?3",
@@ -34,6 +35,7 @@ static const char *const queries[Q_COUNT] = {
     [Q_END] = "UPDATE op SET state = ?2, target_id = ?3, tries = tries + ?4, http = ?5, code = ?6, text = ?7,"
               " request_id = ?8, adopted = ?9, found = ?10, ended_at = ?11, request = ?12, print = ?13 WHERE id = ?1",
     [Q_WATERMARK] = "UPDATE lane SET watermark = ?2 WHERE id = ?1",
+    [Q_FIND_SRC] = "SELECT " OP_COLUMNS " FROM op WHERE grp = ?1 AND kind = ?2 AND src_id = ?3 ORDER BY id LIMIT 1",
     [Q_FIND] = "SELECT " OP_COLUMNS " FROM op WHERE grp = ?1 AND kind = ?2 AND key = ?3 ORDER BY id LIMIT 1",
     [Q_TAKEN] =
         "SELECT 1 FROM op WHERE grp = ?1 AND kind = ?2 AND target_id = ?3 AND id <> ?4 AND state IN (1, 2) LIMIT 1",
@@ -295,6 +297,21 @@ int state_add_user(struct state *s, const struct user_row *u, struct gs_err *err
     return state_run_stmt(s, st, "adding a user", err);
 }
 
+int state_some_user(struct state *s, int64_t but, int64_t *out, struct gs_err *err)
+{
+    *out = 0;
+    sqlite3_stmt *st = state_stmt(s, Q_SOME_USER, err);
+    if (!st)
+        return -1;
+    sqlite3_bind_int64(st, 1, but);
+    int rc = sqlite3_step(st);
+    if (rc == SQLITE_ROW)
+        *out = sqlite3_column_int64(st, 0);
+    int r = rc == SQLITE_ROW || rc == SQLITE_DONE ? 0 : state_db_fail(s, "reading a user", err);
+    sqlite3_reset(st);
+    return r;
+}
+
 int state_user(struct state *s, int64_t src_id, struct user_row *out, bool *out_found, struct gs_err *err)
 {
     *out_found = false;
@@ -452,6 +469,20 @@ int state_lane_watermark(struct state *s, int64_t lane, int64_t watermark, struc
     return state_run_stmt(s, st, "storing a watermark", err);
 }
 
+/* Runs a statement that asks for one op, and resets it. */
+static int one_op(struct state *s, sqlite3_stmt *st, struct op *out, bool *out_found, struct gs_err *err)
+{
+    int rc = sqlite3_step(st), r = 0;
+    if (rc == SQLITE_ROW) {
+        r = read_op(st, out, err);
+        *out_found = r == 0;
+    } else if (rc != SQLITE_DONE) {
+        r = state_db_fail(s, "looking an op up", err);
+    }
+    sqlite3_reset(st);
+    return r;
+}
+
 int state_find(struct state *s, const char *kind, int64_t grp, const char *key, struct op *out, bool *out_found,
                struct gs_err *err)
 {
@@ -462,15 +493,19 @@ int state_find(struct state *s, const char *kind, int64_t grp, const char *key, 
     sqlite3_bind_int64(st, 1, grp);
     bind_text(st, 2, kind);
     bind_text(st, 3, key);
-    int rc = sqlite3_step(st), r = 0;
-    if (rc == SQLITE_ROW) {
-        r = read_op(st, out, err);
-        *out_found = r == 0;
-    } else if (rc != SQLITE_DONE) {
-        r = state_db_fail(s, "looking an op up", err);
-    }
-    sqlite3_reset(st);
-    return r;
+    return one_op(s, st, out, out_found, err);
+}
+
+int state_find_src(struct state *s, const char *kind, int64_t grp, int64_t src_id, struct op *out, bool *out_found, struct gs_err *err)
+{
+    *out_found = false;
+    sqlite3_stmt *st = state_stmt(s, Q_FIND_SRC, err);
+    if (!st)
+        return -1;
+    sqlite3_bind_int64(st, 1, grp);
+    bind_text(st, 2, kind);
+    sqlite3_bind_int64(st, 3, src_id);
+    return one_op(s, st, out, out_found, err);
 }
 
 int state_tally(struct state *s, struct state_tally *out, struct gs_err *err)

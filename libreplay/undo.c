@@ -2,6 +2,7 @@
 
 #include "libcommon/clock.h"
 #include "libreplay/kind.h"
+#include "libreplay/persona.h"
 #include "libreplay/undo_priv.h"
 
 #include <sqlite3.h>
@@ -10,8 +11,11 @@
 
 /* In the order of removal; groups are the last. The order is that of enum undo_kind. */
 const struct undo_kind_info undo_kinds[UNDO_KINDS] = {
-    [U_LISTS] = {"lists"},   [U_BOARDS] = {"boards"},   [U_BADGES] = {"badges"}, [U_MILESTONES] = {"milestones"},
-    [U_LABELS] = {"labels"}, [U_MEMBERS] = {"members"}, [U_GROUPS] = {"groups"},
+    [U_LISTS] = {"lists"},           [U_BOARDS] = {"boards"},
+    [U_BADGES] = {"badges"},         [U_ITERATIONS] = {"iterations"},
+    [U_CADENCES] = {"iterations_cadences"}, [U_MILESTONES] = {"milestones"},
+    [U_LABELS] = {"labels"},         [U_MEMBERS] = {"members"},
+    [U_GROUPS] = {"groups"},
 };
 
 const char *undo_state_name(enum undo_state s)
@@ -60,7 +64,7 @@ int undo_plan(struct state *s, bool leave_marked, struct gs_err *err)
 {
     static const char sql[] =
         "INSERT INTO undo(op, grp, kind, target_id) SELECT id, grp, kind, target_id FROM op WHERE target_id > 0 AND"
-        " adopted = 0 AND kind IN ('groups', 'labels', 'milestones', 'badges', 'boards', 'lists', 'members')"
+        " adopted = 0 AND kind IN ('groups', 'labels', 'milestones', 'badges', 'boards', 'lists', 'members', 'iterations', 'iterations_cadences')"
         " ON CONFLICT(op) DO UPDATE SET target_id = excluded.target_id WHERE state = 0";
     bool begun;
     if (undo_begun(s, &begun, err))
@@ -281,6 +285,10 @@ int undo_run(struct state *s, struct gl_client *c, const struct gl_instance *tar
              struct gs_err *err)
 {
     struct undo u = {.s = s, .c = c, .target = target, .o = o, .jobs = o->jobs ? o->jobs : 8, .since_ms = gs_mono_ms(), .lag_ms = LAG_MS};
+    unsigned tokens = 0;
+    /* what a load that was killed left behind of those in whose name it acted */
+    if (!o->dry_run && personas_revoke(s, c, o->log, &tokens, err))
+        return -1;
     int r = facts(&u, err) || undo_begun(s, &u.begun, err) || load_groups(&u, err) || all_groups(&u, err) ? -1 : 0;
     if (r && !o->dry_run)
         state_rollback(s);

@@ -2,6 +2,8 @@
 #include "libreplay/undo_priv.h"
 
 #include "libcommon/clock.h"
+#include "libgitlab/graphql.h"
+#include "libgitlab/graphql.h"
 #include "libreplay/kind.h"
 #include "libreplay/print.h"
 
@@ -18,7 +20,7 @@
 #define CODE_ACCEPTED "accepted"
 #define PERMANENTLY "?permanently_remove=true"
 
-enum verdict { V_NONE, V_GONE, V_REMOVE, V_WITH_BOARD, V_KEEP, V_UNKNOWN };
+enum verdict { V_NONE, V_GONE, V_REMOVE, V_WITH_PARENT, V_KEEP, V_UNKNOWN };
 
 /* What could not be read, by what it is a list of; in UNDO_KINDS what this load never makes. */
 enum { UNREAD_USES = UNDO_KINDS + 1, UNREADS };
@@ -28,15 +30,16 @@ struct unread {
 };
 
 struct row {
-    int64_t op, target, print, board; /* board: of a list, as the target shows it */
+    int64_t op, target, print, parent; /* parent: board of a list, cadence of an iteration, as the target shows it */
     enum undo_kind kind;
     enum undo_state state;
     char *key;
     bool there, differs, in_use;
     bool owner;             /* a member with that role */
     bool was_marked;        /* an earlier run left it marked for deletion */
-    bool uses_unread;       /* of a milestone */
-    unsigned foreign_lists; /* of a board */
+    bool uses_unread;       /* of a milestone or iteration */
+    unsigned foreign_parts; /* of a board or cadence */
+    bool automatic;         /* of a cadence: the server makes iterations in it */
     enum verdict verdict;
     const char *code;
     const struct unread *why; /* of V_UNKNOWN */
@@ -53,10 +56,11 @@ struct look {
     unsigned foreign; /* things of others in it */
     char foreign_text[400];
     /* what boards of others stand on */
-    int64_t *used_labels, *used_milestones;
-    size_t n_used_labels, n_used_milestones;
-    int64_t *fillers;
-    size_t n_fillers;
+    int64_t *used_labels, *used_milestones, *used_iterations;
+    size_t n_used_labels, n_used_milestones, n_used_iterations;
+    int64_t *fillers, *filler_cadences;
+    size_t n_fillers, n_filler_cadences;
+    bool has_iterations; /* of ours */
     int64_t date_ms; /* the server's clock when it was looked at */
     bool gone, again, accepted;
     char marked_on[16]; /* "2026-11-28" when it is marked for deletion */
@@ -73,7 +77,7 @@ struct coll {
     struct look *l;
     enum undo_kind kind; /* UNDO_KINDS: something that this load never makes */
     const char *what;    /* "project" */
-    const char *path;
+    const char *path; /* NULL: over GraphQL */
     bool optional; /* not every target has it, or shows it */
 };
 
@@ -142,6 +146,9 @@ static int load_rows(struct look *l, struct gs_err *err)
     qsort(l->rows, l->n_rows, sizeof *l->rows, row_cmp);
     l->self = l->g->existed ? NULL : find_row(l, U_GROUPS, l->g->target_id);
     l->made = l->self != NULL;
+    l->has_iterations = false;
+    for (size_t i = 0; i < l->n_rows; i++)
+        l->has_iterations |= l->rows[i].kind == U_ITERATIONS || l->rows[i].kind == U_CADENCES;
     return 0;
 }
 
@@ -152,7 +159,9 @@ static void look_release(struct look *l)
     free(l->rows);
     free(l->used_labels);
     free(l->used_milestones);
+    free(l->used_iterations);
     free(l->fillers);
+    free(l->filler_cadences);
 }
 
 /* ---- what is there ---- */
@@ -197,7 +206,7 @@ static void foreign(struct look *l, const char *what, yyjson_val *it)
 static bool same_name(const struct row *r, yyjson_val *it)
 {
     const char *name = r->kind == U_LABELS || r->kind == U_BOARDS || r->kind == U_BADGES ? gs_json_str(it, "name")
-                       : r->kind == U_MILESTONES                                         ? gs_json_str(it, "title")
+                       : r->kind == U_MILESTONES || r->kind == U_CADENCES                ? gs_json_str(it, "title")
                                                                                          : NULL;
     return !name || strcmp(name, r->key) == 0;
 }
@@ -216,12 +225,31 @@ static int64_t count_of(yyjson_val *it, const char *key)
     return v;
 }
 
-/* The label and the milestone that an object of others names. */
+/* Numeric id of a REST or GraphQL object. */
+static int64_t id_of(yyjson_val *it)
+{
+    const char *gid = gs_json_str(it, "id");
+    int64_t id = gid ? gl_gid(gid) : count_of(it, "id");
+    return id > 0 ? id : 0;
+}
+
+static bool has(const int64_t *list, size_t n, int64_t v)
+{
+    for (size_t i = 0; i < n; i++)
+        if (list[i] == v)
+            return true;
+    return false;
+}
+
+/* The label, milestone and iteration that an object of others names. */
 static int note_used(struct look *l, yyjson_val *obj, struct gs_err *err)
 {
     int64_t id = 0;
     if (gs_json_i64(yyjson_obj_get(obj, "label"), "id", &id) && id > 0 &&
         push(&l->used_labels, &l->n_used_labels, id, err))
+        return -1;
+    if (gs_json_i64(yyjson_obj_get(obj, "iteration"), "id", &id) && id > 0 &&
+        push(&l->used_iterations, &l->n_used_iterations, id, err))
         return -1;
     return gs_json_i64(yyjson_obj_get(obj, "milestone"), "id", &id) && id > 0
                ? push(&l->used_milestones, &l->n_used_milestones, id, err)
@@ -240,11 +268,11 @@ static int see_lists(struct look *l, struct row *board, yyjson_val *it, struct g
         struct row *r = gs_json_i64(x, "id", &id) ? find_row(l, U_LISTS, id) : NULL;
         if (r) {
             see(r, x);
-            r->board = board_id;
+            r->parent = board_id;
             continue;
         }
         if (board) {
-            board->foreign_lists++;
+            board->foreign_parts++;
             foreign(l, "a list of board", it);
         }
         if (note_used(l, x, err))
@@ -268,13 +296,30 @@ static bool nobodys(enum undo_kind kind, yyjson_val *it)
            yyjson_arr_size(yyjson_obj_get(it, "lists")) == 0;
 }
 
+/* One that this load did not make: by a cadence of ours, or to use up a number? Else it is somebody's, who keeps the cadence by it. */
+static bool stray_iteration(struct look *l, yyjson_val *it)
+{
+    int64_t id = id_of(yyjson_obj_get(it, "iterationCadence"));
+    struct row *cadence = find_row(l, U_CADENCES, id);
+    if (has(l->filler_cadences, l->n_filler_cadences, id) || (cadence && cadence->automatic))
+        return true;
+    if (cadence)
+        cadence->foreign_parts++;
+    return false;
+}
+
 static int see_other(struct look *l, const struct coll *c, yyjson_val *it, int64_t id, struct gs_err *err)
 {
     const char *title = gs_json_str(it, "title");
     char filler[64];
     snprintf(filler, sizeof filler, "groupsnap filler %s %lld-", l->u->set_id, (long long)l->g->id);
-    if (c->kind == U_MILESTONES && title && strncmp(title, filler, strlen(filler)) == 0)
+    bool is_filler = title && strncmp(title, filler, strlen(filler)) == 0;
+    if (c->kind == U_MILESTONES && is_filler)
         return push(&l->fillers, &l->n_fillers, id, err);
+    if (c->kind == U_CADENCES && is_filler)
+        return push(&l->filler_cadences, &l->n_filler_cadences, id, err);
+    if (c->kind == U_ITERATIONS && stray_iteration(l, it))
+        return 0;
     if ((c->kind == U_MEMBERS && id == l->u->loader) || nobodys(c->kind, it))
         return 0;
     foreign(l, c->what, it);
@@ -306,15 +351,17 @@ static int on_page(void *cookie, yyjson_val *array, const char *text, size_t len
     (void)len;
     yyjson_arr_foreach(array, i, max, it)
     {
-        int64_t id = 0;
+        int64_t id = id_of(it);
         bool removed = false;
-        gs_json_i64(it, "id", &id);
         struct row *r = c->kind < U_GROUPS ? find_row(l, c->kind, id) : NULL;
         if (c->kind == U_GROUPS && removed_group(l, id, &removed, err))
             return -1;
         if (r) {
             see(r, it);
             r->owner = c->kind == U_MEMBERS && count_of(it, "access_level") >= 50;
+            r->automatic = c->kind == U_CADENCES && gs_json_true(it, "automatic");
+            if (c->kind == U_ITERATIONS)
+                r->parent = id_of(yyjson_obj_get(it, "iterationCadence"));
             if (c->kind == U_LABELS && count_of(it, "open_issues_count") + count_of(it, "closed_issues_count") +
                                                count_of(it, "open_merge_requests_count") >
                                            0)
@@ -337,8 +384,10 @@ static void unread(struct look *l, size_t slot, const struct gs_err *why, const 
         return;
     *err = *why;
     gs_wrap(err, "reading %s", what);
-    if (err == &x->err)
+    if (err == &x->err && path)
         snprintf(x->request, sizeof x->request, "GET /groups/%lld/%s", (long long)l->g->target_id, path);
+    else if (err == &x->err)
+        snprintf(x->request, sizeof x->request, "POST /graphql");
 }
 
 static const struct unread *is_unread(const struct look *l, size_t slot)
@@ -394,6 +443,41 @@ static int look_self(struct look *l, struct gs_err *err)
     return 0;
 }
 
+/* What stands below the group, all at once. The collections live until all answers are there. */
+static int look_at(struct look *l, struct coll *colls, size_t n, struct gs_err *err)
+{
+    const char *full_path = *l->full_path ? l->full_path : l->g->dst_path;
+    for (size_t i = 0; i < n; i++) {
+        struct coll *c = &colls[i];
+        bool cadences = c->kind == U_CADENCES;
+        gs_autofree char *path = c->path ? gs_asprintf("/groups/%lld/%s", (long long)l->g->target_id, c->path) : NULL;
+        if (!l->made && c->kind >= U_GROUPS)
+            continue;
+        if (c->path && !path) {
+            gs_fail(&l->err, GS_E_NOMEM, "out of memory");
+            break;
+        }
+        if (c->path ? gl_list(l->u->c, path, on_page, on_done, c, &l->err)
+                    : gl_graphql_list(l->u->c, gl_document(cadences ? "group_cadences" : "group_iterations"), full_path,
+                                      cadences ? "group.iterationCadences" : "group.iterations", on_page, on_done, c, &l->err))
+            break;
+    }
+    while (gl_pending(l->u->c) > 0)
+        if (gl_poll(l->u->c, 200, err))
+            return -1;
+    if (l->err.code == GS_OK)
+        return 0;
+    *err = l->err;
+    return -1;
+}
+
+/* Iterations behind the cadences, of which it must be known which are ours. */
+static int look_iterations(struct look *l, struct gs_err *err)
+{
+    struct coll cadences = {l, U_CADENCES, "iteration cadence", NULL, false}, iterations = {l, U_ITERATIONS, "iteration", NULL, false};
+    return look_at(l, &cadences, 1, err) || look_at(l, &iterations, 1, err) ? -1 : 0;
+}
+
 static int look_lists(struct look *l, struct gs_err *err)
 {
     struct coll colls[] = {
@@ -406,30 +490,16 @@ static int look_lists(struct look *l, struct gs_err *err)
         {l, U_GROUPS, "subgroup", "subgroups?all_available=true", false},
         {l, UNDO_KINDS, "project", "projects?include_subgroups=false&with_shared=false&simple=true", false},
         {l, UNDO_KINDS, "epic", "epics?include_ancestor_groups=false&include_descendant_groups=false", true},
-        {l, UNDO_KINDS, "iteration", "iterations?include_ancestors=false", true},
         {l, UNDO_KINDS, "wiki page", "wikis", true},
         {l, UNDO_KINDS, "CI variable", "variables", true},
         {l, UNDO_KINDS, "webhook", "hooks", true},
         {l, UNDO_KINDS, "package", "packages", true},
         {l, UNDO_KINDS, "deploy token", "deploy_tokens?active=true", true},
+        {l, UNDO_KINDS, "iteration", "iterations?include_ancestors=false", true}, /* the last: see below */
     };
-    for (size_t i = 0; i < GS_COUNT(colls); i++) {
-        gs_autofree char *path = gs_asprintf("/groups/%lld/%s", (long long)l->g->target_id, colls[i].path);
-        if (!l->made && colls[i].kind >= U_GROUPS)
-            continue;
-        if (!path || gl_list(l->u->c, path, on_page, on_done, &colls[i], &l->err)) {
-            if (!path)
-                gs_fail(&l->err, GS_E_NOMEM, "out of memory");
-            break;
-        }
-    }
-    while (gl_pending(l->u->c) > 0)
-        if (gl_poll(l->u->c, 200, err))
-            return -1;
-    if (l->err.code != GS_OK) {
-        *err = l->err;
+    /* of those that are ours GraphQL tells what cadence they are of */
+    if (look_at(l, colls, GS_COUNT(colls) - l->has_iterations, err) || (l->has_iterations && look_iterations(l, err)))
         return -1;
-    }
     /* is it the list, or the group, or the whole server? */
     if (any_unread(l) && look_self(l, err))
         return -1;
@@ -454,11 +524,11 @@ static void on_use(void *cookie, struct gl_request *q, struct gl_response *rsp)
         x->row->in_use = x->row->in_use || yyjson_arr_size(yyjson_doc_get_root(doc)) > 0;
     } else {
         x->row->uses_unread = true;
-        unread(x->l, UNREAD_USES, &why, "who uses its milestones", "milestones/...");
+        unread(x->l, UNREAD_USES, &why, "who uses its milestones and iterations", "milestones/...");
     }
 }
 
-/* Labels are listed with how often they are used, milestones are not. With one that is deleted, issues lose it silently. */
+/* Labels are listed with how often they are used, milestones and iterations are not. With one that is deleted, issues lose it silently. */
 static int look_uses(struct look *l, struct gs_err *err)
 {
     static const char *const by[] = {"issues", "merge_requests"};
@@ -468,11 +538,13 @@ static int look_uses(struct look *l, struct gs_err *err)
         return gs_fail(err, GS_E_NOMEM, "out of memory");
     for (size_t i = 0; i < l->n_rows && !r; i++) {
         uses[i] = (struct use){l, &l->rows[i]};
-        if (l->rows[i].kind != U_MILESTONES || l->rows[i].verdict != V_REMOVE)
+        bool milestone = l->rows[i].kind == U_MILESTONES;
+        if (!(milestone || l->rows[i].kind == U_ITERATIONS) || l->rows[i].verdict != V_REMOVE)
             continue;
-        for (size_t k = 0; k < GS_COUNT(by) && !r; k++) {
-            struct gl_request *q = gl_request_new(GL_GET, "/groups/%lld/milestones/%lld/%s?per_page=1",
-                                                  (long long)l->g->target_id, (long long)l->rows[i].target, by[k]);
+        for (size_t k = 0; k < (milestone ? GS_COUNT(by) : 1) && !r; k++) {
+            long long g = (long long)l->g->target_id, id = (long long)l->rows[i].target;
+            struct gl_request *q = milestone ? gl_request_new(GL_GET, "/groups/%lld/milestones/%lld/%s?per_page=1", g, id, by[k])
+                                             : gl_request_new(GL_GET, "/groups/%lld/issues?scope=all&iteration_id=%lld&per_page=1", g, id);
             if (!q) {
                 r = gs_fail(err, GS_E_NOMEM, "out of memory");
                 break;
@@ -512,12 +584,9 @@ static void leave_open(struct row *r, const struct unread *why, const char *text
 
 static bool is_used(const struct look *l, const struct row *r)
 {
-    const int64_t *ids = r->kind == U_LABELS ? l->used_labels : l->used_milestones;
-    size_t n = r->kind == U_LABELS ? l->n_used_labels : r->kind == U_MILESTONES ? l->n_used_milestones : 0;
-    for (size_t i = 0; i < n; i++)
-        if (ids[i] == r->target)
-            return true;
-    return r->in_use;
+    return r->in_use || (r->kind == U_LABELS && has(l->used_labels, l->n_used_labels, r->target)) ||
+           (r->kind == U_MILESTONES && has(l->used_milestones, l->n_used_milestones, r->target)) ||
+           (r->kind == U_ITERATIONS && has(l->used_iterations, l->n_used_iterations, r->target));
 }
 
 /* What may be said of each by itself. Is everything as this load left it? */
@@ -566,6 +635,13 @@ static void judge_self(struct look *l, struct row *self)
     keep(self, "foreign-content", text);
 }
 
+/* Board of a list, cadence of an iteration, when it is one of ours. */
+static struct row *parent_of(struct look *l, const struct row *r)
+{
+    bool list = r->kind == U_LISTS;
+    return (list || r->kind == U_ITERATIONS) && r->parent ? find_row(l, list ? U_BOARDS : U_CADENCES, r->parent) : NULL;
+}
+
 /* In a group that stays. */
 static void judge_single(struct look *l)
 {
@@ -576,30 +652,54 @@ static void judge_single(struct look *l)
             continue;
         if (r->kind == U_GROUPS)
             judge_self(l, r);
-        else if (r->kind == U_BOARDS && r->foreign_lists)
-            keep(r, "foreign-content", "it has lists that this load did not make");
+        else if ((r->kind == U_BOARDS || r->kind == U_CADENCES) && r->foreign_parts)
+            keep(r, "foreign-content", r->kind == U_BOARDS ? "it has lists that this load did not make" : "it has iterations that this load did not make");
         else if (is_used(l, r))
             keep(r, "in-use", "others have come to use it");
-        else if (boards && (r->kind == U_LABELS || r->kind == U_MILESTONES))
+        else if (boards && (r->kind == U_LABELS || r->kind == U_MILESTONES || r->kind == U_ITERATIONS))
             leave_open(r, boards, "boards of others may stand on it: ");
         else if (r->uses_unread)
             leave_open(r, &l->unread[UNREAD_USES], "");
     }
+    /* a cadence goes with all its iterations, or not at all */
     for (size_t i = 0; i < l->n_rows; i++) {
-        struct row *r = &l->rows[i], *board = r->kind == U_LISTS && r->board ? find_row(l, U_BOARDS, r->board) : NULL;
-        if (r->verdict == V_REMOVE && board && board->verdict == V_REMOVE)
-            r->verdict = V_WITH_BOARD;
+        struct row *r = &l->rows[i], *cadence = r->kind == U_ITERATIONS ? parent_of(l, r) : NULL;
+        if ((r->verdict == V_KEEP || r->verdict == V_UNKNOWN) && cadence && cadence->verdict == V_REMOVE)
+            keep(cadence, "foreign-content", "it has iterations that stay");
+    }
+    for (size_t i = 0; i < l->n_rows; i++) {
+        struct row *r = &l->rows[i], *parent = parent_of(l, r);
+        if (r->verdict == V_REMOVE && parent && parent->verdict == V_REMOVE)
+            r->verdict = V_WITH_PARENT;
     }
 }
 
 /* ---- removing ---- */
 
+static bool by_graphql(enum undo_kind kind)
+{
+    return kind == U_ITERATIONS || kind == U_CADENCES;
+}
+
+/* Of a cadence with all its iterations, or of one iteration. */
+static struct gl_request *removal_by_graphql(enum undo_kind kind, int64_t id)
+{
+    bool cadence = kind == U_CADENCES;
+    gs_autofree char *vars = gs_asprintf("{\"input\":{\"id\":\"gid://gitlab/%s/%lld\"}}", cadence ? "Iterations::Cadence" : "Iteration", (long long)id);
+    struct gl_request *q = vars ? gl_graphql_request(gl_document(cadence ? "iteration_cadence_destroy" : "iteration_delete"), vars, false) : NULL;
+    if (q)
+        q->idempotent = true;
+    return q;
+}
+
 static struct gl_request *removal(const struct look *l, const struct row *r)
 {
+    if (by_graphql(r->kind))
+        return removal_by_graphql(r->kind, r->target);
     long long g = (long long)l->g->target_id, id = (long long)r->target;
     struct gl_request *q;
     if (r->kind == U_LISTS)
-        q = gl_request_new(GL_DELETE, "/groups/%lld/boards/%lld/lists/%lld", g, (long long)r->board, id);
+        q = gl_request_new(GL_DELETE, "/groups/%lld/boards/%lld/lists/%lld", g, (long long)r->parent, id);
     else if (r->kind == U_MEMBERS)
         q = gl_request_new(GL_DELETE, "/groups/%lld/members/%lld?skip_subresources=true", g, id);
     else
@@ -634,6 +734,12 @@ static void on_answer(void *cookie, struct gl_request *q, struct gl_response *rs
     f->tries = rsp->tries;
     f->outcome = rsp->outcome;
     f->err = rsp->err;
+    if (!by_graphql(f->row->kind) || rsp->err.code != GS_OK)
+        return;
+    GS_AUTO(yyjson_doc) doc = NULL;
+    yyjson_val *data = NULL;
+    if (gl_graphql_answer(rsp, &doc, &data, NULL, &f->err)) /* in the words of REST */
+        f->status = strstr(f->err.text, "does not exist or you don't have permission") ? 404 : 422;
 }
 
 /* What became of one; -1 when it says something about the whole run. */
@@ -737,10 +843,12 @@ static int remove_kind(struct look *l, enum undo_kind kind, struct gs_err *err)
             rows[n++] = r;
     }
     qsort(rows, n, sizeof(struct row *), newest_first);
-    for (size_t i = 0; i < n; i += l->u->jobs) {
+    /* of the iterations of a cadence that are not over, GitLab lets only the last one go */
+    size_t at_once = kind == U_ITERATIONS ? 1 : l->u->jobs;
+    for (size_t i = 0; i < n; i += at_once) {
         if (undo_stopped(l->u))
             return gs_fail(err, GS_E_STOPPED, "stopped");
-        if (remove_batch(l, rows + i, n - i < l->u->jobs ? n - i : l->u->jobs, err))
+        if (remove_batch(l, rows + i, n - i < at_once ? n - i : at_once, err))
             return -1;
     }
     return own ? remove_batch(l, &own, 1, err) : 0;
@@ -749,22 +857,27 @@ static int remove_kind(struct look *l, enum undo_kind kind, struct gs_err *err)
 /* Fillers that a load left behind that was cut off. */
 static int remove_fillers(struct look *l, struct gs_err *err)
 {
-    if (l->n_fillers && !l->u->o->dry_run &&
-        (undo_begin(l->u, err) || undo_mark_begun(l->u, err) || undo_commit(l->u, err)))
+    size_t n = l->u->o->dry_run ? 0 : l->n_fillers + l->n_filler_cadences;
+    if (n && (undo_begin(l->u, err) || undo_mark_begun(l->u, err) || undo_commit(l->u, err)))
         return -1;
-    for (size_t i = 0; i < l->n_fillers && !l->u->o->dry_run; i++) {
+    for (size_t i = 0; i < n; i++) {
+        bool milestone = i < l->n_fillers;
+        struct row filler = {.kind = milestone ? U_MILESTONES : U_CADENCES, .target = milestone ? l->fillers[i] : l->filler_cadences[i - l->n_fillers]};
+        struct flight f = {.row = &filler};
+        struct gl_request *q = removal(l, &filler);
         struct gl_response rsp;
-        struct gl_request *q = gl_request_new(GL_DELETE, "/groups/%lld/milestones/%lld", (long long)l->g->target_id,
-                                              (long long)l->fillers[i]);
         if (!q)
             return gs_fail(err, GS_E_NOMEM, "out of memory");
-        q->idempotent = true;
-        int r = gl_perform(l->u->c, q, &rsp, err);
-        bool gone = rsp.outcome == GL_ANSWERED && rsp.status == 404;
+        q->unmodified_since_ms = 0;
+        GS_IGNORE(gl_perform(l->u->c, q, &rsp, err), "looked at with the others");
+        f.err = (struct gs_err){0};
+        on_answer(&f, NULL, &rsp);
         gl_response_release(&rsp);
-        if (r && !gone)
-            return gs_wrap(err, "removing a filler milestone");
         gs_err_clear(err);
+        if (f.err.code != GS_OK && !(f.outcome == GL_ANSWERED && f.status == 404)) {
+            *err = f.err;
+            return gs_wrap(err, "removing a filler");
+        }
     }
     return 0;
 }
@@ -801,22 +914,22 @@ static int state_of(struct look *l, int64_t op, int *out, struct gs_err *err)
     return rc == SQLITE_ROW ? 0 : undo_db_fail(l->u->s, err);
 }
 
-/* Lists go with their board, when that went. */
-static int follow_boards(struct look *l, struct gs_err *err)
+/* Lists go with their board, iterations with their cadence, when that went. */
+static int follow_parents(struct look *l, struct gs_err *err)
 {
     if (undo_begin(l->u, err))
         return -1;
     for (size_t i = 0; i < l->n_rows; i++) {
-        struct row *r = &l->rows[i], *board = r->verdict == V_WITH_BOARD ? find_row(l, U_BOARDS, r->board) : NULL;
+        struct row *r = &l->rows[i], *parent = r->verdict == V_WITH_PARENT ? parent_of(l, r) : NULL;
         int state = UNDO_PLANNED;
-        if (!board)
+        if (!parent)
             continue;
-        if (state_of(l, board->op, &state, err))
+        if (state_of(l, parent->op, &state, err))
             return -1;
         if (state == UNDO_DONE && undo_set(l->u, r->op, UNDO_DONE, "removed", NULL, NULL, NULL, err))
             return -1;
         if (state == UNDO_KEPT || state == UNDO_FAILED) {
-            if (undo_set(l->u, r->op, UNDO_KEPT, "in-use", "its board stays", NULL, NULL, err))
+            if (undo_set(l->u, r->op, UNDO_KEPT, "in-use", r->kind == U_LISTS ? "its board stays" : "its cadence stays", NULL, NULL, err))
                 return -1;
         }
     }
@@ -970,7 +1083,7 @@ static int singly(struct look *l, struct gs_err *err)
     for (int k = 0; k < U_GROUPS; k++)
         if (remove_kind(l, (enum undo_kind)k, err))
             return -1;
-    return follow_boards(l, err) || remove_fillers(l, err) ? -1 : 0;
+    return follow_parents(l, err) || remove_fillers(l, err) ? -1 : 0;
 }
 
 static bool is_unsure(struct look *l)

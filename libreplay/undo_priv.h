@@ -6,7 +6,7 @@
 
 struct sqlite3_stmt;
 
-enum undo_kind { U_LISTS, U_BOARDS, U_BADGES, U_MILESTONES, U_LABELS, U_MEMBERS, U_GROUPS, UNDO_KINDS };
+enum undo_kind { U_LISTS, U_BOARDS, U_BADGES, U_ITERATIONS, U_CADENCES, U_MILESTONES, U_LABELS, U_MEMBERS, U_GROUPS, UNDO_KINDS };
 struct undo_kind_info {
     const char *kind; /* of the ops */
 };

@@ -18,7 +18,7 @@ struct person {
 };
 
 struct match {
-    struct state *state;
+    const struct users_opts *o;
     struct gl_client *client;
     const struct gl_instance *target;
     struct users_csv *csv;
@@ -62,7 +62,7 @@ static void settle(struct person *p, int64_t target, const char *username, const
         give_up(p, &err);
         return;
     }
-    if (state_add_user(m->state, &p->row, &err)) {
+    if (m->o->each(m->o->cookie, &p->row, &err)) {
         give_up(p, &err);
         return;
     }
@@ -71,9 +71,23 @@ static void settle(struct person *p, int64_t target, const char *username, const
         m->cover->nobody++;
     else if (strcmp(how, "csv") == 0)
         m->cover->by_csv++;
-    else
+    else if (strcmp(how, "email") == 0)
         m->cover->by_email++;
+    else
+        m->cover->by_username++;
     person_free(p);
+}
+
+static void by_username(struct person *p);
+
+/* Neither the map nor an address says who it is. */
+static void not_found(struct person *p, const char *why)
+{
+    p->why = why;
+    if (p->m->o->match_username && p->row.username && *p->row.username)
+        by_username(p);
+    else
+        settle(p, 0, NULL, why);
 }
 
 static bool active(yyjson_val *u)
@@ -165,7 +179,7 @@ static void reason(struct person *p, const char *why)
 static void next_candidate(struct person *p)
 {
     if (p->next == p->n_candidates) {
-        settle(p, 0, NULL, p->why);
+        not_found(p, p->why);
         return;
     }
     GS_IGNORE(ask(p, "/users/", NULL, p->candidates[p->next++], on_candidate), "the failure is kept in the match");
@@ -236,7 +250,7 @@ static void on_search(void *cookie, struct gl_request *req, struct gl_response *
         p->candidates[p->n_candidates++] = id;
     }
     if (p->n_candidates == 0) {
-        settle(p, 0, NULL, p->why);
+        not_found(p, p->why);
         return;
     }
     if (p->m->target->is_admin == 1) {
@@ -300,7 +314,30 @@ static void on_own_emails(void *cookie, struct gl_request *req, struct gl_respon
     }
     free(p->row.target_username);
     p->row.target_username = NULL;
-    settle(p, 0, NULL, p->why);
+    not_found(p, p->why);
+}
+
+/* ---- by username, where that is wanted ---- */
+
+static void on_namesake(void *cookie, struct gl_request *req, struct gl_response *rsp)
+{
+    struct person *p = cookie;
+    GS_AUTO(yyjson_doc) doc = NULL;
+    int64_t id = 0;
+    (void)req;
+    if (!answer(p, rsp, true, &doc))
+        return;
+    yyjson_val *u = yyjson_arr_get_first(yyjson_doc_get_root(doc));
+    const char *username = gs_json_str(u, "username");
+    if (u && gs_json_i64(u, "id", &id) && username && strcasecmp(username, p->row.username) == 0 && active(u))
+        settle(p, id, username, "username");
+    else
+        settle(p, 0, NULL, p->why);
+}
+
+static void by_username(struct person *p)
+{
+    GS_IGNORE(ask(p, "/users?username=", p->row.username, 0, on_namesake), "the failure is kept in the match");
 }
 
 /* ---- by the map ---- */
@@ -364,7 +401,7 @@ static void begin(struct person *p)
         return;
     }
     if (!p->row.public_email || !*p->row.public_email) {
-        settle(p, 0, NULL, "none:no-public-email");
+        not_found(p, "none:no-public-email");
         return;
     }
     GS_IGNORE(ask(p, "/users?search=", p->row.public_email, 0, on_search), "the failure is kept in the match");
@@ -417,10 +454,10 @@ static int walk(struct match *m, struct bundle *b, struct gs_err *err)
 }
 
 /* Lines of the map that mean nobody of this bundle: one map may serve several bundles, so this is said and no error. */
-static int note_unused(struct match *m, struct gs_err *err)
+static void note_unused(struct match *m)
 {
-    gs_autobuf lines;
-    gs_buf_init(&lines, 1 << 20);
+    char *out = m->cover->unused;
+    size_t len = 0, cap = sizeof m->cover->unused;
     unsigned n = 0;
     for (unsigned line = 0, best; n < 20; n++, line = best) {
         best = 0;
@@ -429,21 +466,20 @@ static int note_unused(struct match *m, struct gs_err *err)
                 best = m->csv->lines[i].line;
         if (!best)
             break;
-        if (gs_buf_addf(&lines, err, "%s%u", n ? ", " : "", best))
-            return -1;
+        int added = snprintf(out + len, cap - len, "%s%u", n ? ", " : "", best);
+        len += added > 0 && (size_t)added < cap - len ? (size_t)added : 0;
     }
-    return n ? state_meta_set(m->state, "user_map_unused", gs_buf_str(&lines), err) : 0;
 }
 
-int users_match(struct state *s, struct bundle *b, struct gl_client *c, const struct gl_instance *target,
-                const char *csv, struct users_coverage *out, struct gs_err *err)
+int users_match(struct bundle *b, struct gl_client *c, const struct gl_instance *target, const struct users_opts *o,
+                struct users_coverage *out, struct gs_err *err)
 {
-    struct match m = {.state = s, .client = c, .target = target, .cover = out};
+    struct match m = {.o = o, .client = c, .target = target, .cover = out};
     *out = (struct users_coverage){0};
     GS_AUTO(users_csv) map = NULL;
     gs_autofree bool *used = NULL;
-    if (csv) {
-        if (users_csv_load(csv, &map, err))
+    if (o->csv) {
+        if (users_csv_load(o->csv, &map, err))
             return -1;
         used = calloc(map->n + 1, sizeof(*used));
         if (!used)
@@ -463,5 +499,7 @@ int users_match(struct state *s, struct bundle *b, struct gl_client *c, const st
         *err = m.err;
         return -1;
     }
-    return map ? note_unused(&m, err) : 0;
+    if (map)
+        note_unused(&m);
+    return 0;
 }

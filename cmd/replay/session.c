@@ -30,6 +30,24 @@ const struct cli_opt session_opts[] = {
      .offset = offsetof(struct session_args, user_map),
      .arg = "FILE.csv",
      .help = "who is who: columns source_username (or source_id, source_email) and target_username (or target_id)"},
+    {.name = "match-username",
+     .type = CLI_FLAG,
+     .offset = offsetof(struct session_args, match_username),
+     .help = "who is found neither in the user map nor by email is the active user of the same name there, whoever that is"},
+    {.name = "as-authors",
+     .type = CLI_FLAG,
+     .offset = offsetof(struct session_args, as_authors),
+     .help = "make records as the people who wrote them; needs an administrator's token with the scopes api and sudo"},
+    {.name = "prefer",
+     .type = CLI_CHOICE,
+     .offset = offsetof(struct session_args, prefer),
+     .arg = "WHAT",
+     .choices = "author|dates",
+     .help = "with --as-authors, what to keep of a record where GitLab takes either its author or its creation time"},
+    {.name = "no-attribution",
+     .type = CLI_FLAG,
+     .offset = offsetof(struct session_args, no_attribution),
+     .help = "do not say at the end of a text who wrote it and when, where that cannot be set"},
     {.name = "state",
      .type = CLI_STR,
      .offset = offsetof(struct session_args, state),
@@ -138,14 +156,17 @@ static void plan_options(const struct session *s, struct plan_opts *o)
         .rename = a->rename.v,
         .n_rename = a->rename.n,
         .user_map = a->user_map,
-        .load = {.merge = a->on_existing == 1, .keep_owner = a->keep_owner, .max_fillers = a->max_fillers},
+        .match_username = a->match_username,
+        .load = {.merge = a->on_existing == 1, .keep_owner = a->keep_owner, .max_fillers = a->max_fillers, .as_authors = a->as_authors,
+                 .prefer_dates = a->prefer == 1, .no_attribution = a->no_attribution},
         .log = &s->cli->log};
 }
 
 /* Were options given that belong to a plan? One that goes on need not repeat them. */
 static bool any_option(const struct session_args *a)
 {
-    return a->into || a->user_map || a->rename.n || a->on_existing || a->keep_owner || a->max_fillers;
+    return a->into || a->user_map || a->rename.n || a->on_existing || a->keep_owner || a->max_fillers || a->match_username ||
+           a->as_authors || a->prefer || a->no_attribution;
 }
 
 int session_state(struct session *s, const char *path, struct gs_err *err)
@@ -219,6 +240,9 @@ int session_load_opts(struct session *s, struct load_opts *out, struct gs_err *e
     yyjson_val *o = yyjson_doc_get_root(doc);
     out->merge = gs_json_true(o, "merge");
     out->keep_owner = gs_json_true(o, "keep_owner");
+    out->as_authors = gs_json_true(o, "as_authors");
+    out->prefer_dates = gs_json_true(o, "prefer_dates");
+    out->no_attribution = gs_json_true(o, "no_attribution");
     if (gs_json_i64(o, "max_fillers", &fillers) && fillers > 0)
         out->max_fillers = (unsigned)fillers;
     return 0;

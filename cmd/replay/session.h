@@ -15,7 +15,8 @@ struct session_args {
     const char *into, *user_map, *state;
     struct cli_list rename;
     int on_existing; /* 0 fail, 1 merge */
-    bool keep_owner;
+    bool keep_owner, match_username, as_authors, no_attribution;
+    int prefer; /* 0 author, 1 dates */
     unsigned max_fillers;
 };
 extern const struct cli_opt session_opts[];

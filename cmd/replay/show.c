@@ -171,7 +171,7 @@ static int group_json(void *cookie, const struct report_group *g, struct gs_err 
 
 /* ---- people ---- */
 
-static const char *why_text(const char *how)
+const char *show_why_nobody(const char *how)
 {
     static const struct {
         const char *how, *text;
@@ -193,7 +193,7 @@ static int nobody_text(void *cookie, const struct user_row *u, struct gs_err *er
     struct ctx *x = cookie;
     (void)err;
     if (x->n++ < 20)
-        cli_out(x->cli, "  %s: %s\n", cli_safe(u->username && *u->username ? u->username : "?"), why_text(u->how));
+        cli_out(x->cli, "  %s: %s\n", cli_safe(u->username && *u->username ? u->username : "?"), show_why_nobody(u->how));
     return 0;
 }
 
@@ -213,8 +213,10 @@ static int people_text(struct cli *cli, struct state *s, const struct report_tot
 {
     struct ctx x = {.cli = cli};
     gs_autofree char *unused = NULL;
-    cli_out(cli, "\npeople      %s: %s by public email, %s by the user map, %s are nobody there\n",
-            cli_count(t->people), cli_count(t->by_email), cli_count(t->by_csv), cli_count(t->nobody));
+    cli_out(cli, "\npeople      %s: %s by public email, %s by the user map, ", cli_count(t->people), cli_count(t->by_email), cli_count(t->by_csv));
+    if (t->by_username)
+        cli_out(cli, "%s by username, ", cli_count(t->by_username));
+    cli_out(cli, "%s are nobody there\n", cli_count(t->nobody));
     if (t->nobody && report_nobody(s, nobody_text, &x, err))
         return -1;
     if (x.n > 20)
@@ -371,6 +373,7 @@ int show_json(struct gs_jw *w, struct state *s, const struct show_opts *o, struc
     gs_jw_obj(w);
     gs_jw_ki64(w, "all", (int64_t)t.people);
     gs_jw_ki64(w, "by_email", (int64_t)t.by_email);
+    gs_jw_ki64(w, "by_username", (int64_t)t.by_username);
     gs_jw_ki64(w, "by_map", (int64_t)t.by_csv);
     gs_jw_ki64(w, "nobody", (int64_t)t.nobody);
     gs_jw_key(w, "missing");

@@ -25,6 +25,8 @@ int show_result(struct cli *cli, struct state *s, const struct show_opts *o, str
 int show_books(struct cli *cli, struct state *s, const struct show_opts *o, struct gs_err *err) GS_MUST_USE;
 /* The same as members of an object that is open in `w`. */
 int show_json(struct gs_jw *w, struct state *s, const struct show_opts *o, struct gs_err *err) GS_MUST_USE;
+/* Why a person of the bundle is nobody on the target, in words: of user_row.how. */
+const char *show_why_nobody(const char *how);
 /* One line per thing to do and per loss. */
 int show_plan_csv(struct cli *cli, struct state *s, struct gs_err *err) GS_MUST_USE;
 /* One field of CSV (RFC 4180), quoted where needed; NULL is empty. Lines end with CR LF. */

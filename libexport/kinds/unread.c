@@ -1,6 +1,7 @@
 /*
- * Kinds that this version does not carry over the API: which groups have some goes to the ledger, so that nothing is left
- * behind in silence. What can be asked for in one request per group is asked for; the rest is named once for the tree.
+ * Kinds that few groups have: which of them do is asked for in one request per group. Iterations are then read; of the others,
+ * which this version does not carry over the API, it goes to the ledger, so that nothing is left behind in silence. What cannot be
+ * asked for like that is named once for the tree.
  */
 #include "libexport/capture_priv.h"
 
@@ -9,10 +10,11 @@
 
 enum { LUCK_GRAPHQL = 9 };
 
-/* Aliases of the document group_unread. */
+/* Connections of the document group_unread. Those with a kind are read by it where there are some. */
 static const struct {
     const char *connection, *relation;
-} asked[] = {{"epics", "epics"}, {"epicBoards", "epic_boards"}, {"iterationCadences", "iterations_cadences"}};
+    const struct cap_kind *kind;
+} asked[] = {{"epics", "epics", NULL}, {"epicBoards", "epic_boards", NULL}, {"iterationCadences", "iterations_cadences", &cap_kind_iterations}};
 
 static const struct {
     const char *relation, *rule;
@@ -84,6 +86,15 @@ static int count_epics(struct cap_group *g, struct gs_err *err)
     return -1;
 }
 
+/* There are some, and the group has no export that gives them. */
+static int read_kind(struct cap_group *g, size_t i, struct gs_err *err)
+{
+    if (g->rel && !relations_refused(g) &&
+        book_fallback(g->cap->book, g->id, asked[i].relation, "relations", "api", "the export does not have it", err))
+        return -1;
+    return asked[i].kind->start(g, err);
+}
+
 static int answered(struct cap_group *g, yyjson_val *data, struct gs_err *err)
 {
     yyjson_val *group = yyjson_obj_get(data, "group");
@@ -91,8 +102,9 @@ static int answered(struct cap_group *g, yyjson_val *data, struct gs_err *err)
         if ((g->exported & 1u << i) ||
             yyjson_arr_size(yyjson_obj_get(yyjson_obj_get(group, asked[i].connection), "nodes")) == 0)
             continue;
-        if (i == 0 ? count_epics(g, err)
-                   : book_left_out(g->cap->book, g->id, asked[i].relation, "relation-not-read", NULL, 0,
+        if (asked[i].kind ? read_kind(g, i, err)
+            : i == 0      ? count_epics(g, err)
+                          : book_left_out(g->cap->book, g->id, asked[i].relation, "relation-not-read", NULL, 0,
                                    "some; number unknown; only a relation export gives them", err))
             return -1;
     }

@@ -19,6 +19,7 @@ static const char *ref_key(yyjson_val *rec)
     return strcmp(type, "label") == 0       ? "label_id"
            : strcmp(type, "milestone") == 0 ? "milestone_id"
            : strcmp(type, "assignee") == 0  ? "assignee_id"
+           : strcmp(type, "iteration") == 0 ? "iteration_id"
                                             : NULL;
 }
 
@@ -28,6 +29,7 @@ static const char *ref_object(yyjson_val *rec)
     return !key                               ? NULL
            : strcmp(key, "label_id") == 0     ? "label"
            : strcmp(key, "milestone_id") == 0 ? "milestone"
+           : strcmp(key, "iteration_id") == 0 ? "iteration"
                                               : "assignee";
 }
 
@@ -47,6 +49,10 @@ static int resolve(struct run *r, struct gs_err *err)
         return run_user(r, user, &r->n2, err);
     }
     int64_t home = 0;
+    if (strcmp(kind, "iteration") == 0) {
+        gs_json_i64(r->rec, "iteration_id", &home);
+        return step_ref_id(r, "iterations", home, &r->n2, err);
+    }
     gs_json_i64(r->rec, "group_id", &home);
     return step_ref(r, strcmp(kind, "label") == 0 ? "labels" : "milestones", home, title ? title : "", &r->n2, err);
 }
@@ -277,7 +283,7 @@ static int step(struct run *r, const struct gl_response *rsp, struct gl_request 
     }
 }
 
-static const char *const seen[] = {"id", "label.id", "milestone.id", "assignee.id", NULL};
+static const char *const seen[] = {"id", "label.id", "milestone.id", "assignee.id", "iteration.id", NULL};
 const struct kind kind_lists = {.name = "lists", .relation = "lists", .ordered = true, .step = step, .seen = seen};
 
 /* ---- planning ---- */
@@ -285,8 +291,8 @@ const struct kind kind_lists = {.name = "lists", .relation = "lists", .ordered =
 int lists_plan(struct plan *p, const struct grp *g, const struct pending *board, yyjson_val *l, struct gs_err *err)
 {
     const char *type = gs_json_str(l, "list_type");
-    yyjson_val *label = step_get(l, "label"), *milestone = step_get(l, "milestone");
-    int64_t user = 0, position = 0, id = 0;
+    yyjson_val *label = step_get(l, "label"), *milestone = step_get(l, "milestone"), *iteration = step_get(l, "iteration");
+    int64_t user = 0, position = 0, id = 0, iteration_id = 0;
     if (!type)
         type = label ? "label" : milestone ? "milestone" : gs_json_i64(l, "user_id", &user) && user ? "assignee" : "";
     if (strcmp(type, "backlog") == 0 || strcmp(type, "closed") == 0 || !*type)
@@ -294,17 +300,24 @@ int lists_plan(struct plan *p, const struct grp *g, const struct pending *board,
     gs_json_i64(l, "position", &position);
     gs_json_i64(l, "user_id", &user);
     gs_json_i64(l, "id", &id);
-    const char *title = strcmp(type, "label") == 0 ? gs_json_str(label, "title") : gs_json_str(milestone, "title");
+    if (!gs_json_i64(l, "iteration_id", &iteration_id))
+        gs_json_i64(iteration, "id", &iteration_id);
+    const char *title = gs_json_str(strcmp(type, "label") == 0 ? label : strcmp(type, "iteration") == 0 ? iteration : milestone, "title");
+    if (!title && iteration)
+        title = gs_json_str(iteration, "start_date");
     gs_autofree char *key = strcmp(type, "assignee") == 0
                                 ? gs_asprintf("%s / assignee %lld", board->key, (long long)user)
                                 : gs_asprintf("%s / %s %s", board->key, type, title ? title : "?");
     if (!key)
         return gs_fail(err, GS_E_NOMEM, "out of memory");
-    if (strcmp(type, "label") != 0 && strcmp(type, "milestone") != 0 && strcmp(type, "assignee") != 0)
-        return plan_loss(p, g->id, "lists", key, "list-iteration", 1, type, err);
+    bool of_iteration = strcmp(type, "iteration") == 0;
+    if (!of_iteration && strcmp(type, "label") != 0 && strcmp(type, "milestone") != 0 && strcmp(type, "assignee") != 0)
+        return plan_loss(p, g->id, "lists", key, "list-not-available", 1, type, err);
+    if (of_iteration && plan_features(p)->iterations == 0)
+        return plan_loss(p, g->id, "lists", key, "list-iteration", 1, NULL, err);
     if (strcmp(type, "label") != 0 && (plan_target(p)->enterprise == 0 || plan_features(p)->scoped_boards == 0))
         return plan_loss(p, g->id, "lists", key, "list-not-available", 1, type, err);
-    if (strcmp(type, "assignee") != 0 && !title)
+    if (of_iteration ? iteration_id <= 0 : strcmp(type, "assignee") != 0 && !title)
         return plan_loss(p, g->id, "lists", key, "list-reference-missing", 1, NULL, err);
     if (label && labels_plan_implicit(p, g, label, err))
         return -1;
@@ -321,6 +334,8 @@ int lists_plan(struct plan *p, const struct grp *g, const struct pending *board,
         gs_jw_ki64(&w, "group_id", home);
     if (user)
         gs_jw_ki64(&w, "user_id", user);
+    if (of_iteration)
+        gs_jw_ki64(&w, "iteration_id", iteration_id);
     if (has_limits(l)) {
         gs_jw_ki64(&w, "max_issue_count", number(l, "max_issue_count"));
         gs_jw_ki64(&w, "max_issue_weight", number(l, "max_issue_weight"));

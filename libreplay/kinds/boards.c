@@ -6,6 +6,7 @@
  * board of a group that this load has made. Without Premium a group has one board only, and no REST endpoint makes it:
  * GraphQL does.
  */
+#include "libreplay/kinds/iterations.h"
 #include "libreplay/kinds/kinds.h"
 #include "libreplay/kinds/pending.h"
 #include "libreplay/kinds/step.h"
@@ -15,7 +16,7 @@
 #include <stdio.h>
 #include <string.h>
 
-enum { START, LIST, LIST_AGAIN, CREATE, GRAPHQL, SCOPE, LABELS };
+enum { START, LIST, LIST_AGAIN, CREATE, GRAPHQL, SCOPE, LABELS, ITERATION };
 enum { REUSE = 1, ONE_ONLY = 2, SEEN_ANY = 4, SEND_NAME = 8 };
 
 static const char *board_name(struct run *r)
@@ -164,6 +165,59 @@ static void scope_release(struct scope *s)
     gs_buf_release(&s->ids);
 }
 
+static int64_t source_id(struct run *r, const char *key, const char *object)
+{
+    int64_t id = 0;
+    if (!gs_json_i64(r->rec, key, &id))
+        gs_json_i64(step_get(r->rec, object), "id", &id);
+    return id;
+}
+
+/* The last call: its iteration or cadence, which REST does not take; done when there is none. */
+static int scope_iteration(struct run *r, struct gl_request **out_req, enum step_result *out, struct gs_err *err)
+{
+    int64_t iteration = source_id(r, "iteration_id", "iteration"), cadence = source_id(r, "iteration_cadence_id", "iteration_cadence");
+    int64_t it = 0, of = 0;
+    *out = STEP_DONE;
+    if (r->op.adopted || (iteration <= 0 && cadence <= 0)) /* "current" and the like were named when planning */
+        return 0;
+    if (step_ref_id(r, "iterations", iteration, &it, err) || step_ref_id(r, "iterations_cadences", cadence, &of, err))
+        return -1;
+    if ((iteration > 0 && !it) || (cadence > 0 && !of))
+        return run_loss(r, "board-scope-iteration", NULL, err);
+    gs_autobuf vars;
+    gs_buf_init(&vars, 4096);
+    struct gs_jw w;
+    gs_jw_init(&w, &vars, 0, err);
+    gs_jw_obj(&w);
+    gs_jw_key(&w, "input");
+    gs_jw_obj(&w);
+    iterations_put_gid(&w, "id", "Board", r->op.target_id);
+    if (it)
+        iterations_put_gid(&w, "iterationId", "Iteration", it);
+    if (of)
+        iterations_put_gid(&w, "iterationCadenceId", GID_CADENCE, of);
+    gs_jw_end(&w);
+    gs_jw_end(&w);
+    if (gs_jw_finish(&w))
+        return -1;
+    struct gl_request *q = gl_graphql_request(gl_document("board_scope_iteration"), gs_buf_str(&vars), false);
+    return step_send_repeatable(r, ITERATION, q, out_req, out, err);
+}
+
+static int check_iteration(struct run *r, const struct gl_response *rsp, struct gs_err *err)
+{
+    GS_AUTO(yyjson_doc) doc = NULL;
+    yyjson_val *payload = NULL;
+    bool absent = false;
+    struct gs_err why = {0};
+    if (step_graphql(rsp, false, "updateBoard", &doc, &payload, &absent, &why))
+        return run_loss(r, "board-scope-iteration", why.text, err);
+    yyjson_val *board = step_get(payload, "board");
+    bool took = source_id(r, "iteration_id", "iteration") <= 0 || step_gid(step_get(board, "iteration"));
+    return took ? 0 : run_loss(r, "board-scope-iteration", "the server did not take it", err);
+}
+
 /* The second call that gives a board of ours its scope; done when there is nothing to say. */
 static int finish(struct run *r, struct gl_request **out_req, enum step_result *out, struct gs_err *err)
 {
@@ -176,7 +230,7 @@ static int finish(struct run *r, struct gl_request **out_req, enum step_result *
     if (scope_read(r, &s, err))
         return -1;
     if (!s.hide_backlog && !s.hide_closed && !(n->flags & SEND_NAME) && !scope_any(&s))
-        return 0;
+        return scope_iteration(r, out_req, out, err);
     gs_autobuf body;
     gs_buf_init(&body, 2 << 20);
     struct gs_jw w;
@@ -292,8 +346,8 @@ static int check_scope(struct run *r, yyjson_val *there, struct gl_request **out
         return -1;
     if (lost.len && run_loss(r, "board-scope-not-applied", gs_buf_str(&lost), err))
         return -1;
-    *out = STEP_DONE;
-    return s.n_labels && labels && !labels_fit(&s, labels) ? exact_labels(r, &s, out_req, out, err) : 0;
+    return s.n_labels && labels && !labels_fit(&s, labels) ? exact_labels(r, &s, out_req, out, err)
+                                                           : scope_iteration(r, out_req, out, err);
 }
 
 static int check_labels(struct run *r, const struct gl_response *rsp, bool refused, struct gs_err *err)
@@ -391,11 +445,11 @@ static int board(struct run *r, const struct gl_response *rsp, struct gl_request
     if (!n)
         return gs_fail(err, GS_E_NOMEM, "out of memory");
     enum step_answer a;
-    if (step_judge(r, rsp, r->phase == CREATE || r->phase == GRAPHQL || r->phase == SCOPE || r->phase == LABELS, &a,
+    if (step_judge(r, rsp, r->phase == CREATE || r->phase == GRAPHQL || r->phase == SCOPE || r->phase == LABELS || r->phase == ITERATION, &a,
                    err))
         return -1;
     if (a == ANS_LOST) {
-        if ((r->phase == SCOPE || r->phase == LABELS) && r->op.target_id)
+        if ((r->phase == SCOPE || r->phase == LABELS || r->phase == ITERATION) && r->op.target_id)
             return finish(r, out_req, out, err); /* says what is to be, so it may be said again */
         return list(r, out_req, out, err);
     }
@@ -440,15 +494,14 @@ static int board(struct run *r, const struct gl_response *rsp, struct gl_request
         if (a == ANS_REFUSED) {
             if (n->flags & SEND_NAME)
                 return step_refused(rsp, err, "naming the board");
-            if (run_loss(r, "board-scope-not-applied", rsp->err.text, err))
-                return -1;
-            *out = STEP_DONE;
-            return 0;
+            return run_loss(r, "board-scope-not-applied", rsp->err.text, err) || scope_iteration(r, out_req, out, err) ? -1 : 0;
         }
         return step_doc(rsp, &doc, err) ? -1 : check_scope(r, yyjson_doc_get_root(doc), out_req, out, err);
     case LABELS:
+        return check_labels(r, rsp, a == ANS_REFUSED, err) || scope_iteration(r, out_req, out, err) ? -1 : 0;
+    case ITERATION:
         *out = STEP_DONE;
-        return check_labels(r, rsp, a == ANS_REFUSED, err);
+        return a == ANS_REFUSED ? run_loss(r, "board-scope-iteration", rsp->err.text, err) : check_iteration(r, rsp, err);
     default:
         return gs_fail(err, GS_E_INTERNAL, "board in phase %d", r->phase);
     }
@@ -538,10 +591,14 @@ static int plan_record(struct plan *p, const struct grp *g, yyjson_val *rec, con
     e.major = e.src_id ? e.src_id : (int64_t)((uint64_t)ref->member << 40) + (int64_t)ref->off;
     if (pending_add(p, &e, err))
         return -1;
-    if (((gs_json_i64(rec, "iteration_id", &it_id) && it_id) ||
-         (gs_json_i64(rec, "iteration_cadence_id", &it_id) && it_id)) &&
-        plan_loss(p, g->id, "boards", e.key, "board-scope-iteration", 1, NULL, err))
-        return -1;
+    bool scoped = gs_json_i64(rec, "iteration_id", &it_id) && it_id, current = scoped && it_id < 0;
+    scoped = (gs_json_i64(rec, "iteration_cadence_id", &it_id) && it_id) || scoped;
+    if (scoped && (current || plan_features(p)->iterations == 0)) {
+        if (plan_loss(p, g->id, "boards", e.key, "board-scope-iteration", 1, current ? "an iteration by its state" : NULL, err))
+            return -1;
+    } else if (scoped) {
+        plan_requests(p, 1);
+    }
     if (gs_json_true(rec, "hide_backlog_list") || gs_json_true(rec, "hide_closed_list") || step_get(rec, "milestone") ||
         filter <= 0 || step_get(rec, "weight") || step_get(rec, "board_assignee") || yyjson_arr_size(step_get(rec, "labels")))
         plan_requests(p, 1);

@@ -351,7 +351,8 @@ static int step(struct run *r, const struct gl_response *rsp, struct gl_request 
     }
 }
 
-const struct kind kind_groups = {.name = "groups", .relation = "self", .ordered = false, .step = step, .seen = seen, .at = ""};
+static const char *const texts[] = {"description", NULL};
+const struct kind kind_groups = {.name = "groups", .relation = "self", .ordered = false, .step = step, .texts = texts, .seen = seen, .at = ""};
 
 /* ---- planning ---- */
 

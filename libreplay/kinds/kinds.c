@@ -5,6 +5,7 @@
 
 const struct kind *const kinds[] = {
     &kind_groups, &kind_groups_settings, &kind_groups_avatar, &kind_labels,  &kind_milestones,   &kind_milestones_sweep,
+    &kind_cadences, &kind_iterations,    &kind_iterations_sweep, &kind_cadences_automation,
     &kind_badges, &kind_boards,          &kind_lists,         &kind_members, &kind_groups_locks, &kind_groups_owner,
     NULL,
 };
@@ -20,6 +21,6 @@ const struct kind *kind_find(const char *name)
 const struct relation_loader *const relation_loaders[] = {
     &loader_self,    &loader_namespace_settings,
     &loader_labels,  &loader_milestones,
-    &loader_badges,  &loader_boards,
-    &loader_members, NULL,
+    &loader_cadences, &loader_badges,
+    &loader_boards,  &loader_members, NULL,
 };

@@ -231,7 +231,8 @@ static int step(struct run *r, const struct gl_response *rsp, struct gl_request 
 }
 
 static const char *const seen[] = {"name", "color", "description", NULL};
-const struct kind kind_labels = {.name = "labels", .relation = "labels", .ordered = false, .step = step, .seen = seen, .at = "labels"};
+static const char *const texts[] = {"description", NULL};
+const struct kind kind_labels = {.name = "labels", .relation = "labels", .ordered = false, .step = step, .texts = texts, .seen = seen, .at = "labels"};
 
 static int plan_group(struct plan *p, const struct grp *g, bool first, uint64_t records, struct gs_err *err)
 {

@@ -458,7 +458,8 @@ static int step(struct run *r, const struct gl_response *rsp, struct gl_request 
 }
 
 static const char *const seen[] = {"title", "description", "state", "start_date", "due_date", NULL};
-const struct kind kind_milestones = {.name = "milestones", .relation = "milestones", .ordered = true, .step = step, .seen = seen, .at = "milestones"};
+static const char *const texts[] = {"description", NULL};
+const struct kind kind_milestones = {.name = "milestones", .relation = "milestones", .ordered = true, .step = step, .texts = texts, .seen = seen, .at = "milestones"};
 
 /* ---- taking the fillers away ---- */
 
@@ -640,10 +641,13 @@ static int plan_record(struct plan *p, const struct grp *g, yyjson_val *rec, con
                        struct gs_err *err)
 {
     const char *title = NULL;
+    char arg[48];
     if (gs_json_need_str(rec, "title", &title, err))
         return -1;
     struct pending e = {.kind = "milestones", .key = title, .ref = ref};
     gs_json_i64(rec, "iid", &e.major);
+    snprintf(arg, sizeof arg, "{\"iid\":%lld}", (long long)e.major); /* what a text may name it by */
+    e.arg = arg;
     gs_json_i64(rec, "id", &e.src_id);
     e.minor = e.src_id;
     if (step_same_text(gs_json_str(rec, "state"), "closed"))

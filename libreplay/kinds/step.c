@@ -209,6 +209,57 @@ int step_array(const struct gl_response *rsp, yyjson_doc **out, struct gs_err *e
     return parse(rsp, true, out, err);
 }
 
+int step_graphql(const struct gl_response *rsp, bool of_group, const char *field, yyjson_doc **doc, yyjson_val **out, bool *out_absent,
+                 struct gs_err *err)
+{
+    static const char not_there[] = "does not exist or you don't have permission";
+    yyjson_val *data = NULL;
+    *out = NULL;
+    *out_absent = false;
+    if (gl_graphql_answer(rsp, doc, &data, out_absent, err)) {
+        *out_absent = *out_absent || strstr(err->text, not_there) != NULL;
+        /* a mutation that timed out inside the server may have acted: the op stays as it is, and is looked up by the next run */
+        return err->scope == GS_SCOPE_RETRY ? -1 : gs_scoped(err, GS_SCOPE_ITEM);
+    }
+    *out = step_get(of_group ? step_get(data, "group") : data, field);
+    if (*out)
+        return 0;
+    *out_absent = true;
+    return step_fail(err, GS_E_GRAPHQL, "GraphQL: the server's answer has no '%s'", field);
+}
+
+int64_t step_gid(yyjson_val *obj)
+{
+    const char *gid = gs_json_str(obj, "id");
+    int64_t id = gid ? gl_gid(gid) : 0;
+    return id > 0 ? id : 0;
+}
+
+int64_t step_iid(yyjson_val *obj)
+{
+    const char *text = gs_json_str(obj, "iid");
+    int64_t iid = 0;
+    if (text)
+        return strtoll(text, NULL, 10);
+    return gs_json_i64(obj, "iid", &iid) ? iid : 0;
+}
+
+const char *step_after(const struct run *r)
+{
+    return r->buf.len ? gs_buf_str(&r->buf) : NULL;
+}
+
+int step_next_after(struct run *r, yyjson_val *connection, bool *out_more, struct gs_err *err)
+{
+    yyjson_val *info = step_get(connection, "pageInfo");
+    const char *cursor = gs_json_str(info, "endCursor");
+    *out_more = gs_json_true(info, "hasNextPage");
+    if (*out_more && (!cursor || !*cursor || strcmp(cursor, gs_buf_str(&r->buf)) == 0))
+        return step_fail(err, GS_E_REMOTE, "GraphQL: the pages of a list do not go on");
+    gs_buf_reset(&r->buf);
+    return *out_more ? gs_buf_addstr(&r->buf, cursor, err) : 0;
+}
+
 bool step_next_page(struct step_notes *n, const struct gl_response *rsp)
 {
     if (rsp->next_page > n->page)
@@ -223,7 +274,7 @@ bool step_next_page(struct step_notes *n, const struct gl_response *rsp)
 int step_made_by_us(struct run *r, yyjson_val *obj, bool *out, struct gs_err *err)
 {
     *out = false;
-    const char *created = gs_json_str(obj, "created_at");
+    const char *created = gs_json_str(obj, yyjson_obj_get(obj, "createdAt") ? "createdAt" : "created_at");
     if (!created)
         return 0;
     int64_t at;
@@ -270,6 +321,23 @@ int step_ref(struct run *r, const char *kind, int64_t home, const char *title, i
         return -1;
     op_release(&op);
     return run_ref(r, kind, found ? at : r->op.grp, title, !found, out_id, err);
+}
+
+int step_ref_id(struct run *r, const char *kind, int64_t src_id, int64_t *out_id, struct gs_err *err)
+{
+    *out_id = 0;
+    for (const struct grp *g = src_id > 0 ? run_grp(r, r->op.grp) : NULL; g; g = g->parent ? run_grp(r, g->parent) : NULL) {
+        struct op op = {0};
+        bool found = false;
+        if (state_find_src(r->state, kind, g->id, src_id, &op, &found, err))
+            return -1;
+        if (found)
+            *out_id = op.state == OP_DONE ? op.target_id : 0;
+        op_release(&op);
+        if (found)
+            return 0;
+    }
+    return 0;
 }
 
 int step_loss(struct run *r, struct gs_err *err, const char *code, const char *fmt, ...)

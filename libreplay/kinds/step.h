@@ -80,10 +80,28 @@ int step_lost(struct run *r, const char *code, const char *detail, enum step_res
 /* Parses the body of an answer; one that is no JSON object (or array) is GS_E_REMOTE. */
 int step_doc(const struct gl_response *rsp, yyjson_doc **out, struct gs_err *err) GS_MUST_USE;
 int step_array(const struct gl_response *rsp, yyjson_doc **out, struct gs_err *err) GS_MUST_USE;
+/*
+ * What a GraphQL answer gives: the object below data.FIELD (data.group.FIELD when `of_group`), borrowed from *doc. GS_E_GRAPHQL with
+ * scope ITEM and the server's words when it refuses; *out_absent then: this server, its tier, or the token's user has no such thing
+ * (GitLab says the same words for all three).
+ */
+int step_graphql(const struct gl_response *rsp, bool of_group, const char *field, yyjson_doc **doc, yyjson_val **out, bool *out_absent,
+                 struct gs_err *err) GS_MUST_USE;
+/* Number in the global id of a GraphQL object; 0 when it has none. */
+int64_t step_gid(yyjson_val *obj);
+/* An "iid" as GraphQL (text) or a record (number) has it; 0 when there is none. */
+int64_t step_iid(yyjson_val *obj);
+/*
+ * A connection below the group, a page after the other: step_after() gives the cursor for the variables of the next request (NULL: the
+ * first page), step_next_after() takes it from an answer. The cursor is kept in run->buf. False: that was the last page.
+ */
+const char *step_after(const struct run *r);
+int step_next_after(struct run *r, yyjson_val *connection, bool *out_more, struct gs_err *err) GS_MUST_USE;
+
 /* Is there another page? Counts notes->page on when there is. */
 bool step_next_page(struct step_notes *n, const struct gl_response *rsp);
 
-/* Was this object (its created_at) made after the op was sent first (when it was never: after the load began), by the server's
+/* Was this object (its created_at, createdAt) made after the op was sent first (when it was never: after the load began), by the server's
  * clock? */
 int step_made_by_us(struct run *r, yyjson_val *obj, bool *out, struct gs_err *err) GS_MUST_USE;
 /* Puts the id of an object into the op; none is GS_E_REMOTE. */
@@ -96,6 +114,9 @@ int step_take_id(struct run *r, yyjson_val *obj, struct gs_err *err) GS_MUST_USE
  */
 int step_ref(struct run *r, const char *kind, int64_t home, const char *title, int64_t *out_id,
              struct gs_err *err) GS_MUST_USE;
+
+/* The same by the id at the source: of the op's group, or of one above it. */
+int step_ref_id(struct run *r, const char *kind, int64_t src_id, int64_t *out_id, struct gs_err *err) GS_MUST_USE;
 
 /* A loss with a printed detail. */
 int step_loss(struct run *r, struct gs_err *err, const char *code, const char *fmt, ...) GS_MUST_USE GS_PRINTF(4, 5);
