@@ -60,7 +60,7 @@ static int find_state(struct session *s, const struct opts *o, const char *work,
             plan_check(s->state, s->bundle, gl_client_url(s->client), 0, NULL, err) || state_tally(s->state, &t, err))
             return -1;
         *out_loaded = t.done > 0;
-        return report_begin(s->state, err);
+        return 0;
     }
     if (o->args.state && !o->no_state)
         return gs_fail(err, GS_E_NOT_FOUND, "state file '%s' is not there", o->args.state);
@@ -101,7 +101,11 @@ static int reconcile(struct cli *cli, const struct opts *o, struct session *s, s
     struct reconcile_opts co = {.state = s->state, .loaded = loaded, .bundle = s->bundle, .target = read->target,
                                 .ignore = o->ignore.v, .n_ignore = o->ignore.n, .stop = &cli_stop,
                                 .item = books_out_item, .row = books_out_row, .cookie = out};
-    r = books_out_head(out, &h, err) || reconcile_run(&co, &res, err);
+    r = books_out_head(out, &h, err) || report_begin(s->state, err); /* reading the target may have taken its time */
+    if (!r) {
+        r = reconcile_run(&co, &res, err);
+        report_end(s->state);
+    }
     *out_exit = books_balance(&res.total) ? 3 : 0;
     if (!r)
         r = books_out_end(out, &h, &res, *out_exit, err);
