@@ -39,7 +39,7 @@ B := build/$(config)
 # V=1 shows the commands
 Q := $(if $(V),,@)
 
-layers := libcommon formats libgitlab libexport libreplay cmd
+layers := libcommon formats libgitlab libexport libreplay libbooks cmd
 no_deps_goals := ready deps demo check help clean dist format lint check-layers
 ifneq ($(filter-out $(no_deps_goals),$(or $(MAKECMDGOALS),all)),)
 msgpack := $(shell $(PKG_CONFIG) --exists msgpack-c 2>/dev/null && echo msgpack-c || echo msgpack)
@@ -67,6 +67,7 @@ formats_src := $(call src,formats)
 gitlab_src := $(call src,libgitlab)
 export_src := $(call src,libexport)
 replay_src := $(call src,libreplay)
+books_src := $(call src,libbooks)
 cmd_src := $(sort $(wildcard cmd/*.c))
 snap_src := $(sort $(wildcard cmd/snap/*.c))
 replaycmd_src := $(sort $(wildcard cmd/replay/*.c))
@@ -74,7 +75,7 @@ graphql_docs := $(sort $(wildcard libgitlab/graphql/*.graphql))
 
 # from the top layer down: a static library may use only what stands behind it
 libs_snap := $(B)/libcmd.a $(B)/libexport.a $(B)/libgitlab.a $(B)/libformats.a $(B)/libcommon.a
-libs_replay := $(B)/libcmd.a $(B)/libreplay.a $(B)/libgitlab.a $(B)/libformats.a $(B)/libcommon.a
+libs_replay := $(B)/libcmd.a $(B)/libbooks.a $(B)/libexport.a $(B)/libreplay.a $(B)/libgitlab.a $(B)/libformats.a $(B)/libcommon.a
 
 all: snap replay ## build both tools
 
@@ -96,6 +97,7 @@ $(B)/libformats.a: $(call obj,$(formats_src))
 $(B)/libgitlab.a: $(call obj,$(gitlab_src))
 $(B)/libexport.a: $(call obj,$(export_src))
 $(B)/libreplay.a: $(call obj,$(replay_src))
+$(B)/libbooks.a: $(call obj,$(books_src))
 $(B)/libcmd.a: $(call obj,$(cmd_src))
 $(B)/%.a:
 	@rm -f $@
@@ -132,7 +134,7 @@ fuzz_bin := $(patsubst tests/fuzz/%.c,$(B)/tests/fuzz/%,$(fuzz_src))
 tool_src := $(sort $(wildcard tests/e2e/*.c tests/bench/*.c tests/golden/*.c))
 tool_bin := $(patsubst %.c,$(B)/%,$(tool_src))
 unit_shared := $(call obj,$(sort $(wildcard tests/unit/support/*.c)))
-libs_all := $(B)/libcmd.a $(B)/libexport.a $(B)/libreplay.a $(B)/libgitlab.a $(B)/libformats.a $(B)/libcommon.a
+libs_all := $(B)/libcmd.a $(B)/libbooks.a $(B)/libexport.a $(B)/libreplay.a $(B)/libgitlab.a $(B)/libformats.a $(B)/libcommon.a
 
 $(unit_bin): %: %.o $(unit_shared) $(libs_all)
 	$(if $(V),,@echo '  LINK    $@')
@@ -189,6 +191,10 @@ check-e2e: ## tests of the tools against the simulator
 check-crash: ## kills, power failures, lost answers and full disks at every moment: about 30 minutes on 2 cores
 	@$(MAKE) --no-print-directory $(par) FAULTS=1 all
 	@GS_BUILD=$(CURDIR)/$(B) tests/crash/campaign --plan long
+MISCHIEF_SEEDS ?= 500
+check-mischief: ## damage a loaded target in MISCHIEF_SEEDS (500) seeded ways, and see that 'replay reconcile' names each
+	@$(MAKE) --no-print-directory $(par) all
+	@GS_BUILD=$(CURDIR)/$(B) tests/e2e/test_reconcile_mischief.py --seeds $(MISCHIEF_SEEDS)
 check-layers: ## includes point from the top layer down only
 	@$(suites) layers
 check-headers: ## every header compiles alone
@@ -248,6 +254,6 @@ help: ## list the targets
 
 -include $(shell find $(B) -name '*.d' 2>/dev/null)
 
-.PHONY: all ready deps demo check check-unit check-cli check-e2e check-crash check-layers check-headers check-fuzz bench lint format \
+.PHONY: all ready deps demo check check-unit check-cli check-e2e check-crash check-mischief check-layers check-headers check-fuzz bench lint format \
   install uninstall dist clean help tests fuzzers FORCE
 .SECONDARY:

@@ -409,12 +409,22 @@ static int parse(const char *json, size_t len, yyjson_doc **out, struct gs_err *
     return yyjson_is_obj(yyjson_doc_get_root(*out)) ? 0 : gs_fail(err, GS_E_RECORD, "a record is one JSON object");
 }
 
-int shape_normalise(const char *relation, const char *json, size_t len, struct gs_buf *out, struct gs_err *err)
+static int shape(const char *relation, const char *json, size_t len, enum keep keep, struct gs_buf *out, struct gs_err *err)
 {
     GS_AUTO(yyjson_doc) doc = NULL;
     if (parse(json, len, &doc, err))
         return -1;
-    return put_object(relation_find(relation), yyjson_doc_get_root(doc), KEEP_ALL, 0, out, err);
+    return put_object(relation_find(relation), yyjson_doc_get_root(doc), keep, 0, out, err);
+}
+
+int shape_normalise(const char *relation, const char *json, size_t len, struct gs_buf *out, struct gs_err *err)
+{
+    return shape(relation, json, len, KEEP_ALL, out, err);
+}
+
+int shape_content(const char *relation, const char *json, size_t len, struct gs_buf *out, struct gs_err *err)
+{
+    return shape(relation, json, len, KEEP_VALUES, out, err);
 }
 
 /* ---- keys ---- */

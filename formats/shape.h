@@ -23,6 +23,9 @@
 int shape_normalise(const char *relation, const char *json, size_t len, struct gs_buf *out,
                     struct gs_err *err) GS_MUST_USE;
 
+/* The same with nothing but content: attributes of class REL_VALUE and REL_SETTING, and those that the table does not know. */
+int shape_content(const char *relation, const char *json, size_t len, struct gs_buf *out, struct gs_err *err) GS_MUST_USE;
+
 /*
  * Appends the natural key of a record (normalised or not) as text: the one attribute's text ("bug", "12"), a JSON array when
  * the key has several attributes, the normalised content without what the server sets when the kind has no key of its own

@@ -46,6 +46,11 @@ X(GS_E_SIG_INVALID, "sig-invalid", 21, "the file changed after it was signed, or
 X(GS_E_NO_TRUST, "no-trust", 21, "name the signer's public key with --trust FILE")
 X(GS_E_KEY_FORMAT, "key-format", 2, "name a key made by 'snap keygen' or 'minisign -G'")
 X(GS_E_KEY_PASSPHRASE, "key-passphrase", 12, "type the passphrase of the key, or give it with --passphrase-file")
+/* receipts */
+X(GS_E_RECEIPT, "receipt-invalid", 20, "the file was cut off or changed, or is no receipt: get it again from who made it")
+X(GS_E_RECEIPT_OTHER, "receipt-other-bundle", 30, "name the bundle that the receipt is about")
+X(GS_E_BOOKS, "books-invalid", 20, "name a whole file that 'replay reconcile --books FILE' wrote")
+X(GS_E_BOOKS_OTHER, "books-other", 30, "name the books that the receipt is about, unchanged")
 /* encryption */
 X(GS_E_AGE_KEY, "age-key-format", 2, "name a recipient age1..., a file of them, or an identity file made by 'snap keygen --age' or age-keygen")
 X(GS_E_AGE_NO_IDENTITY, "age-identity-missing", 12, "name the identity file (made by 'snap keygen --age' or age-keygen) with --identity FILE")

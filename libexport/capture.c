@@ -277,14 +277,14 @@ int cap_group_late(struct capture *c, size_t at, struct gs_err *err)
 
 bool cap_aside_left(const struct capture *c)
 {
-    return !c->rel && (c->aside > 0 || c->next_aside < c->plan.n);
+    return !c->rel && !c->o.once && (c->aside > 0 || c->next_aside < c->plan.n);
 }
 
 int cap_fill_aside(struct capture *c, struct gs_err *err)
 {
     struct plan_group *v = c->plan.v;
     /* not of a group that is being read: it may turn out to be closed to us, and nothing more is told of it then */
-    for (size_t at = c->next_aside; !c->rel && at < c->plan.n && at < c->next_aside + 2 * MAX_OPEN_GROUPS; at++) {
+    for (size_t at = c->next_aside; !c->rel && !c->o.once && at < c->plan.n && at < c->next_aside + 2 * MAX_OPEN_GROUPS; at++) {
         if (v[at].state == PLAN_FOUND || v[at].counts != COUNTS_NONE)
             continue;
         if (gl_room(c->client) == 0)
@@ -304,6 +304,10 @@ int cap_group_rest(struct cap_group *g, struct gs_err *err)
         return cap_kind_members.start(g, err) || cap_kind_invitations.start(g, err) ? -1 : 0;
     if (start_all(g, cap_lists, err))
         return -1;
+    if (g->cap->o.once && !g->cap->rel) {
+        g->cap->plan.v[g->at].counts = COUNTS_KNOWN;
+        return cap_kind_badges.start(g, err);
+    }
     /* of the root at once: what it refuses is not asked for again for every group */
     if (!g->cap->rel && g->at > 0)
         return 0;
@@ -509,7 +513,8 @@ static int find_role(struct capture *c, struct gs_err *err)
     c->role_asked = true;
     if (ask_role(c, err) || (c->o.staging && staging_role(c->o.staging, c->role ? c->role : "", err)))
         return -1;
-    if (c->role && strcmp(c->role, "owner") != 0) {
+    bool all_seen = c->role && (strcmp(c->role, "owner") == 0 || (c->o.once && c->o.instance && c->o.instance->is_admin == 1));
+    if (c->role && !all_seen) {
         gs_logf(c->o.log, GS_LOG_WARN,
                 "the token's user is not an Owner of '%s' (role: %s): settings and members may be incomplete",
                 c->root_path, c->role);
@@ -822,7 +827,7 @@ int capture_run(struct capture *c, struct gs_err *err)
         cap_fail(c, err);
     loop(c);
     c->looking = true;
-    if (!c->failed)
+    if (!c->failed && !c->o.once)
         watch_run(c);
     if (c->failed) {
         *err = c->err;

@@ -38,6 +38,7 @@ struct capture_opts {
     const struct book_change *settled; /* what had moved after earlier passes; lives as long as the capture */
     size_t n_settled;
     bool thorough;            /* the look at the end follows long lists to their end */
+    bool once;                /* the source is not looked at again, and what is not carried is not counted */
     bool reproducible;        /* the same records give the same bytes: what the capture cost is not in its ledger */
     unsigned jobs;            /* as the client's; bounds the groups that are open at a time. 0: 8 */
     enum capture_via via;     /* relation exports where they are open (auto), never, or only */

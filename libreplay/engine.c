@@ -697,6 +697,8 @@ static int beat(struct engine *e, struct gs_err *err)
     struct gl_stats st;
     gl_client_stats(e->client, &st);
     if (e->last_beat_ms == 0) {
+        if (run_info_keep(e->state, err))
+            return -1;
         say_begin(e);
     } else if (ms > 0) {
         double each_s = (double)(ended - e->beat_ended) * 1000 / (double)ms;

@@ -553,3 +553,47 @@ int report_rows(struct state *s, int (*row)(void *cookie, const struct report_ro
                  " ORDER BY l.id",
                  0, one_row, &x, err);
 }
+
+/* ---- over time ---- */
+
+struct timeline {
+    int64_t from, until;
+    uint64_t *columns;
+    size_t n;
+};
+
+static int timeline_ends(void *cookie, sqlite3_stmt *st, struct gs_err *err)
+{
+    struct timeline *t = cookie;
+    (void)err;
+    t->from = sqlite3_column_int64(st, 0);
+    t->until = sqlite3_column_int64(st, 1);
+    return 0;
+}
+
+static int timeline_step(void *cookie, sqlite3_stmt *st, struct gs_err *err)
+{
+    struct timeline *t = cookie;
+    (void)err;
+    int64_t at = (sqlite3_column_int64(st, 0) - t->from) * (int64_t)t->n / (t->until - t->from + 1);
+    if (at >= 0 && at < (int64_t)t->n)
+        t->columns[at] += u64(st, 1);
+    return 0;
+}
+
+int report_span(struct state *s, int64_t *out_from_ms, int64_t *out_until_ms, struct gs_err *err)
+{
+    struct timeline t = {0};
+    if (query(s, "SELECT min(ended_at), max(ended_at) FROM op WHERE ended_at > 0", 0, timeline_ends, &t, err))
+        return -1;
+    *out_from_ms = t.from;
+    *out_until_ms = t.until;
+    return 0;
+}
+
+int report_timeline(struct state *s, int64_t from_ms, int64_t until_ms, uint64_t *columns, size_t n, struct gs_err *err)
+{
+    struct timeline t = {.from = from_ms, .until = until_ms, .columns = columns, .n = n};
+    memset(columns, 0, n * sizeof *columns);
+    return query(s, "SELECT ended_at, count(*) FROM op WHERE ended_at > 0 GROUP BY ended_at", 0, timeline_step, &t, err);
+}

@@ -102,6 +102,10 @@ struct report_row {
 };
 int report_rows(struct state *s, int (*row)(void *cookie, const struct report_row *r, struct gs_err *err), void *cookie,
                 struct gs_err *err) GS_MUST_USE;
+/* When the first and the last step ended, in milliseconds since 1970 by the clock of the machine that loaded; both 0: none has. */
+int report_span(struct state *s, int64_t *out_from_ms, int64_t *out_until_ms, struct gs_err *err) GS_MUST_USE;
+/* How many ended in each of `n` parts of equal length of a span. */
+int report_timeline(struct state *s, int64_t from_ms, int64_t until_ms, uint64_t *columns, size_t n, struct gs_err *err) GS_MUST_USE;
 /* A number out of the facts; 0 when absent. */
 int report_fact(struct state *s, const char *key, int64_t *out, struct gs_err *err) GS_MUST_USE;
 

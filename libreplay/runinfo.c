@@ -10,6 +10,8 @@
 #include <string.h>
 
 #define KEY "run"
+#define KEY_EARLIER "runs"
+#define RUNS_KEPT 100
 #define SILENT_MS 15000 /* a run on another machine that said nothing for so long is taken for dead */
 
 /* ---- processes ---- */
@@ -64,8 +66,23 @@ bool run_info_alive(const struct run_info *i)
 
 /* ---- the fact ---- */
 
-int run_info_write(struct state *s, const struct run_info *i, struct gs_err *err)
+static void note_wait(struct run_info *i)
 {
+    struct run_wait *last = i->n_waits ? &i->waits[i->n_waits - 1] : NULL;
+    if (!i->wait[0])
+        return;
+    if (last && strcmp(last->why, i->wait) == 0 && i->beat_ms - last->until_ms <= 3 * RUN_BEAT_MS) {
+        last->until_ms = i->beat_ms;
+    } else if (i->n_waits < RUN_WAITS) {
+        struct run_wait *w = &i->waits[i->n_waits++];
+        *w = (struct run_wait){.from_ms = i->beat_ms, .until_ms = i->beat_ms};
+        memcpy(w->why, i->wait, sizeof w->why);
+    }
+}
+
+int run_info_write(struct state *s, struct run_info *i, struct gs_err *err)
+{
+    note_wait(i);
     gs_autobuf b;
     gs_buf_init(&b, 64 << 10);
     struct gs_jw w;
@@ -87,6 +104,16 @@ int run_info_write(struct state *s, const struct run_info *i, struct gs_err *err
     gs_jw_ki64(&w, "steps_per_1000s", (int64_t)(i->steps_per_s * 1000));
     gs_jw_kstr(&w, "wait", i->wait);
     gs_jw_ki64(&w, "wait_until_ms", i->wait_until_ms);
+    gs_jw_key(&w, "waits");
+    gs_jw_arr(&w);
+    for (unsigned k = 0; k < i->n_waits; k++) {
+        gs_jw_obj(&w);
+        gs_jw_kstr(&w, "why", i->waits[k].why);
+        gs_jw_ki64(&w, "from_ms", i->waits[k].from_ms);
+        gs_jw_ki64(&w, "until_ms", i->waits[k].until_ms);
+        gs_jw_end(&w);
+    }
+    gs_jw_end(&w);
     gs_jw_kstr(&w, "end_code", i->end_code);
     gs_jw_kstr(&w, "end_text", i->end_text);
     gs_jw_end(&w);
@@ -105,22 +132,24 @@ static uint64_t take_count(yyjson_val *o, const char *key)
     return gs_json_i64(o, key, &v) && v > 0 ? (uint64_t)v : 0;
 }
 
-int run_info_read(struct state *s, struct run_info *out, bool *out_found, struct gs_err *err)
+static void take_waits(yyjson_val *v, struct run_info *out)
 {
-    gs_autofree char *text = NULL;
-    GS_AUTO(yyjson_doc) doc = NULL;
-    *out = (struct run_info){0};
-    *out_found = false;
-    if (state_meta_get(s, KEY, &text, err))
-        return -1;
-    if (!text)
-        return 0;
-    if (gs_json_parse(text, strlen(text), NULL, &doc, err)) {
-        gs_wrap(err, "state file '%s': what it says about the last run", state_path(s));
-        err->code = GS_E_STATE_DAMAGED;
-        return -1;
+    size_t i, max;
+    yyjson_val *o;
+    yyjson_arr_foreach(v, i, max, o)
+    {
+        if (out->n_waits == RUN_WAITS)
+            break;
+        struct run_wait *w = &out->waits[out->n_waits++];
+        take_text(o, "why", w->why, sizeof w->why);
+        w->from_ms = (int64_t)take_count(o, "from_ms");
+        w->until_ms = (int64_t)take_count(o, "until_ms");
     }
-    yyjson_val *o = yyjson_doc_get_root(doc);
+}
+
+static void take(yyjson_val *o, struct run_info *out)
+{
+    *out = (struct run_info){0};
     out->pid = (int64_t)take_count(o, "pid");
     out->proc_start = (int64_t)take_count(o, "proc_start");
     take_text(o, "host", out->host, sizeof out->host);
@@ -139,6 +168,78 @@ int run_info_read(struct state *s, struct run_info *out, bool *out_found, struct
     out->wait_until_ms = (int64_t)take_count(o, "wait_until_ms");
     take_text(o, "end_code", out->end_code, sizeof out->end_code);
     take_text(o, "end_text", out->end_text, sizeof out->end_text);
-    *out_found = true;
+    take_waits(yyjson_obj_get(o, "waits"), out);
+}
+
+/* A fact that is JSON; *out NULL: it is not there. */
+static int read_fact(struct state *s, const char *key, yyjson_doc **out, struct gs_err *err)
+{
+    gs_autofree char *text = NULL;
+    *out = NULL;
+    if (state_meta_get(s, key, &text, err))
+        return -1;
+    if (!text || gs_json_parse(text, strlen(text), NULL, out, err) == 0)
+        return 0;
+    gs_wrap(err, "state file '%s': what it says about its runs", state_path(s));
+    err->code = GS_E_STATE_DAMAGED;
+    return -1;
+}
+
+int run_info_read(struct state *s, struct run_info *out, bool *out_found, struct gs_err *err)
+{
+    GS_AUTO(yyjson_doc) doc = NULL;
+    *out = (struct run_info){0};
+    *out_found = false;
+    if (read_fact(s, KEY, &doc, err))
+        return -1;
+    *out_found = doc != NULL;
+    if (doc)
+        take(yyjson_doc_get_root(doc), out);
     return 0;
+}
+
+int run_info_keep(struct state *s, struct gs_err *err)
+{
+    GS_AUTO(yyjson_doc) last = NULL;
+    GS_AUTO(yyjson_doc) earlier = NULL;
+    if (read_fact(s, KEY, &last, err) || read_fact(s, KEY_EARLIER, &earlier, err))
+        return -1;
+    if (!last)
+        return 0;
+    gs_autobuf b;
+    struct gs_jw w;
+    gs_buf_init(&b, 1 << 20);
+    gs_jw_init(&w, &b, 0, err);
+    gs_jw_arr(&w);
+    yyjson_val *v, *all = yyjson_doc_get_root(earlier);
+    size_t i, max, n = yyjson_arr_size(all);
+    yyjson_arr_foreach(all, i, max, v)
+    {
+        if (n - i < RUNS_KEPT)
+            gs_jw_val(&w, v);
+    }
+    gs_jw_val(&w, yyjson_doc_get_root(last));
+    gs_jw_end(&w);
+    return gs_jw_finish(&w) || state_meta_set(s, KEY_EARLIER, gs_buf_str(&b), err) ? -1 : 0;
+}
+
+int run_info_each(struct state *s, int (*one)(void *cookie, const struct run_info *i, struct gs_err *err), void *cookie,
+                  struct gs_err *err)
+{
+    GS_AUTO(yyjson_doc) earlier = NULL;
+    struct run_info info;
+    bool found;
+    if (read_fact(s, KEY_EARLIER, &earlier, err))
+        return -1;
+    yyjson_val *v, *all = yyjson_doc_get_root(earlier);
+    size_t i, max;
+    yyjson_arr_foreach(all, i, max, v)
+    {
+        take(v, &info);
+        if (one(cookie, &info, err))
+            return -1;
+    }
+    if (run_info_read(s, &info, &found, err))
+        return -1;
+    return found ? one(cookie, &info, err) : 0;
 }

@@ -1,4 +1,5 @@
 /* replay failures: what was not loaded, with the server's words and what to do. */
+#include "cmd/csv.h"
 #include "cmd/replay/filter.h"
 #include "cmd/replay/show.h"
 #include "cmd/replay/verbs.h"
@@ -36,7 +37,7 @@ static const struct cli_part parts[] = {{filter_opts, offsetof(struct opts, whic
 struct out {
     struct cli *cli;
     const struct opts *o;
-    struct gs_buf *line, *held;
+    struct gs_buf *held;
     uint64_t n;
 };
 
@@ -51,7 +52,6 @@ static int csv(struct out *x, const struct report_failure *f, struct gs_err *err
     snprintf(id, sizeof(id), "%lld", (long long)f->op.src_id);
     if (f->reason)
         gs_time_format(f->decided_ms, at);
-    gs_buf_reset(x->line);
     const char *fields[] = {f->group,
                             f->target_group,
                             f->relation,
@@ -67,13 +67,7 @@ static int csv(struct out *x, const struct report_failure *f, struct gs_err *err
                             f->reason,
                             f->by,
                             at};
-    for (size_t i = 0; i < GS_COUNT(fields); i++)
-        if (show_csv(x->line, i == 0, fields[i], err))
-            return -1;
-    if (gs_buf_addstr(x->line, "\r\n", err))
-        return -1;
-    cli_out_buf(x->cli, x->line);
-    return 0;
+    return csv_row(x->cli, fields, GS_COUNT(fields), err);
 }
 
 static int json(struct out *x, const struct report_failure *f, struct gs_err *err)
@@ -161,10 +155,9 @@ static int run(struct cli *cli, void *optv, int argc, char **argv)
 {
     struct opts *o = optv;
     struct gs_err err = {0};
-    gs_autobuf line, held;
-    gs_buf_init(&line, (size_t)64 << 20);
+    gs_autobuf held;
     gs_buf_init(&held, (size_t)1 << 30);
-    struct out x = {.cli = cli, .o = o, .line = &line, .held = &held};
+    struct out x = {.cli = cli, .o = o, .held = &held};
     (void)argc;
     (void)argv;
     if (o->csv && o->c.json)

@@ -1,5 +1,7 @@
 #include "cmd/replay/show.h"
 
+#include "cmd/csv.h"
+
 #include <stdio.h>
 #include <string.h>
 
@@ -7,7 +9,6 @@ struct ctx {
     struct cli *cli;
     struct gs_jw *w;
     struct state *s;
-    struct gs_buf *line;
     unsigned n, width;
     const struct show_opts *o;
 };
@@ -397,41 +398,17 @@ int show_json(struct gs_jw *w, struct state *s, const struct show_opts *o, struc
 
 /* ---- CSV ---- */
 
-int show_csv(struct gs_buf *line, bool first, const char *field, struct gs_err *err)
-{
-    if (!first && gs_buf_addc(line, ',', err))
-        return -1;
-    if (!field || !strpbrk(field, ",\"\r\n"))
-        return field ? gs_buf_addstr(line, field, err) : 0;
-    if (gs_buf_addc(line, '"', err))
-        return -1;
-    for (; *field; field++)
-        if ((*field == '"' && gs_buf_addc(line, '"', err)) || gs_buf_addc(line, *field, err))
-            return -1;
-    return gs_buf_addc(line, '"', err);
-}
-
-static int csv_row(void *cookie, const struct report_row *r, struct gs_err *err)
+static int plan_row(void *cookie, const struct report_row *r, struct gs_err *err)
 {
     struct ctx *x = cookie;
-    char count[24];
-    snprintf(count, sizeof(count), "%llu", (unsigned long long)r->count);
-    gs_buf_reset(x->line);
-    const char *fields[] = {r->loss ? "loss" : "do", r->group, r->target_group, r->relation, r->key, r->what, count, r->detail};
-    for (size_t i = 0; i < GS_COUNT(fields); i++)
-        if (show_csv(x->line, i == 0, fields[i], err))
-            return -1;
-    if (gs_buf_addstr(x->line, "\r\n", err))
-        return -1;
-    cli_out_buf(x->cli, x->line);
-    return 0;
+    return CSV_ROW(x->cli, err, r->loss ? "loss" : "do", r->group, r->target_group, r->relation, r->key, r->what,
+                   csv_number(r->count), r->detail);
 }
 
 int show_plan_csv(struct cli *cli, struct state *s, struct gs_err *err)
 {
-    gs_autobuf line;
-    gs_buf_init(&line, (size_t)64 << 20);
-    struct ctx x = {.cli = cli, .line = &line};
-    cli_out(cli, "row,group,target_group,relation,key,what,count,detail\r\n");
-    return report_rows(s, csv_row, &x, err);
+    struct ctx x = {.cli = cli};
+    if (CSV_ROW(cli, err, "row", "group", "target_group", "relation", "key", "what", "count", "detail"))
+        return -1;
+    return report_rows(s, plan_row, &x, err);
 }

@@ -29,7 +29,5 @@ int show_json(struct gs_jw *w, struct state *s, const struct show_opts *o, struc
 const char *show_why_nobody(const char *how);
 /* One line per thing to do and per loss. */
 int show_plan_csv(struct cli *cli, struct state *s, struct gs_err *err) GS_MUST_USE;
-/* One field of CSV (RFC 4180), quoted where needed; NULL is empty. Lines end with CR LF. */
-int show_csv(struct gs_buf *line, bool first, const char *field, struct gs_err *err) GS_MUST_USE;
 
 #endif

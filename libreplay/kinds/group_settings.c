@@ -130,6 +130,14 @@ bool settings_wanted(yyjson_val *rec, size_t i, const char **out_name, bool *out
     return true;
 }
 
+const char *settings_usual(const char *name)
+{
+    for (size_t i = 0; i < GS_COUNT(settings); i++)
+        if (strcmp(settings[i].name, name) == 0)
+            return settings[i].usual;
+    return NULL;
+}
+
 static bool json_same(const char *a, const char *b)
 {
     yyjson_doc *x = yyjson_read(a, strlen(a), 0), *y = yyjson_read(b, strlen(b), 0);

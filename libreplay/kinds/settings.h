@@ -15,4 +15,7 @@ bool settings_any(yyjson_val *rec, bool locks);
  */
 bool settings_wanted(yyjson_val *rec, size_t i, const char **out_name, bool *out_lock, struct gs_buf *out);
 
+/* What holds of a setting that nobody has set, as JSON text in the form of the REST API; NULL: no such setting is known. */
+const char *settings_usual(const char *name);
+
 #endif

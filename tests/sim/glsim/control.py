@@ -3,7 +3,7 @@ import json
 
 from aiohttp import web
 
-from . import auth, boards, changes, dump, faults, relation_exports
+from . import auth, boards, changes, dump, faults, mischief, relation_exports
 from .db import dumps
 
 
@@ -75,6 +75,11 @@ async def handle(app, request, path):
             n = relation_exports.expire(app.db, g and g["id"], o.get("relation"), bool(o.get("files_only")))
             app.db.commit()
             return answer({"exports": n})
+        if key == ("POST", "mischief"):
+            app.db.begin()
+            done = mischief.do(app.db, json.loads(body))
+            app.db.commit()
+            return answer(done)
         if key == ("POST", "seed"):
             from . import seed
             app.db.begin()

@@ -1,0 +1,83 @@
+#include "libbooks/rules.h"
+
+#include <stddef.h>
+#include <string.h>
+
+#define OF_DETAIL "@" /* those that the loss itself names: "color, description", or "color: sent ..." */
+
+static const struct {
+    const char *code, *attrs; /* separated by commas */
+} rules[] = {
+    {"exists-differs", OF_DETAIL},
+    {"user-unmatched", ""},
+    {"group-times", ""},
+    {"group-renamed", "name,path"},
+    {"visibility-lowered", "visibility_level"},
+    {"group-description-cut", "description"},
+    {"group-setting-not-applied", OF_DETAIL},
+    {"group-ip-restriction-not-applied", "ip_restriction_ranges"},
+    {"creator-kept-as-owner", ""},
+    {"label-times", ""},
+    {"label-changed", OF_DETAIL},
+    {"label-priorities", "priorities"},
+    {"label-lock-on-merge", "lock_on_merge"},
+    {"label-archived", "archived"},
+    {"milestone-times", ""},
+    {"milestone-iid", "iid"},
+    {"milestone-iid-changed", "iid"},
+    {"milestone-renamed", "title"},
+    {"milestone-title-sanitised", "title"},
+    {"milestone-date-dropped", OF_DETAIL},
+    {"badge-times", ""},
+    {"badge-changed", "name,link_url,image_url"},
+    {"badge-source-url", ""},
+    {"badge-order", ""},
+    {"board-times", ""},
+    {"board-scope-milestone", "milestone,milestone_filter"},
+    {"board-scope-label", "labels"},
+    {"board-scope-assignee", "board_assignee"},
+    {"board-scope-iteration", "iteration,iteration_filter,iteration_cadence"},
+    {"board-scope-not-applied", "milestone,milestone_filter,board_assignee,weight,labels,hide_backlog_list,hide_closed_list"},
+    {"list-order", ""}, /* judge.c looks at lists one by one */
+    {"board-list-limits", "max_issue_count,max_issue_weight,limit_metric"},
+    {"member-times", ""},
+    {"member-custom-role", "member_role"},
+    {"member-changed", "access_level,expires_at"},
+};
+
+/* Is the word in a list that is separated by commas and blanks, or what the text begins with, before a colon? */
+static bool named(const char *list, const char *word)
+{
+    size_t n = strlen(word);
+    for (const char *p = list; p && *p; p += strcspn(p, ", "), p += strspn(p, ", ")) {
+        size_t len = strcspn(p, ", :");
+        if (len == n && strncmp(p, word, n) == 0)
+            return true;
+        if (p[len] == ':')
+            return false;
+    }
+    return false;
+}
+
+/* Words that the loader uses for an attribute of the record. */
+static const char *spoken(const char *attr)
+{
+    static const char *const words[][2] = {
+        {"visibility_level", "visibility"}, {"access_level", "role"}, {"board_assignee", "assignee"}};
+    for (size_t i = 0; i < sizeof words / sizeof words[0]; i++)
+        if (strcmp(words[i][0], attr) == 0)
+            return words[i][1];
+    return attr;
+}
+
+bool rules_explain(const char *code, const char *detail, const char *attr)
+{
+    for (size_t i = 0; i < sizeof rules / sizeof rules[0]; i++) {
+        if (strcmp(rules[i].code, code) != 0)
+            continue;
+        if (strcmp(rules[i].attrs, OF_DETAIL) == 0)
+            return named(detail, attr) || named(detail, spoken(attr));
+        return named(rules[i].attrs, attr);
+    }
+    return true;
+}

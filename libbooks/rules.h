@@ -1,0 +1,15 @@
+/*
+ * rules: which attributes a rule of libreplay/loss.h speaks of, so that a difference there is explained by it and no other one is.
+ */
+#ifndef BOOKS_RULES_H
+#define BOOKS_RULES_H
+
+#include <stdbool.h>
+
+/*
+ * Does a loss of this code explain that the attribute of a record is not as at the source? `detail` is the loss's own, NULL: it has none.
+ * A code that the table does not know explains everything of the record that it was noted for.
+ */
+bool rules_explain(const char *code, const char *detail, const char *attr);
+
+#endif
