@@ -17,14 +17,19 @@ static int field(struct gs_buf *line, const char *s, struct gs_err *err)
     return gs_buf_addc(line, '"', err);
 }
 
+int csv_line(struct gs_buf *to, const char *const *fields, size_t n, struct gs_err *err)
+{
+    for (size_t i = 0; i < n; i++)
+        if ((i && gs_buf_addc(to, ',', err)) || field(to, fields[i] ? fields[i] : "", err))
+            return -1;
+    return gs_buf_addstr(to, "\r\n", err);
+}
+
 int csv_row(struct cli *cli, const char *const *fields, size_t n, struct gs_err *err)
 {
     gs_autobuf line;
     gs_buf_init(&line, (size_t)64 << 20);
-    for (size_t i = 0; i < n; i++)
-        if ((i && gs_buf_addc(&line, ',', err)) || field(&line, fields[i] ? fields[i] : "", err))
-            return -1;
-    if (gs_buf_addstr(&line, "\r\n", err))
+    if (csv_line(&line, fields, n, err))
         return -1;
     cli_out_buf(cli, &line);
     return cli_out_ok(cli) ? 0 : gs_fail(err, GS_E_IO, "writing the rows");

@@ -7,7 +7,9 @@
 
 #include "cmd/cli.h"
 
-/* One row on stdout; NULL is an empty field. */
+/* Appends one row; NULL is an empty field. */
+int csv_line(struct gs_buf *to, const char *const *fields, size_t n, struct gs_err *err) GS_MUST_USE;
+/* One row on stdout. */
 int csv_row(struct cli *cli, const char *const *fields, size_t n, struct gs_err *err) GS_MUST_USE;
 #define CSV_ROW(cli, err, ...) \
     csv_row(cli, (const char *const[]){__VA_ARGS__}, sizeof((const char *const[]){__VA_ARGS__}) / sizeof(char *), err)

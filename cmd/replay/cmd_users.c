@@ -1,4 +1,5 @@
 /* replay users: says who of the people in a bundle is whom on the target, and writes the user map to fill in. */
+#include "cmd/csv.h"
 #include "cmd/replay/session.h"
 #include "cmd/replay/show.h"
 #include "cmd/replay/verbs.h"
@@ -80,8 +81,8 @@ static int write_map(const char *path, const struct people *p, struct gs_err *er
         const struct user_row *u = &p->v[i];
         char id[24];
         snprintf(id, sizeof id, "%lld", (long long)u->src_id);
-        if (show_csv(&text, true, id, err) || show_csv(&text, false, u->username, err) || show_csv(&text, false, u->public_email, err) ||
-            show_csv(&text, false, u->target_id ? u->target_username : NULL, err) || gs_buf_addstr(&text, "\r\n", err))
+        const char *row[] = {id, u->username, u->public_email, u->target_id ? u->target_username : NULL};
+        if (csv_line(&text, row, GS_COUNT(row), err))
             return -1;
     }
     return gs_write_file(path, gs_buf_str(&text), text.len, 0600, false, err);
