@@ -22,6 +22,7 @@ static const struct {
     [PREFLIGHT_BADGES] = {"badges", "/badges?per_page=1"},
     [PREFLIGHT_BOARDS] = {"boards", "/boards?per_page=1"},
     [PREFLIGHT_MEMBERS] = {"members", "/members?per_page=1"},
+    [PREFLIGHT_ITERATIONS] = {"iterations", "/iterations?state=all&include_ancestors=false&per_page=1"},
     [PREFLIGHT_EPICS] = {"epics", "/epics?include_descendant_groups=false&include_ancestor_groups=false&state=all&per_page=1"},
 };
 
@@ -30,7 +31,7 @@ struct flight {
     struct preflight *out;
     int64_t *ids;
     size_t n, cap;
-    uint64_t pages; /* of lists that have more than one, in the counted groups */
+    uint64_t pages; /* of lists that have more than one, in the counted groups; iterations are read where there are some */
     bool failed;
     struct gs_err err;
 };
@@ -221,6 +222,8 @@ static void counted(void *cookie, struct gl_request *req, struct gl_response *rs
         f->out->kinds[c->kind].count += n;
         if (n > PER_PAGE && c->kind != PREFLIGHT_EPICS)
             f->pages += (n - 1) / PER_PAGE;
+        if (n > 0 && c->kind == PREFLIGHT_ITERATIONS)
+            f->pages += 2; /* cadences and iterations */
     } else if (!refused(&rsp->err)) {
         fail(f, &rsp->err);
     }
@@ -247,11 +250,11 @@ static int ask(struct flight *f, int64_t id, unsigned kind, struct gs_err *err)
 static int count_all(struct flight *f, struct gs_err *err)
 {
     size_t sample = f->n < PREFLIGHT_SAMPLE ? f->n : PREFLIGHT_SAMPLE;
-    bool epics = f->out->tier && strcmp(f->out->tier, "premium or ultimate") == 0;
+    bool paid = f->out->tier && strcmp(f->out->tier, "premium or ultimate") == 0;
     for (size_t i = 0; i < sample && !f->failed; i++) {
         int64_t id = f->ids[i * f->n / sample];
         for (unsigned k = 0; k < PREFLIGHT_KINDS; k++)
-            if ((k != PREFLIGHT_EPICS || epics) && ask(f, id, k, err)) {
+            if ((k < PREFLIGHT_ITERATIONS || paid) && ask(f, id, k, err)) {
                 fail(f, err);
                 break;
             }

@@ -11,7 +11,7 @@
 #define PREFLIGHT_SAMPLE 200 /* groups that are counted; the numbers of bigger trees are estimates */
 
 enum preflight_kind { PREFLIGHT_LABELS, PREFLIGHT_MILESTONES, PREFLIGHT_BADGES, PREFLIGHT_BOARDS, PREFLIGHT_MEMBERS,
-                      PREFLIGHT_EPICS, PREFLIGHT_KINDS };
+                      PREFLIGHT_ITERATIONS, PREFLIGHT_EPICS, PREFLIGHT_KINDS };
 
 struct preflight_opts {
     struct gl_client *client;

@@ -292,7 +292,7 @@ const struct cli_verb snap_verb_create = {
             "\n"
             "With --via auto, GitLab's own relation exports are used where they are open: to Owners, with the scope api, when\n"
             "the source allows migration by direct transfer. They know what the API does not show (times, events, epics,\n"
-            "iterations, uploads); what only REST and GraphQL know is added (settings, names of users). A relation that the\n"
+            "uploads); what only REST and GraphQL know is added (settings, titles of iterations, names of users). A relation that the\n"
             "export does not have, or whose export fails, is read over the API where that is possible; the report, 'status' and\n"
             "'inspect' say of which relations, in how many groups, and why (other_ways and not_read in --json), and the ledger\n"
             "names each case. With --via relations, a relation whose export failed is missing instead (exit\n"

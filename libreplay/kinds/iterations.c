@@ -28,7 +28,7 @@ enum {
     MANUAL,       /* a cadence of ours that makes its iterations itself by now */
     CREATE,
 };
-enum { GAP_SAID = 1, THERE_BEFORE = 2 /* the cadence */, TAKEN = 4 /* the server says that the dates are */, MADE_MANUAL = 8 };
+enum { GAP_SAID = 1, THERE_BEFORE = 2 /* the cadence */, TAKEN = 4 /* the server says that the dates are */, MADE_MANUAL = 8, MUST_COUNT = 16 /* the number is one of an earlier run */ };
 
 #define HOME_NUMBER 1 /* the row of the fillers' cadence in the table of fillers */
 #define DAY_MS ((int64_t)86400000)
@@ -273,7 +273,8 @@ static int go_on(struct run *r, struct gl_request **out_req, enum step_result *o
 {
     if (*r->lane_next == 0 && !r->unsure && !r->grp->existed && run_made_group(r))
         *r->lane_next = 1; /* the first iteration of a group that this load has made */
-    return *r->lane_next ? create(r, out_req, out, err) : count(r, out_req, out, err);
+    bool known = *r->lane_next && !(step_notes(r)->flags & MUST_COUNT);
+    return known ? create(r, out_req, out, err) : count(r, out_req, out, err);
 }
 
 static int counted(struct run *r, const struct gl_response *rsp, struct gl_request **out_req, enum step_result *out, struct gs_err *err)
@@ -294,7 +295,9 @@ static int counted(struct run *r, const struct gl_response *rsp, struct gl_reque
         return -1;
     if (more)
         return count(r, out_req, out, err);
-    *r->lane_next = n->max_id + 1;
+    n->flags &= ~MUST_COUNT;
+    if (n->max_id >= *r->lane_next)
+        *r->lane_next = n->max_id + 1;
     return create(r, out_req, out, err);
 }
 
@@ -443,6 +446,9 @@ static int start(struct run *r, struct gl_request **out_req, enum step_result *o
     r->n1 = cadence.target_id;
     if (cadence.adopted)
         step_notes(r)->flags |= THERE_BEFORE;
+    /* an earlier run may have made one, or fillers, after the number was stored */
+    if (r->again || r->maybe || r->unsure)
+        step_notes(r)->flags |= MUST_COUNT;
     op_release(&cadence);
     return r->unsure || r->maybe || step_notes(r)->flags & THERE_BEFORE ? find(r, out_req, out, err) : go_on(r, out_req, out, err);
 }

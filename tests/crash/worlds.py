@@ -71,10 +71,10 @@ def named(dump):
     """Ids differ from run to run where the order differs: a function that puts names in their place, in paths and bodies."""
     names = {"groups": {g["id"]: g["full_path"] for g in dump["groups"]}}
     of_group = names["groups"].get
-    for table, column in (("labels", "title"), ("milestones", "title"), ("boards", "name")):
+    for table, column in (("labels", "title"), ("milestones", "title"), ("boards", "name"), ("iterations_cadences", "title")):
         names[table] = {x["id"]: f"{of_group(x['group_id'])}:{x[column]}" for x in dump[table]}
     keys = {"parent_id": "groups", "group_id": "groups", "label_id": "labels", "label_ids": "labels", "labels": "labels", "milestone_id": "milestones"}
-    types = {"Group": "groups", "GroupLabel": "labels", "Label": "labels", "Milestone": "milestones", "Board": "boards"}
+    types = {"Group": "groups", "GroupLabel": "labels", "Label": "labels", "Milestone": "milestones", "Board": "boards", "Cadence": "iterations_cadences"}
 
     def value(key, v):
         if isinstance(v, dict):
@@ -161,6 +161,18 @@ class World:
             os.makedirs(folder)
 
 
+def plan_iterations(top):
+    """Cadences for the top group and one below it that an undo does not remove as a whole: numbers with gaps, equal titles, one automatic."""
+    def of(iid, start, due, **more):
+        return {"iid": iid, "start_date": start, "due_date": due, **more}
+    sprints = [of(3, "2024-01-01", "2024-01-14", title="one"), of(5, "2031-01-06", "2031-01-12")]
+    weeks = {"title": "Sprints", "automatic": True, "duration_in_weeks": 1, "iterations_in_advance": 1, "start_date": "2023-12-25", "iterations": [of(4, "2031-02-03", "2031-02-09")]}
+    below = next(g for g in top["subgroups"] if g["path"] == "firmware")
+    below = next(g for g in below["subgroups"] if g["path"] == "bootloader")
+    top["planning"] = {"cadences": [{"title": "Sprints", "iterations": sprints}, weeks]}
+    below["planning"] = {"cadences": [{"title": "Own", "iterations": [of(2, "2024-01-01", "2024-01-14", description="text")]}]}
+
+
 class Apply(World):
     """replay apply: a bundle into an empty target."""
     sim_arguments = ("--empty", "--users", gstest.DEMO_USERS, "--tier", "premium")
@@ -171,7 +183,10 @@ class Apply(World):
         tree = json.load(open(gstest.DEMO_TREE, encoding="utf-8"))
         root = tree["groups"][0]["path"]
         key = gstest.keygen(d)
-        with gstest.Sim(d, "source", "--seed", gstest.DEMO_TREE, "--tier", "premium") as s:
+        plan_iterations(tree["groups"][0])
+        with open(os.path.join(d, "tree.json"), "w", encoding="utf-8") as f:
+            json.dump(tree, f)
+        with gstest.Sim(d, "source", "--seed", os.path.join(d, "tree.json"), "--tier", "premium") as s:
             r = gstest.run(SNAP, "create", "--via", "api", "--url", s.url, root, "-o", "demo.gsnap", "--key", key, "--time", TIME,
                            token=s.tokens["owner"], cwd=d)
             if r.code:
@@ -205,6 +220,12 @@ class Apply(World):
                 here["self"]["settings"].pop("emails_enabled", None)
         full = {g["id"]: g["full_path"] for g in dump["groups"]}
         root = self.shared["root"]
+        cadences = {c["id"]: {k: v for k, v in c.items() if k not in ("id", "created_at", "updated_at")} for c in dump["iterations_cadences"]}
+        for c in cadences.values():
+            out.setdefault(full.get(c.pop("group_id"), root)[len(root):].lstrip("/"), {}).setdefault("cadences", []).append(c)
+        for x in dump["iterations"]:
+            row = {**{k: x[k] for k in ("iid", "title", "description", "start_date", "due_date")}, "cadence": cadences[x["cadence_id"]]["title"]}
+            out.setdefault(full.get(x["group_id"], root)[len(root):].lstrip("/"), {}).setdefault("iterations", []).append(row)
         for c in dump["counters"]:
             place = full.get(c["group_id"], root + "/gone")[len(root):].lstrip("/")
             out.setdefault(place, {}).setdefault("counters", {})[c["kind"]] = c["value"]
