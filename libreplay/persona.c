@@ -289,9 +289,11 @@ static int forget(struct state *s, const struct row *row, struct gs_err *err)
     return state_commit(s, err);
 }
 
+/* Tokens of that name: a proxy may have sent a request twice. */
 struct search {
     const char *name;
-    int64_t id;
+    int64_t ids[8];
+    size_t n;
 };
 
 static int on_page(void *cookie, yyjson_val *array, const char *text, size_t len, struct gs_err *err)
@@ -305,28 +307,16 @@ static int on_page(void *cookie, yyjson_val *array, const char *text, size_t len
     yyjson_arr_foreach(array, i, max, it)
     {
         const char *name = gs_json_str(it, "name");
-        if (name && strcmp(name, x->name) == 0 && !gs_json_true(it, "revoked"))
-            gs_json_i64(it, "id", &x->id);
+        if (name && strcmp(name, x->name) == 0 && !gs_json_true(it, "revoked") && x->n < GS_COUNT(x->ids) && gs_json_i64(it, "id", &x->ids[x->n]))
+            x->n++;
     }
     return 0;
 }
 
-/* 0: it is gone. */
-static int take_away(struct gl_client *c, struct row *row, struct gs_err *why)
+static int delete_token(struct gl_client *c, int64_t user, int64_t id, struct gs_err *why)
 {
-    struct search x = {.name = row->name, .id = row->id};
-    struct gl_pages pages;
-    if (x.id == 0) { /* whether it was made is not known */
-        gs_autofree char *path = gs_asprintf("/users/%" PRId64 "/impersonation_tokens?state=active", row->user);
-        if (!path)
-            return gs_fail(why, GS_E_NOMEM, "out of memory");
-        if (gl_list_all(c, path, on_page, &x, &pages, why))
-            return why->http == 404 ? 0 : -1; /* the user is gone, and his tokens with him */
-    }
-    if (x.id == 0)
-        return 0;
     struct gl_response rsp;
-    struct gl_request *q = gl_request_new(GL_DELETE, "/users/%" PRId64 "/impersonation_tokens/%" PRId64, row->user, x.id);
+    struct gl_request *q = gl_request_new(GL_DELETE, "/users/%" PRId64 "/impersonation_tokens/%" PRId64, user, id);
     if (!q)
         return gs_fail(why, GS_E_NOMEM, "out of memory");
     q->idempotent = true;
@@ -337,6 +327,24 @@ static int take_away(struct gl_client *c, struct row *row, struct gs_err *why)
     gl_response_release(&rsp);
     gs_fault("persona.revoke.after");
     return r;
+}
+
+/* 0: it is gone, or was never made. */
+static int take_away(struct gl_client *c, struct row *row, struct gs_err *why)
+{
+    struct search x = {.name = row->name};
+    struct gl_pages pages;
+    gs_autofree char *path = gs_asprintf("/users/%" PRId64 "/impersonation_tokens?state=active", row->user);
+    if (!path)
+        return gs_fail(why, GS_E_NOMEM, "out of memory");
+    if (row->id && delete_token(c, row->user, row->id, why))
+        return -1;
+    if (gl_list_all(c, path, on_page, &x, &pages, why))
+        return why->http == 404 ? 0 : -1; /* the user is gone, and his tokens with him */
+    for (size_t i = 0; i < x.n; i++)
+        if (delete_token(c, row->user, x.ids[i], why))
+            return -1;
+    return 0;
 }
 
 int personas_revoke(struct state *s, struct gl_client *c, const struct gs_log *log, unsigned *out_left, struct gs_err *err)

@@ -290,7 +290,7 @@ static int emit_cadence(struct emit *x, const struct pending *e, struct op *op, 
 static int sweep(struct emit *x, struct gs_err *err)
 {
     struct op op;
-    if (x->swept || !(x->gaps || x->g->existed))
+    if (x->swept)
         return 0;
     x->swept = true;
     return pending_new_op("iterations.sweep", "filler iterations", NULL, x->g->id, x->lane, NULL, &op, err) ||

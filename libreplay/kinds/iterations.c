@@ -520,9 +520,10 @@ static int step(struct run *r, const struct gl_response *rsp, struct gl_request 
 static const char *const texts[] = {"description", NULL};
 const struct kind kind_iterations = {.name = "iterations", .relation = "iterations", .ordered = true, .step = step, .texts = texts, .seen = seen};
 
-/* ---- taking the fillers away ---- */
+/* ---- taking away the fillers, and cadences that were made twice (twins.h) ---- */
 
-enum { SWEEP_START, SWEEP_LIST, SWEEP_LIST_AGAIN, SWEEP_DESTROY };
+enum { SWEEP_START, SWEEP_LIST, SWEEP_LIST_AGAIN, SWEEP_DESTROY, SWEEP_TWIN };
+enum { IS_TWIN = 1 /* run->n2 is one */ };
 
 static int fill_destroy(struct run *r, struct gs_jw *w, struct gs_err *err)
 {
@@ -547,8 +548,60 @@ static int sweep_begin(struct run *r, struct gl_request **out_req, enum step_res
     step_notes(r)->number = number && !id; /* one whose answer never came */
     if (id)
         return sweep_destroy(r, id, out_req, out, err);
-    *out = STEP_DONE;
-    return number || r->unsure || r->maybe || !run_made_group(r) ? step_send(r, SWEEP_LIST, cadences_request(r, err), out_req, out, err) : 0;
+    return step_send(r, SWEEP_LIST, cadences_request(r, err), out_req, out, err);
+}
+
+/* Does an op of this load stand for the cadence? */
+static int is_ours(struct run *r, int64_t id, bool *out, struct gs_err *err)
+{
+    struct op like = r->op;
+    like.kind = (char *)(uintptr_t)"iterations_cadences";
+    return state_target_taken(r->state, &like, id, out, err);
+}
+
+/*
+ * One that no op stands for, equal to one that an op does, in a group of our own making: something sent a request twice. Those that were
+ * looked at have no higher id than run->n1. GitLab lists them by title, so that the two stand together. 0: there is none.
+ */
+static int find_twin(struct run *r, yyjson_val *nodes, int64_t *out, struct gs_err *err)
+{
+    static const char *const equal[] = {"title", "description", "active", NULL};
+    size_t i, max, k, more;
+    yyjson_val *it, *other;
+    *out = 0;
+    yyjson_arr_foreach(nodes, i, max, it)
+    {
+        int64_t id = step_gid(it), print = print_of(it, equal);
+        bool ours = true, twin = false;
+        if (r->grp->existed || id <= r->n1 || (*out && id > *out))
+            continue;
+        if (is_ours(r, id, &ours, err))
+            return -1;
+        yyjson_arr_foreach(nodes, k, more, other)
+        {
+            if (ours || twin || k == i || print_of(other, equal) != print)
+                continue;
+            if (is_ours(r, step_gid(other), &twin, err))
+                return -1;
+        }
+        if (twin)
+            *out = id;
+    }
+    return 0;
+}
+
+/* What was made twice is empty: iterations go to the one that this load knows of. */
+static int twin_listed(struct run *r, const struct gl_response *rsp, struct gl_request **out_req, enum step_result *out, struct gs_err *err)
+{
+    GS_AUTO(yyjson_doc) doc = NULL;
+    yyjson_val *connection = NULL;
+    bool absent = false;
+    if (step_graphql(rsp, true, "iterations", &doc, &connection, &absent, err))
+        return gs_wrap(err, "looking into a cadence");
+    if (yyjson_arr_size(step_get(connection, "nodes")))
+        return step_send(r, SWEEP_LIST, cadences_request(r, err), out_req, out, err);
+    step_notes(r)->flags = IS_TWIN;
+    return sweep_destroy(r, r->n1, out_req, out, err);
 }
 
 /* Others by that title: an earlier run may have forgotten one. */
@@ -557,16 +610,29 @@ static int sweep_listed(struct run *r, const struct gl_response *rsp, struct gl_
     GS_AUTO(yyjson_doc) doc = NULL;
     yyjson_val *connection = NULL, *it;
     bool absent = false, more = false, proven = true;
+    int64_t twin = 0;
     char title[96];
     size_t i, max;
-    if (step_graphql(rsp, true, "iterationCadences", &doc, &connection, &absent, err))
-        return gs_wrap(err, "looking for the cadence of fillers");
+    struct gs_err why = {0};
+    if (step_graphql(rsp, true, "iterationCadences", &doc, &connection, &absent, &why)) {
+        *out = STEP_DONE; /* a target that shows none has none */
+        *err = absent ? *err : why;
+        return absent ? 0 : gs_wrap(err, "looking for the cadence of fillers");
+    }
     iterations_filler_title(r, title, sizeof title);
+    step_notes(r)->flags = 0;
     yyjson_arr_foreach(step_get(connection, "nodes"), i, max, it)
     {
         /* what was destroyed may still be shown */
         if (step_gid(it) && step_gid(it) != r->n2 && step_same_text(title, gs_json_str(it, "title")))
             return sweep_destroy(r, step_gid(it), out_req, out, err);
+    }
+    if (find_twin(r, step_get(connection, "nodes"), &twin, err))
+        return -1;
+    if (twin) {
+        gs_buf_reset(&r->buf);
+        r->n1 = twin;
+        return step_send(r, SWEEP_TWIN, question(r, &(struct question){.cadence = twin}, err), out_req, out, err);
     }
     if (step_next_after(r, connection, &more, err))
         return -1;
@@ -592,9 +658,14 @@ static int swept(struct run *r, const struct gl_response *rsp, struct gl_request
     }
     gs_buf_reset(&r->buf);
     step_notes(r)->began_ms = 0;
-    step_notes(r)->number = 0;
-    if (state_filler(r->state, r->lane->id, HOME_NUMBER, r->n2, err))
-        return -1;
+    if (step_notes(r)->flags & IS_TWIN) {
+        if (step_loss(r, err, "made-twice", "iteration cadence %lld, removed", (long long)r->n2))
+            return -1;
+    } else {
+        step_notes(r)->number = 0;
+        if (state_filler(r->state, r->lane->id, HOME_NUMBER, r->n2, err))
+            return -1;
+    }
     return step_send(r, SWEEP_LIST, cadences_request(r, err), out_req, out, err);
 }
 
@@ -614,6 +685,7 @@ static int sweep(struct run *r, const struct gl_response *rsp, struct gl_request
     case SWEEP_LIST: return sweep_listed(r, rsp, out_req, out, err);
     case SWEEP_LIST_AGAIN: return step_send(r, SWEEP_LIST, cadences_request(r, err), out_req, out, err);
     case SWEEP_DESTROY: return swept(r, rsp, out_req, out, err);
+    case SWEEP_TWIN: return twin_listed(r, rsp, out_req, out, err);
     default: return gs_fail(err, GS_E_INTERNAL, "sweeping in phase %d", r->phase);
     }
 }

@@ -134,7 +134,7 @@ with gstest.scratch() as d:
         r = gstest.replay("undo", "--trust", "key.pub", "--state", "plain.state", "--yes", "--json", token=sim.tokens["admin"], cwd=d)
         t.is_eq((r.code, r.json()["left"]), (0, []), "undo", str(r))
         t.is_eq((sim.dump()["iterations_cadences"], sim.dump()["groups"]), ([], []), "takes groups with iterations away as a whole")
-    for what, do in (("lost", {"lose_answer": True}), ("reset", {"reset_after": True}), ("cut", {"cut_after": 20}), ("stale", {"lose_answer": True, "stale_ms": 1200})):
+    for what, do in (("lost", {"lose_answer": True}), ("reset", {"reset_after": True}), ("cut", {"cut_after": 20}), ("stale", {"lose_answer": True, "stale_ms": 1200}), ("twice", {"twice": True})):
         with Target(d, "lost-" + what) as sim:
             sim.faults({"match": {"path": "/graphql$", "body": "mutation iteration", "first": True}, "times": 0, "do": do})
             r = load(sim, small, f"lost-{what}.state")
