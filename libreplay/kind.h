@@ -97,6 +97,8 @@ int run_user(struct run *r, int64_t src_user, int64_t *out_id, struct gs_err *er
  */
 enum run_as { AS_SELF, AS_AUTHOR, AS_WAIT };
 int run_as(struct run *r, int64_t src_user, struct gl_request *q, enum run_as *out, const char **out_why, struct gs_err *err) GS_MUST_USE;
+/* Is what this person wrote entered under his own name on the target: as him, or since he is the token's user? */
+int run_acts_as(struct run *r, int64_t src_user, bool *out, struct gs_err *err) GS_MUST_USE;
 /* Is the author that an answer shows (its object with an id) the one of run_as()? GS_E_AUTHOR with scope FATAL when not: everything else
  * would be of the wrong author too. */
 int run_author_is(struct run *r, int64_t src_user, yyjson_val *author, struct gs_err *err) GS_MUST_USE;
@@ -105,6 +107,9 @@ int run_author_is(struct run *r, int64_t src_user, yyjson_val *author, struct gs
  * the record that names him, or NULL; `created_at` NULL where the target is told the time.
  */
 int run_attribution(struct run *r, int64_t src_user, yyjson_val *author, const char *created_at, struct gs_buf *text, struct gs_err *err) GS_MUST_USE;
+/* Appends what a text must be on the target (text.h); what was changed, or is not there, becomes losses of the op. `actions`: GitLab
+ * carries quick actions out in it. */
+int run_text(struct run *r, const char *text, bool actions, struct gs_buf *out, struct gs_err *err) GS_MUST_USE;
 /* How long a read may show what was before a write, as far as is known (milliseconds; 3 s at least). */
 #define LAG_MS 3000
 #define LAG_MAX_MS 60000

@@ -150,6 +150,15 @@ int run_as(struct run *r, int64_t src_user, struct gl_request *q, enum run_as *o
     return 0;
 }
 
+int run_acts_as(struct run *r, int64_t src_user, bool *out, struct gs_err *err)
+{
+    int64_t user = 0;
+    if (run_user(r, src_user, &user, err))
+        return -1;
+    *out = user && (r->engine->personas || user == run_self(r));
+    return 0;
+}
+
 int run_author_is(struct run *r, int64_t src_user, yyjson_val *author, struct gs_err *err)
 {
     int64_t user = 0;

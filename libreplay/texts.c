@@ -230,11 +230,25 @@ static int losses(struct run *r, const struct text_notes *n, struct gs_err *err)
     return n->left && run_loss(r, "text-reference-left", gs_buf_str(&n->names), err) ? -1 : 0;
 }
 
-static int convert(struct run *r, const struct text_env *env, yyjson_val *v, struct gs_buf *out, struct text_notes *notes, struct gs_err *err)
+/* *out_changed: the text is not what it was. */
+static int convert(struct run *r, const char *text, size_t len, bool actions, struct gs_buf *out, bool *out_changed, struct gs_err *err)
 {
-    size_t len = yyjson_get_len(v);
-    gs_buf_init(out, len * 8 + ((size_t)1 << 20));
-    return text_convert(env, yyjson_get_str(v), len, out, notes, err) || losses(r, notes, err) ? -1 : 0;
+    struct text_env env = {.cookie = r,
+                           .source_url = gs_json_str(yyjson_obj_get(bundle_manifest(r->engine->bundle), "source"), "url"),
+                           .target_url = gl_client_url(r->engine->client),
+                           .actions = actions,
+                           .find = find};
+    struct text_notes notes = {0};
+    int rc = text_convert(&env, text, len, out, &notes, err) || losses(r, &notes, err) ? -1 : 0;
+    *out_changed = notes.rewritten || notes.actions;
+    gs_buf_release(&notes.names);
+    return rc;
+}
+
+int run_text(struct run *r, const char *text, bool actions, struct gs_buf *out, struct gs_err *err)
+{
+    bool changed;
+    return convert(r, text, strlen(text), actions, out, &changed, err);
 }
 
 /* Puts the text into a record of its own, which takes the place of the one that was read. */
@@ -255,23 +269,14 @@ static int put(struct run *r, const char *key, const struct gs_buf *text, struct
 
 int texts_prepare(struct run *r, const struct kind *k, struct gs_err *err)
 {
-    struct text_env env = {.cookie = r,
-                           .source_url = gs_json_str(yyjson_obj_get(bundle_manifest(r->engine->bundle), "source"), "url"),
-                           .target_url = gl_client_url(r->engine->client),
-                           .actions = k->actions,
-                           .find = find};
     for (const char *const *key = k->texts; *key; key++) {
         yyjson_val *v = yyjson_obj_get(r->rec, *key);
-        struct text_notes notes = {0};
         gs_autobuf out;
-        gs_buf_init(&out, 0);
+        bool changed = false;
+        gs_buf_init(&out, yyjson_get_len(v) * 8 + ((size_t)1 << 20));
         if (!yyjson_is_str(v) || yyjson_get_len(v) == 0)
             continue;
-        int rc = convert(r, &env, v, &out, &notes, err);
-        if (rc == 0 && (notes.rewritten || notes.actions))
-            rc = put(r, *key, &out, err);
-        gs_buf_release(&notes.names);
-        if (rc)
+        if (convert(r, yyjson_get_str(v), yyjson_get_len(v), k->actions, &out, &changed, err) || (changed && put(r, *key, &out, err)))
             return gs_wrap(err, "%s of %s '%s'", *key, r->op.kind, r->op.key);
     }
     return 0;
