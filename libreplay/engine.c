@@ -239,7 +239,8 @@ static const struct grp *group_in_doubt(struct engine *e, const struct flight *f
 /* The same once more, after a while: what was refused with 404 has not acted, other writes of this op may have. */
 static void begin_again(struct flight *f)
 {
-    gl_response_release(&f->rsp);
+    if (f->has_rsp)
+        gl_response_release(&f->rsp);
     f->has_rsp = false;
     f->run.phase = 0;
     f->run.n1 = f->run.n2 = f->run.op.target_id = 0;
@@ -252,6 +253,69 @@ static void begin_again(struct flight *f)
     }
     f->wake_ms = gs_mono_ms() + 400;
     turn_to(f, FLIGHT_WAIT);
+}
+
+/* ---- in somebody's name ---- */
+
+static int self_key(const struct flight *f, char out[48])
+{
+    return snprintf(out, 48, "no_author/%lld", (long long)f->run.op.id);
+}
+
+/* Durable before anything else of the op leaves: a later run sends, and looks for, the same text. */
+static int as_self(struct flight *f, const char *why, struct gs_err *err)
+{
+    char key[48];
+    self_key(f, key);
+    f->run.no_author = true;
+    f->as = 0;
+    return run_loss(&f->run, "author-no-right", why, err) || state_meta_set(f->run.state, key, "1", err) ? -1 : 0;
+}
+
+static int was_self(struct engine *e, struct flight *f, struct gs_err *err)
+{
+    char key[48];
+    gs_autofree char *v = NULL;
+    self_key(f, key);
+    if (e->personas && state_meta_get(e->state, key, &v, err))
+        return -1;
+    f->run.no_author = v != NULL;
+    return 0;
+}
+
+/* Was a write refused since its author may not do it? GraphQL says so in words. */
+static bool refused_author(const struct flight *f)
+{
+    const struct gl_response *r = &f->rsp;
+    if (!f->as || !f->is_write || r->outcome != GL_ANSWERED)
+        return false;
+    return r->status == 403 || r->status == 404 ||
+           (r->status == 200 && strstr(gs_buf_str(&r->body), "does not exist or you don't have permission"));
+}
+
+/* Gives the request its author; *out_ready false: it waits, or the step begins again without one. */
+static int give_author(struct engine *e, struct flight *f, bool *out_ready, struct gs_err *err)
+{
+    enum persona_state st;
+    struct gs_err why = {0};
+    *out_ready = true;
+    f->held = false;
+    if (!f->as)
+        return 0;
+    if (persona_ask(e->personas, f->as, f->next, &st, &why, err))
+        return -1;
+    *out_ready = st == PERSONA_READY;
+    if (st == PERSONA_WAIT) {
+        f->held = true;
+        f->wake_ms = gs_mono_ms() + 50;
+        turn_to(f, FLIGHT_WAIT);
+    } else if (st == PERSONA_REFUSED) {
+        gl_request_free(gs_steal(&f->next));
+        if (as_self(f, why.text, err))
+            return -1;
+        begin_again(f);
+    }
+    return 0;
 }
 
 /* True: the answer is being looked into, the kind does not get it now. */
@@ -315,6 +379,13 @@ static void watch_for_strangers(struct engine *e, const struct flight *f)
 static int flight_answered(struct engine *e, struct flight *f, struct gs_err *err)
 {
     watch_for_strangers(e, f);
+    if (refused_author(f)) {
+        f->writes--; /* it did not act */
+        if (as_self(f, f->rsp.err.code ? f->rsp.err.text : "the server says that he may not", err))
+            return -1;
+        begin_again(f);
+        return 0;
+    }
     if (f->checking && !concerns_run(f) && !looked_into(e, f))
         return flight_drop(e, f, err);
     if (!f->checking && look_into_404(e, f))
@@ -360,6 +431,8 @@ static int flight_step(struct engine *e, struct flight *f, struct gs_err *err)
     struct gl_request *req = NULL;
     enum step_result result = STEP_FAIL;
     struct gs_err why = {0};
+    bool ready;
+    f->run.as_user = 0;
     int r = f->kind->step(&f->run, f->has_rsp ? &f->rsp : NULL, &req, &result, &why);
     if (f->has_rsp) {
         if (r == 0 && f->kind->seen && f->run.op.target_id)
@@ -401,7 +474,10 @@ static int flight_step(struct engine *e, struct flight *f, struct gs_err *err)
         return flight_looked(e, f, err);
     }
     f->next = req;
+    f->as = writes(req) ? f->run.as_user : 0;
     turn_to(f, FLIGHT_STEP);
+    if (give_author(e, f, &ready, err))
+        return -1;
     if (f->lane->counter != f->lane->stored_counter) {
         f->lane->stored_counter = f->lane->counter;
         return state_lane_counter(e->state, f->lane->l.id, f->lane->counter, err);
@@ -497,7 +573,7 @@ static int begin_op(struct engine *e, struct elane *l, struct op *op, bool *out_
         return flight_end(e, f, OP_SKIPPED, err);
     }
     e->begun++;
-    if (load_record(e, f, err))
+    if (was_self(e, f, err) || load_record(e, f, err))
         return -1;
     if (!f->was_sent) {
         int64_t now = server_now(e);
@@ -602,6 +678,12 @@ static int turn(struct engine *e, struct gs_err *err)
         } else if (f->state == FLIGHT_WAIT && stopped(e)) {
             if (flight_drop(e, f, err))
                 return -1;
+        } else if (f->state == FLIGHT_WAIT && f->wake_ms <= now && f->held) {
+            bool ready;
+            if (give_author(e, f, &ready, err))
+                return -1;
+            if (ready)
+                turn_to(f, FLIGHT_STEP);
         } else if (f->state == FLIGHT_WAIT && f->wake_ms <= now) {
             if (flight_step(e, f, err))
                 return -1;

@@ -46,6 +46,8 @@ struct flight {
     struct elane *lane;
     enum flight_state state;
     struct gl_request *next; /* to be submitted after the commit */
+    int64_t as;              /* user of the target that `next`, or what is on the wire, is sent as; 0: the token's own */
+    bool held;               /* `next` waits for a token of that user */
     struct gl_response rsp;
     bool has_rsp;
     bool is_write;           /* the request on the wire */

@@ -53,6 +53,8 @@ struct run {
     char *text;                /* scratch, freed by the engine */
     struct gs_buf buf;         /* scratch (bodies, file contents); lives as long as the run */
     struct gl_part part;       /* scratch for multipart */
+    int64_t as_user;           /* run_as_author(): user of the target for the write that is sent next; 0: the token's own */
+    bool no_author;            /* that was refused for this op: it is the token's user's */
     int64_t *lane_next;        /* runtime counter of an ordered lane: next iid; 0 = not known. Shared by its runs */
 };
 
@@ -72,7 +74,6 @@ struct kind {
     const char *at;
     /* Attributes of the record that are Markdown, ended by NULL: step() finds them as they are to be on the target (text.h). */
     const char *const *texts;
-    bool actions;              /* the server carries out quick actions in them */
     bool ends_access;          /* after this op the token's user may not see the group any more: a 404 says nothing */
 };
 extern const struct kind *const kinds[]; /* ended by NULL */
@@ -88,19 +89,17 @@ int run_ref(struct run *r, const char *kind, int64_t grp, const char *key, bool 
 /* Target id of a source user; 0: nobody. */
 int run_user(struct run *r, int64_t src_user, int64_t *out_id, struct gs_err *err) GS_MUST_USE;
 /*
- * Sends a write as the author of a record (persona.h). To be called with the request that is about to be returned with STEP_SEND, of
- * everything that GitLab enters the caller in: epics, comments, reactions.
- *
- *   AS_SELF    it stays the token's user's: nobody asked for authors, or the person is nobody on the target (*out_why says so)
- *   AS_AUTHOR  done; the answer's author is to be given to run_author_is()
- *   AS_WAIT    a token is being made: drop the request, return STEP_AGAIN (run->wait_ms is set), and come back
+ * The write that step() returns now with STEP_SEND is to be one of this person, when records are made as their authors and he is
+ * somebody on the target (persona.h): of everything that GitLab enters the caller in (epics, comments, reactions). The engine sees to it, and
+ * waits for a token where that is needed. When he may not do that there (403, 404), or there is no token, the step begins again at phase 0 and the write is
+ * the token's user's, with the loss "author-no-right". To be called each time; the answer's author is to be given to run_author_is().
  */
-enum run_as { AS_SELF, AS_AUTHOR, AS_WAIT };
-int run_as(struct run *r, int64_t src_user, struct gl_request *q, enum run_as *out, const char **out_why, struct gs_err *err) GS_MUST_USE;
-/* Is what this person wrote entered under his own name on the target: as him, or since he is the token's user? */
+int run_as_author(struct run *r, int64_t src_user, struct gs_err *err) GS_MUST_USE;
+/* Is what this person wrote entered under his own name on the target: by run_as_author(), or since he is the token's user? The same
+ * answer also in a later run of a load that was cut off. */
 int run_acts_as(struct run *r, int64_t src_user, bool *out, struct gs_err *err) GS_MUST_USE;
-/* Is the author that an answer shows (its object with an id) the one of run_as()? GS_E_AUTHOR with scope FATAL when not: everything else
- * would be of the wrong author too. */
+/* Is the author that an answer shows (its object with an id) the one it was sent for? GS_E_AUTHOR with scope FATAL when not: everything
+ * else would be of the wrong author too. True where it was not sent as one. */
 int run_author_is(struct run *r, int64_t src_user, yyjson_val *author, struct gs_err *err) GS_MUST_USE;
 /*
  * Appends to a text, as it is to be sent, who wrote it and when (attribution.h), unless that is not wanted. `author` is the object of

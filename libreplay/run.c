@@ -121,32 +121,13 @@ int run_user(struct run *r, int64_t src_user, int64_t *out_id, struct gs_err *er
     return 0;
 }
 
-int run_as(struct run *r, int64_t src_user, struct gl_request *q, enum run_as *out, const char **out_why, struct gs_err *err)
+int run_as_author(struct run *r, int64_t src_user, struct gs_err *err)
 {
+    bool acts = false;
     int64_t user = 0;
-    enum persona_state st;
-    struct gs_err why = {0};
-    *out = AS_SELF;
-    *out_why = "";
-    if (!r->engine->personas)
-        return 0;
-    *out_why = "the person is nobody on the target";
-    if (run_user(r, src_user, &user, err))
+    if (run_acts_as(r, src_user, &acts, err) || (acts && run_user(r, src_user, &user, err)))
         return -1;
-    if (user == 0)
-        return 0;
-    *out = AS_AUTHOR;
-    if (user == run_self(r))
-        return 0;
-    if (persona_ask(r->engine->personas, user, q, &st, &why, err))
-        return -1;
-    if (st == PERSONA_WAIT) {
-        r->wait_ms = 50;
-        *out = AS_WAIT;
-    } else if (st == PERSONA_REFUSED) {
-        *out = AS_SELF;
-        *out_why = "the target gives no impersonation token";
-    }
+    r->as_user = user == run_self(r) ? 0 : user;
     return 0;
 }
 
@@ -155,13 +136,20 @@ int run_acts_as(struct run *r, int64_t src_user, bool *out, struct gs_err *err)
     int64_t user = 0;
     if (run_user(r, src_user, &user, err))
         return -1;
-    *out = user && (r->engine->personas || user == run_self(r));
+    /* GitLab takes the time of a record from Owners only, who its author mostly is not */
+    bool others = r->engine->personas && !r->no_author && !run_opts(r)->prefer_dates;
+    *out = user && (others || user == run_self(r));
     return 0;
 }
 
 int run_author_is(struct run *r, int64_t src_user, yyjson_val *author, struct gs_err *err)
 {
+    bool acts = false;
     int64_t user = 0;
+    if (run_acts_as(r, src_user, &acts, err))
+        return -1;
+    if (!acts)
+        return 0;
     return run_user(r, src_user, &user, err) || persona_is(user, author, err) ? -1 : 0;
 }
 

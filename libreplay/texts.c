@@ -276,7 +276,7 @@ int texts_prepare(struct run *r, const struct kind *k, struct gs_err *err)
         gs_buf_init(&out, yyjson_get_len(v) * 8 + ((size_t)1 << 20));
         if (!yyjson_is_str(v) || yyjson_get_len(v) == 0)
             continue;
-        if (convert(r, yyjson_get_str(v), yyjson_get_len(v), k->actions, &out, &changed, err) || (changed && put(r, *key, &out, err)))
+        if (convert(r, yyjson_get_str(v), yyjson_get_len(v), false, &out, &changed, err) || (changed && put(r, *key, &out, err)))
             return gs_wrap(err, "%s of %s '%s'", *key, r->op.kind, r->op.key);
     }
     return 0;
