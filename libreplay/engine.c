@@ -269,7 +269,7 @@ static int as_self(struct flight *f, const char *why, struct gs_err *err)
     self_key(f, key);
     f->run.no_author = true;
     f->as = 0;
-    return run_loss(&f->run, "author-no-right", why, err) || state_meta_set(f->run.state, key, "1", err) ? -1 : 0;
+    return run_loss(&f->run, "author-no-right", why, err) || state_meta_set(f->run.state, key, why, err) ? -1 : 0;
 }
 
 static int was_self(struct engine *e, struct flight *f, struct gs_err *err)
@@ -280,7 +280,7 @@ static int was_self(struct engine *e, struct flight *f, struct gs_err *err)
     if (e->personas && state_meta_get(e->state, key, &v, err))
         return -1;
     f->run.no_author = v != NULL;
-    return 0;
+    return v ? run_loss(&f->run, "author-no-right", v, err) : 0;
 }
 
 /* Was a write refused since its author may not do it? GraphQL says so in words. */
