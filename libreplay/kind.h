@@ -148,6 +148,8 @@ struct relation_loader {
     int (*plan_group)(struct plan *p, const struct grp *g, bool first, uint64_t records, struct gs_err *err);
     /* Once per record. `ref` is where it lies. */
     int (*plan_record)(struct plan *p, const struct grp *g, yyjson_val *rec, const struct bundle_ref *ref, struct gs_err *err);
+    /* Once, when the records of all relations of all groups are planned: for what names records of other groups. NULL: nothing. */
+    int (*plan_end)(struct plan *p, struct gs_err *err);
 };
 /* In the order of planning; ended by NULL. Relations of a bundle that are not here become losses ("relation-not-loaded"). */
 extern const struct relation_loader *const relation_loaders[];

@@ -472,6 +472,9 @@ static int plan_records(struct plan *p, struct gs_err *err)
         for (size_t i = 0; i < p->n_groups; i++)
             if (plan_relation(p, *l, &p->groups[i], err))
                 return gs_wrap(err, "planning %s of group '%s'", (*l)->relation, p->groups[i].src_path);
+    for (const struct relation_loader *const *l = relation_loaders; *l; l++)
+        if ((*l)->plan_end && (*l)->plan_end(p, err))
+            return gs_wrap(err, "planning %s", (*l)->relation);
     return plan_unknown(p, err);
 }
 
@@ -494,6 +497,8 @@ static int exec(struct plan *p, const char *sql, struct gs_err *err)
  *   labels                      after the labels of the child groups: a child's label whose title the parent has too is
  *                               refused once the parent's exists (gitlab-api facts, section 2)
  *   members                     after the parent's members, so that the inherited level is known to the server
+ *   epics and their boards      after the labels of the group and of the groups above; then in stages, each after the one before in
+ *                               all groups, since epics have parents, and boards epics, of other groups
  *   boards                      after labels, milestones, iterations and members of the group and of the groups above
  *   "all" of a group            after everything in it and "all" of its children
  *   locks                       after "all" and the locks of the children; ownership after the locks and the children's ownership
@@ -506,7 +511,15 @@ static int plan_needs(struct plan *p, struct gs_err *err)
         if (plan_lane(p, p->groups[i].id, PHASE_ALL, "all", false, &lane, err))
             return -1;
     }
+    /* empty lanes of the root, between the stages of the epics */
+    for (int phase = REL_PHASE_EPICS + 1; phase < REL_PHASE_EPIC_TIMES; phase += phase == 75 ? 8 : 2) {
+        int64_t lane;
+        if (plan_lane(p, p->groups[0].id, (enum rel_phase)phase, "stage", false, &lane, err))
+            return -1;
+    }
     static const char *const steps[] = {
+        "CREATE TEMP TABLE stage(before INTEGER, barrier INTEGER, behind INTEGER)",
+        "INSERT INTO stage VALUES(70, 71, 72), (72, 73, 74), (74, 75, 82), (82, 83, 84)",
         "CREATE TEMP TABLE creation(grp INTEGER PRIMARY KEY, lane INTEGER)",
         "INSERT OR IGNORE INTO creation SELECT grp, lane FROM op WHERE kind = 'groups'",
         "INSERT OR IGNORE INTO lane_need SELECT c.lane, pc.lane FROM creation c JOIN grp g ON g.id = c.grp"
@@ -525,6 +538,15 @@ static int plan_needs(struct plan *p, struct gs_err *err)
         " WHERE b.phase = 60 AND l.phase IN (20, 30, 40, 90)",
         "INSERT OR IGNORE INTO lane_need SELECT b.id, l.id FROM lane b JOIN above ON above.grp = b.grp"
         " JOIN lane l ON l.grp = above.up WHERE b.phase = 60 AND l.phase IN (20, 30, 40, 90)",
+        "INSERT OR IGNORE INTO lane_need SELECT e.id, l.id FROM lane e JOIN lane l ON l.grp = e.grp AND l.phase = 20"
+        " WHERE e.phase IN (70, 80)",
+        "INSERT OR IGNORE INTO lane_need SELECT e.id, l.id FROM lane e JOIN above ON above.grp = e.grp"
+        " JOIN lane l ON l.grp = above.up AND l.phase = 20 WHERE e.phase IN (70, 80)",
+        "INSERT OR IGNORE INTO lane_need SELECT b.id, l.id FROM lane b JOIN lane l ON l.phase IN (SELECT before FROM stage WHERE"
+        " barrier = b.phase) OR (l.phase < b.phase AND l.phase IN (SELECT barrier FROM stage))"
+        " WHERE b.phase IN (SELECT barrier FROM stage)",
+        "INSERT OR IGNORE INTO lane_need SELECT l.id, b.id FROM stage s JOIN lane l ON l.phase = s.behind JOIN lane b ON b.phase ="
+        " s.barrier",
         "INSERT OR IGNORE INTO lane_need SELECT a.id, l.id FROM lane a JOIN lane l ON l.grp = a.grp"
         " WHERE a.phase = 95 AND l.phase < 95",
         "INSERT OR IGNORE INTO lane_need SELECT pa.id, a.id FROM lane a JOIN grp g ON g.id = a.grp"
@@ -550,7 +572,7 @@ static int plan_needs(struct plan *p, struct gs_err *err)
     for (size_t i = 0; p->opts->load.as_authors && i < GS_COUNT(authors); i++)
         if (exec(p, authors[i], err))
             return -1;
-    return exec(p, "DROP TABLE creation; DROP TABLE above", err);
+    return exec(p, "DROP TABLE creation; DROP TABLE above; DROP TABLE stage", err);
 }
 
 /* ---- facts ---- */

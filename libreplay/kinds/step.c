@@ -381,6 +381,13 @@ bool step_same_date(const char *a, const char *b)
     return strncmp(a, b, 10) == 0;
 }
 
+bool step_same_time(const char *a, const char *b)
+{
+    int64_t x, y;
+    struct gs_err ignored = {0};
+    return a && b && gs_time_parse(a, &x, &ignored) == 0 && gs_time_parse(b, &y, &ignored) == 0 && x == y;
+}
+
 static bool color_long(const char *s, char out[8])
 {
     size_t len = strlen(s);

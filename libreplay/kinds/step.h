@@ -129,6 +129,8 @@ size_t step_cut(const char *s, size_t max);
 bool step_same_text(const char *a, const char *b);
 /* The same date ("2025-01-02", also with a time behind it); NULL and "" are one. */
 bool step_same_date(const char *a, const char *b);
+/* The same moment, in any of the forms that GitLab writes; what cannot be read is equal to nothing. */
+bool step_same_time(const char *a, const char *b);
 /* "#ABC", "#aabbcc": the same colour. Names of colours are taken as equal to anything. */
 bool step_same_color(const char *a, const char *b);
 /* A record's object or string below a key; NULL when null or absent. */
