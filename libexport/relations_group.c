@@ -13,9 +13,10 @@ static const struct {
     {"labels", &cap_kind_labels}, {"milestones", &cap_kind_milestones}, {"badges", &cap_kind_badges},
     {"boards", &cap_kind_boards}, {"members", NULL},                    {"self", NULL},
     {"namespace_settings", NULL}, {"iterations_cadences", &cap_kind_iterations},
+    {"epics", &cap_kind_epics},
 };
-/* Those before the last are read of every group whose export does not have them, the last where kinds/unread.c sees that there are some. */
-#define API_ALWAYS (GS_COUNT(api) - 1)
+/* Those before are read of every group whose export does not have them, the last two where kinds/unread.c sees that there are some. */
+#define API_ALWAYS (GS_COUNT(api) - 2)
 
 static int api_index(const char *name)
 {

@@ -103,7 +103,7 @@ with gstest.scratch() as d:
     with gstest.Sim(d, "source", "--seed", TREE, "--tier", "ultimate", "--version", "18.8.0-ee") as s:
         source = s.dump()
         me = next(u["username"] for u in source["users"] if u["username"] == DOC["tokens"]["owner"])
-        for via in ("relations",):
+        for via in ("relations", "api"):
             r = gstest.snap("create", "--url", s.url, ROOT, "-o", via + ".gsnap", "--key", key, "--via", via, token=s.tokens["owner"], cwd=d)
             t.is_eq(r.code, 0, f"captured by {via}", str(r))
     want = wanted(source, me)
@@ -111,7 +111,7 @@ with gstest.scratch() as d:
     def Target(name, *args):  # noqa: N802
         return gstest.Target(d, name, *args, users=USERS)
 
-    for via in ("relations",):
+    for via in ("relations", "api"):
         with Target("by-" + via, "--tier", "ultimate", "--version", "17.11.0-ee") as sim:
             r = replay("plan", sim, via + ".gsnap", "--json", "--state", via + ".state")
             t.is_eq(r.code, 0, f"{via}: planned", str(r))
