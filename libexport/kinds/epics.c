@@ -113,7 +113,7 @@ static int put_awards(struct capture *c, struct gs_jw *w, yyjson_val *of, const 
     while ((a = yyjson_arr_iter_next(&it))) {
         gs_jw_obj(w);
         cap_copy(w, "name", a, "name");
-        if (put_user(c, w, "user_id", "user", yyjson_obj_get(a, "user"), err))
+        if (put_user(c, w, "user_id", NULL, yyjson_obj_get(a, "user"), err))
             return -1;
         gs_jw_kstr(w, "awardable_type", type);
         gs_jw_ki64(w, "awardable_id", id);

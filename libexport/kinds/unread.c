@@ -14,7 +14,7 @@ enum { LUCK_GRAPHQL = 9 };
 static const struct {
     const char *connection, *relation;
     const struct cap_kind *kind;
-} asked[] = {{"epics", "epics", &cap_kind_epics}, {"epicBoards", "epic_boards", NULL}, {"iterationCadences", "iterations_cadences", &cap_kind_iterations}};
+} asked[] = {{"epics", "epics", &cap_kind_epics}, {"epicBoards", "epic_boards", &cap_kind_epic_boards}, {"iterationCadences", "iterations_cadences", &cap_kind_iterations}};
 
 static const struct {
     const char *relation, *rule;

@@ -29,7 +29,9 @@ def plain(sdl):
     return re.sub(r"(?m)^((?:type|interface) .*implements )(.*)\{", lambda m: m[1] + m[2].replace("&", ",") + "{", sdl)
 
 
-NEWER = {"group_labels_16": ["lockOnMerge"], "group_labels_18": ["lockOnMerge", "archived"]}
+NOTE_16 = ["awardEmoji", "internal", "lastEditedAt", "systemNoteMetadata"]
+NEWER = {"epic_list_epics": ["epicBoardList"], "epic_notes_16": NOTE_16, "group_epics_16": ["color"] + NOTE_16, "group_epic_boards_16": ["displayColors"],
+         "group_labels_16": ["lockOnMerge"], "group_labels_18": ["lockOnMerge", "archived"]}
 built = {}
 for edition, name in schemas.items():
     path = os.path.join(gstest.CONTRACT, "graphql", name)
