@@ -26,8 +26,16 @@ static int64_t server_now(const struct engine *e)
 
 /* ---- flights ---- */
 
+static void own_free(struct run *r)
+{
+    if (r->own)
+        r->free_own(r->own);
+    r->own = NULL;
+}
+
 static void flight_free(struct engine *e, struct flight *f)
 {
+    own_free(&f->run);
     for (struct flight **p = &e->flights; *p; p = &(*p)->link)
         if (*p == f) {
             *p = f->link;
@@ -245,6 +253,7 @@ static void begin_again(struct flight *f)
     f->run.n1 = f->run.n2 = f->run.op.target_id = 0;
     free(f->run.text);
     f->run.text = NULL;
+    own_free(&f->run);
     gs_buf_reset(&f->run.buf);
     if (f->acted) {
         f->run.unsure = true;

@@ -53,6 +53,8 @@ struct run {
     char *text;                /* scratch, freed by the engine */
     struct gs_buf buf;         /* scratch (bodies, file contents); lives as long as the run */
     struct gl_part part;       /* scratch for multipart */
+    void *own;                 /* scratch of the kind, freed with free_own() by the engine */
+    void (*free_own)(void *own);
     int64_t *lane_next;        /* runtime counter of an ordered lane: next iid; 0 = not known. Shared by its runs */
 };
 

@@ -143,6 +143,18 @@ const struct loss_rule loss_rules[] = {
      "the emoji is not given, since it can be given in the name of the token's user only"},
     {"award-times", "award_emoji", false, "the time of the emoji is that of the load, since the API cannot set it"},
     {"award-unknown", "award_emoji", true, "the emoji is not given, since the target does not know its name"},
+    /* epic boards */
+    {"epic-boards-not-available", "epic_boards", true,
+     "the epic board is not loaded, since the target's edition, tier or version has none"},
+    {"epic-board-times", "epic_boards", false,
+     "creation and update times of epic boards and their lists are those of the load, since the API cannot set them"},
+    {"epic-board-label", "epic_boards", false,
+     "the epic board is not limited to one of its labels, which is not on the target"},
+    {"epic-board-order", "epic_boards", false,
+     "epics stand in another order on the board, since the bundle does not know theirs or the target did not move them"},
+    {"epic-list-without-board", "epic_lists", true, "the list is not loaded, since its epic board is not"},
+    {"epic-list-reference-missing", "epic_lists", true,
+     "the list of the epic board is not loaded, since its label is not on the target"},
     /* members */
     {"member-times", "members", false,
      "since when people are members, and who added them, is that of the load, since the API cannot set it"},

@@ -86,6 +86,22 @@ def differences(want, got, without=()):
     return sorted(out, key=repr)
 
 
+BOARDS = """query($p: ID!) { group(fullPath: $p) { epicBoards { nodes { name hideBacklogList hideClosedList displayColors labels { nodes { title } }
+lists { nodes { title listType epics(first: 100) { nodes { iid group { fullPath } } } } } } } } }"""
+
+
+def boards(sim):
+    """{(group, name): settings, lists and the epics in them, in the order in which they are shown}"""
+    out = {}
+    for g in sim.dump()["groups"]:
+        body = {"query": BOARDS, "variables": {"p": g["full_path"]}}
+        for b in sim.call("/api/graphql", body, token=sim.tokens["admin"])["data"]["group"]["epicBoards"]["nodes"]:
+            out[g["full_path"], b["name"]] = (
+                b["hideBacklogList"], b["hideClosedList"], b["displayColors"], sorted(x["title"] for x in b["labels"]["nodes"]),
+                [(x["title"], x["listType"], ["%s&%s" % (e["group"]["fullPath"], e["iid"]) for e in x["epics"]["nodes"]]) for x in b["lists"]["nodes"]])
+    return out
+
+
 def losses(r):
     return {(x["relation"], x["code"]): x["count"] for x in r.json()["losses"]}
 
@@ -101,7 +117,7 @@ with gstest.scratch() as d:
         return gstest.replay(verb, file, "--trust", "key.pub", "--url", sim.url, *args, token=sim.tokens["owner"], cwd=d, **kw)
 
     with gstest.Sim(d, "source", "--seed", TREE, "--tier", "ultimate", "--version", "18.8.0-ee") as s:
-        source = s.dump()
+        source, source_boards = s.dump(), boards(s)
         me = next(u["username"] for u in source["users"] if u["username"] == DOC["tokens"]["owner"])
         for via in ("relations", "api"):
             r = gstest.snap("create", "--url", s.url, ROOT, "-o", via + ".gsnap", "--key", key, "--via", via, token=s.tokens["owner"], cwd=d)
@@ -130,6 +146,12 @@ with gstest.scratch() as d:
             got = picture(there)
             bad = differences(want, got)
             t.is_eq(bad, [], f"{via}: every attribute of {len(want)} epics is as at the source")
+            shown = boards(sim)
+            odd = {n for n in want if commands(want[n]["description"]) or any(commands(m[1]) for m in want[n]["notes"])}
+
+            def plain(all_boards):
+                return {k: b[:4] + ([(x[0], x[1], [e for e in x[2] if e not in odd]) for x in b[4]],) for k, b in all_boards.items()}
+            t.is_eq(plain(shown), plain(source_boards), f"{via}: {len(shown)} epic boards with the order of epics on them")
             t.is_eq([e["title"] for e in there["epics"] if "groupsnap filler" in e["title"]], [], f"{via}: no filler remains")
             log = [x for x in sim.requests() if x["method"] == "POST" and x["path"].endswith("/epics")]
             t.ok(len(log) > len(want), f"{via}: gaps were filled ({len(log)} created for {len(want)})")
