@@ -33,7 +33,9 @@ static int once(struct run *r, const struct gl_response *rsp, struct gs_buf *bod
         return 0;
     if (a == ANS_NONE || a == ANS_LOST)
         return put(r, &e, body, out_req, out, err);
-    return a == ANS_REFUSED ? step_refused(rsp, err, "%s", doing) : step_doc(rsp, out_there, err);
+    if (a == ANS_REFUSED)
+        return step_refused(rsp, err, "%s", doing);
+    return step_doc(rsp, out_there, err) ? -1 : epic_seen(r, &e, yyjson_doc_get_root(*out_there), err);
 }
 
 static int close_step(struct run *r, const struct gl_response *rsp, struct gl_request **out_req, enum step_result *out,

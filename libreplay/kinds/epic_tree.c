@@ -58,6 +58,8 @@ static int parent_step(struct run *r, const struct gl_response *rsp, struct gl_r
     if (step_doc(rsp, &doc, err))
         return -1;
     int64_t got = 0;
+    if (epic_seen(r, &child, yyjson_doc_get_root(doc), err))
+        return -1;
     gs_json_i64(yyjson_doc_get_root(doc), "parent_id", &got);
     return got == parent.id ? 0 : run_loss(r, "epic-parent", gs_json_str(r->rec, "key"), err);
 }

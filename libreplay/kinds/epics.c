@@ -11,6 +11,7 @@
 #include "libreplay/kinds/kinds.h"
 #include "libreplay/kinds/pending.h"
 #include "libreplay/kinds/text.h"
+#include "libreplay/print.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -381,7 +382,7 @@ static int step(struct run *r, const struct gl_response *rsp, struct gl_request 
 }
 
 static const char *const seen[] = {"title", "description", "confidential", "color", "start_date_fixed",
-                                   "start_date_is_fixed", "due_date_fixed", "due_date_is_fixed", "labels", NULL};
+                                   "start_date_is_fixed", "due_date_fixed", "due_date_is_fixed", "labels", "state", NULL};
 const struct kind kind_epics = {
     .name = "epics", .relation = "epics", .ordered = true, .step = step, .seen = seen};
 
@@ -428,6 +429,12 @@ int epic_of(struct run *r, struct epic_at *out, struct gs_err *err)
     if (epic_find(r, grp, key, out, &is, err))
         return -1;
     return is ? 0 : gs_fail(err, GS_E_INTERNAL, "epic '%s' is not loaded", key);
+}
+
+int epic_seen(struct run *r, const struct epic_at *e, yyjson_val *there, struct gs_err *err)
+{
+    int64_t print = print_of(there, seen);
+    return print ? state_op_target(r->state, e->op, e->id, print, err) : 0;
 }
 
 int epic_dependency(struct run *r, const char *what, enum step_result *out, struct gs_err *err)

@@ -21,6 +21,8 @@ int epic_find(struct run *r, int64_t grp, const char *key, struct epic_at *out, 
               struct gs_err *err) GS_MUST_USE;
 /* The epic whose op this one needs: a part of it is loaded. */
 int epic_of(struct run *r, struct epic_at *out, struct gs_err *err) GS_MUST_USE;
+/* What the target shows of the epic after a second call of ours: by that a later change by somebody else is noticed. */
+int epic_seen(struct run *r, const struct epic_at *e, yyjson_val *there, struct gs_err *err) GS_MUST_USE;
 /* Ends an op that stands on something that was not loaded, like those that the engine does not begin. */
 int epic_dependency(struct run *r, const char *what, enum step_result *out, struct gs_err *err) GS_MUST_USE;
 
