@@ -910,6 +910,10 @@ int engine_run(struct state *s, struct bundle *b, struct gl_client *c, const str
         e.ahead = e.jobs < AHEAD_MAX ? e.jobs : AHEAD_MAX;
         r = gs_work_new(1, 1, &e.committer, err);
     }
+    gs_autofree char *epics_api = NULL;
+    if (r == 0)
+        r = state_meta_get(s, "epics_api", &epics_api, err);
+    e.epics_items = epics_api && strcmp(epics_api, "work-items") == 0;
     if (r == 0)
         r = personas_begin(&e, err) || lanes_load(&e, err) || moved_check(&e, err) ? -1 : 0;
     if (r == 0)

@@ -129,6 +129,8 @@ struct gl_request *run_request(enum gl_method m, struct gs_buf *body, const char
 struct bundle *run_bundle(struct run *r);
 /* Numeric id of the user whose token loads. */
 int64_t run_self(const struct run *r);
+/* Are epics made as work items, since the target has no other way any more (or as was asked)? */
+bool run_epics_items(const struct run *r);
 /* What the loader was asked to do (merge into existing groups, at most so many fillers ...). */
 struct load_opts {
     bool merge;
@@ -137,6 +139,7 @@ struct load_opts {
     bool as_authors;            /* make records as their authors: persona.h */
     bool prefer_dates;          /* where only one of author and time can be kept, the time */
     bool no_attribution;        /* texts do not say who wrote them and when: attribution.h */
+    enum { EPICS_AUTO, EPICS_REST, EPICS_WORK_ITEMS } epics_api; /* auto: REST as long as the target has its endpoints */
 };
 const struct load_opts *run_opts(const struct run *r);
 
@@ -178,5 +181,7 @@ const struct grp *plan_grp(struct plan *p, int64_t id);
 struct target_features { int multiple_boards, scoped_boards, epics, iterations; };
 const struct target_features *plan_features(struct plan *p);
 const struct load_opts *plan_opts(struct plan *p);
+/* As run_epics_items(). */
+bool plan_epics_items(const struct plan *p);
 
 #endif

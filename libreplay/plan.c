@@ -1,6 +1,7 @@
 #include "libreplay/plan.h"
 
 #include "libcommon/clock.h"
+#include "libgitlab/graphql.h"
 #include "libreplay/loss.h"
 #include "libreplay/persona.h"
 #include "libreplay/users.h"
@@ -23,6 +24,7 @@ struct plan {
     size_t n_groups;
     struct grp **by_id; /* sorted by id */
     struct target_features features;
+    bool epics_items;
     uint64_t requests, ops;
     sqlite3_stmt *find_lane;
 };
@@ -70,6 +72,11 @@ const struct target_features *plan_features(struct plan *p)
 const struct load_opts *plan_opts(struct plan *p)
 {
     return &p->opts->load;
+}
+
+bool plan_epics_items(const struct plan *p)
+{
+    return p->epics_items;
 }
 
 void plan_requests(struct plan *p, uint64_t more)
@@ -385,37 +392,70 @@ static int place_groups(struct plan *p, struct gs_err *err)
 
 /* ---- features ---- */
 
+/* Of a group without a licence for epics there is no type of work item for them. */
+static int probe_items(struct plan *p, const char *path, struct gs_err *err)
+{
+    gs_autobuf vars;
+    GS_AUTO(yyjson_doc) doc = NULL;
+    yyjson_val *data = NULL;
+    struct gs_jw w;
+    gs_buf_init(&vars, 1 << 16);
+    gs_jw_init(&w, &vars, 0, err);
+    gs_jw_obj(&w);
+    gs_jw_kstr(&w, "fullPath", path);
+    gs_jw_end(&w);
+    if (gs_jw_finish(&w))
+        return -1;
+    if (gl_graphql(p->client, gl_document("work_item_type_epic"), gs_buf_str(&vars), &doc, &data, NULL, err)) {
+        if (err->code != GS_E_GRAPHQL)
+            return gs_wrap(err, "asking what the target's tier offers");
+        gs_err_clear(err);
+        return 0;
+    }
+    yyjson_val *types = yyjson_obj_get(yyjson_obj_get(yyjson_obj_get(data, "group"), "workItemTypes"), "nodes");
+    int has = yyjson_arr_size(types) > 0;
+    p->features = (struct target_features){has, has, has, has};
+    return 0;
+}
+
 /*
- * What the target's tier offers cannot be asked, only probed: epics answer 403 (or 404) where they are not licensed
- * (gitlab-api facts, section 10, Version). A group to ask about is needed; without one nothing is known.
+ * What the target's tier offers cannot be asked, only probed: epics answer 403 where they are not licensed (gitlab-api facts, section 10,
+ * Version). A group to ask about is needed; without one the tier is not known. That the endpoints of epics are gone is known from
+ * any group, there or not: it is the answer to a route that does not exist (section 10, error bodies, 8).
  */
 static int probe_features(struct plan *p, struct gs_err *err)
 {
     p->features = (struct target_features){-1, -1, -1, -1};
+    p->epics_items = p->opts->load.epics_api == EPICS_WORK_ITEMS;
     if (p->target->enterprise == 0) {
         p->features = (struct target_features){0, 0, 0, 0};
         return 0;
     }
-    int64_t id = p->groups[0].target_id ? p->groups[0].target_id : p->groups[0].dst_parent;
-    if (!id)
-        return 0;
+    const struct grp *root = &p->groups[0];
+    int64_t id = root->target_id ? root->target_id : root->dst_parent;
     struct gl_request *r = gl_request_new(GL_GET, "/groups/%lld/epics?per_page=1", (long long)id);
     struct gl_response rsp;
     if (!r)
         return gs_fail(err, GS_E_NOMEM, "no memory for a request");
     int n = gl_perform(p->client, r, &rsp, err); /* a list, which gl_get() would not take */
+    bool no_route = rsp.outcome == GL_ANSWERED && rsp.status == 404 && strstr(gs_buf_str(&rsp.body), "\"error\"");
     gl_response_release(&rsp);
-    if (n) {
-        if (err->http != 403 && err->http != 404)
-            return gs_wrap(err, "asking what the target's tier offers");
-        /* 404 may also mean that epics are gone from this version: then the tier stays unknown */
-        if (err->http == 403)
-            p->features = (struct target_features){0, 0, 0, 0};
-        gs_err_clear(err);
+    if (n && err->http != 403 && err->http != 404)
+        return gs_wrap(err, "asking what the target's tier offers");
+    if (n == 0 && id)
+        p->features = (struct target_features){1, 1, 1, 1};
+    else if (n && err->http == 403)
+        p->features = (struct target_features){0, 0, 0, 0};
+    gs_err_clear(err);
+    if (no_route && p->opts->load.epics_api == EPICS_AUTO)
+        p->epics_items = gl_instance_at_least(p->target, 17, 2);
+    if (!p->epics_items || !id)
         return 0;
-    }
-    p->features = (struct target_features){1, 1, 1, 1};
-    return 0;
+    gs_autofree char *above = root->target_id ? NULL : strdup(root->dst_path);
+    char *slash = above ? strrchr(above, '/') : NULL;
+    if (slash)
+        *slash = 0;
+    return probe_items(p, above ? above : root->dst_path, err);
 }
 
 /* ---- records ---- */
@@ -590,6 +630,8 @@ static int options_text(const struct plan_opts *o, struct gs_buf *out, struct gs
     struct gs_jw w;
     gs_jw_init(&w, out, 0, err);
     gs_jw_obj(&w);
+    if (o->load.epics_api != EPICS_AUTO)
+        gs_jw_kstr(&w, "epics_api", o->load.epics_api == EPICS_REST ? "rest" : "work-items");
     gs_jw_kstr(&w, "into", o->into);
     gs_jw_kbool(&w, "keep_owner", o->load.keep_owner);
     gs_jw_ki64(&w, "max_fillers", o->load.max_fillers);
@@ -637,6 +679,7 @@ static int write_facts(struct plan *p, const struct users_coverage *u, struct gs
                    state_meta_set(s, "target_user", p->target->username, err) ||
                    meta_i64(s, "target_user_id", p->target->user_id, err) ||
                    state_meta_set(s, "options", gs_buf_str(&options), err) ||
+                   state_meta_set(s, "epics_api", p->epics_items ? "work-items" : "rest", err) ||
                    state_meta_set(s, "tool_version", GS_VERSION, err) ||
                    meta_i64(s, "started_at_ms", gs_unix_ms() + p->target->clock_offset_ms, err) ||
                    meta_i64(s, "requests", (int64_t)p->requests, err) || meta_i64(s, "people", (int64_t)u->people, err) ||

@@ -2,6 +2,8 @@
  * Award emoji on epics and on comments of epics. They belong to whoever gives them: those of other people than the token's user
  * are a loss. GitLab keeps one of a name per user and object: a second one is answered 404 (gitlab-api facts, section 0.3).
  */
+#include "libreplay/kinds/epic_boards.h"
+#include "libreplay/kinds/epic_items.h"
 #include "libreplay/kinds/epics.h"
 #include "libreplay/kinds/kinds.h"
 #include "libreplay/kinds/pending.h"
@@ -11,7 +13,8 @@
 
 enum { START, LIST, LIST_AGAIN, CREATE };
 
-/* Where the emoji of this op are: below the epic, or below a comment of it. *out NULL: the comment was not loaded. */
+/* Where the emoji of this op are: below the epic, or below a comment of it (of work items the global id of that). *out NULL: the comment
+ * was not loaded. */
 static int collection(struct run *r, const struct epic_at *e, char **out, struct gs_err *err)
 {
     struct op op = {0};
@@ -24,7 +27,10 @@ static int collection(struct run *r, const struct epic_at *e, char **out, struct
     *out = NULL;
     if (note && !id)
         return 0;
-    *out = note ? gs_asprintf("/groups/%lld/epics/%lld/notes/%lld/award_emoji", (long long)e->group, (long long)e->iid,
+    if (run_epics_items(r))
+        *out = gs_asprintf("gid://gitlab/%s/%lld", note ? "Note" : "WorkItem", (long long)(note ? id : e->id));
+    else
+        *out = note ? gs_asprintf("/groups/%lld/epics/%lld/notes/%lld/award_emoji", (long long)e->group, (long long)e->iid,
                               (long long)id)
                 : gs_asprintf("/groups/%lld/epics/%lld/award_emoji", (long long)e->group, (long long)e->iid);
     return *out ? 0 : gs_fail(err, GS_E_NOMEM, "out of memory");
@@ -39,11 +45,42 @@ static int list(struct run *r, const char *at, struct gl_request **out_req, enum
                      err);
 }
 
+struct new_award {
+    const char *at, *name;
+};
+
+static void put_award(struct gs_jw *w, void *cookie)
+{
+    const struct new_award *a = cookie;
+    gs_jw_kstr(w, "awardableId", a->at);
+    gs_jw_kstr(w, "name", a->name);
+}
+
+/* Work items: a second one is refused by its name, so that nothing has to be looked up. */
+static int given(struct run *r, const struct gl_response *rsp, enum step_result *out, struct gs_err *err)
+{
+    GS_AUTO(yyjson_doc) doc = NULL;
+    yyjson_val *data = NULL;
+    *out = STEP_DONE;
+    if (gl_graphql_answer(rsp, &doc, &data, NULL, err) == 0)
+        return 0;
+    bool there = strstr(err->text, "already been taken"), unknown = strstr(err->text, "not a valid emoji") || strstr(err->text, "is not included");
+    struct gs_err why = *err;
+    if (!there && !unknown)
+        return gs_wrap(err, "giving the emoji");
+    gs_err_clear(err);
+    r->op.found = there && r->unsure;
+    return there ? 0 : step_lost(r, "award-unknown", why.text, out, err);
+}
+
 static int create(struct run *r, const char *at, struct gl_request **out_req, enum step_result *out, struct gs_err *err)
 {
     gs_autobuf body;
     gs_buf_init(&body, 4096);
     struct gs_jw w;
+    struct new_award a = {at, gs_json_str(r->rec, "name")};
+    if (run_epics_items(r))
+        return step_send_repeatable(r, CREATE, items_request("award_emoji_add", false, put_award, &a, err), out_req, out, err);
     gs_jw_init(&w, &body, 0, err);
     gs_jw_obj(&w);
     gs_jw_kstr(&w, "name", gs_json_str(r->rec, "name"));
@@ -115,6 +152,8 @@ static int step(struct run *r, const struct gl_response *rsp, struct gl_request 
         return step_lost(r, "exists-differs", "its epic was there before, and is left as it is", out, err);
     if (!at)
         return epic_dependency(r, "the comment that it is on", out, err);
+    if (run_epics_items(r) && a != ANS_REFUSED)
+        return a == ANS_OK ? given(r, rsp, out, err) : create(r, at, out_req, out, err);
     if (a == ANS_LOST)
         return list(r, at, out_req, out, err);
     switch (r->phase) {

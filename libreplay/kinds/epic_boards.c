@@ -412,7 +412,7 @@ static int plan_group(struct plan *p, const struct grp *g, bool first, uint64_t 
         return pending_clear(p, err);
     if (!records)
         return 0;
-    if (plan_features(p)->epics == 0)
+    if (plan_features(p)->epics == 0 || plan_epics_items(p))
         return plan_loss(p, g->id, "epic_boards", NULL, "epic-boards-not-available", records, NULL, err);
     struct emit x = {.p = p, .g = g};
     return plan_lane(p, g->id, REL_PHASE_EPIC_BOARDS, "epic boards", true, &x.lane, err) || pending_each(p, emit, &x, err) ||
@@ -456,7 +456,7 @@ static int plan_record(struct plan *p, const struct grp *g, yyjson_val *rec, con
     struct pending e = {.kind = "epic_boards", .key = name && *name ? name : "Development", .ref = ref, .minor = -1};
     size_t i, max, epics = 0, known = 0;
     yyjson_val *it;
-    if (plan_features(p)->epics == 0)
+    if (plan_features(p)->epics == 0 || plan_epics_items(p))
         return 0;
     gs_json_i64(rec, "id", &e.src_id);
     /* in order of creation; without ids in that of the bundle */

@@ -2,6 +2,8 @@
  * What ends the load of an epic: closing it, when all its parts are there, and last of all its update time, which everything else
  * moves. GitLab takes that together with another attribute only (gitlab-api facts, section 4 b).
  */
+#include "libreplay/kinds/epic_boards.h"
+#include "libreplay/kinds/epic_items.h"
 #include "libreplay/kinds/epics.h"
 #include "libreplay/kinds/kinds.h"
 
@@ -9,9 +11,18 @@
 
 enum { START, PUT };
 
+static void put_close(struct gs_jw *w, void *cookie)
+{
+    gid_put(w, "id", "WorkItem", *(int64_t *)cookie);
+    gs_jw_kstr(w, "stateEvent", "CLOSE");
+}
+
 static int put(struct run *r, const struct epic_at *e, struct gs_buf *body, struct gl_request **out_req,
                enum step_result *out, struct gs_err *err)
 {
+    int64_t id = e->id;
+    if (run_epics_items(r)) /* of which only the state can be set later */
+        return step_send_repeatable(r, PUT, items_request("work_item_update", false, put_close, &id, err), out_req, out, err);
     struct gl_request *q =
         run_request(GL_PUT, body, "/groups/%lld/epics/%lld", (long long)e->group, (long long)e->iid);
     return step_send_repeatable(r, PUT, q, out_req, out, err);
@@ -35,7 +46,10 @@ static int once(struct run *r, const struct gl_response *rsp, struct gs_buf *bod
         return put(r, &e, body, out_req, out, err);
     if (a == ANS_REFUSED)
         return step_refused(rsp, err, "%s", doing);
-    return step_doc(rsp, out_there, err) ? -1 : epic_seen(r, &e, yyjson_doc_get_root(*out_there), err);
+    bool more;
+    if (run_epics_items(r) ? items_answer(r, rsp, "workItemUpdate", out_there, &more, err) : step_doc(rsp, out_there, err))
+        return gs_wrap(err, "%s", doing);
+    return epic_seen(r, &e, yyjson_doc_get_root(*out_there), err);
 }
 
 static int close_step(struct run *r, const struct gl_response *rsp, struct gl_request **out_req, enum step_result *out,

@@ -2,6 +2,8 @@
  * Epics in their tree: each child gets its parent, the last child of a parent first, since a new one stands in front of the others
  * where epics are made over REST; then the order is read and put right, wherever new ones stand. A child may be of another group.
  */
+#include "libreplay/kinds/epic_boards.h"
+#include "libreplay/kinds/epic_items.h"
 #include "libreplay/kinds/epics.h"
 #include "libreplay/kinds/kinds.h"
 #include "libreplay/kinds/pending.h"
@@ -23,11 +25,34 @@ static int named(struct run *r, yyjson_val *arg, struct epic_at *out, bool *out_
     return epic_find(r, grp, key ? key : "", out, out_found, err);
 }
 
+struct hang {
+    int64_t item, parent, beside; /* parent or beside: 0 */
+    bool after;
+};
+
+static void put_hang(struct gs_jw *w, void *cookie)
+{
+    const struct hang *h = cookie;
+    gid_put(w, "id", "WorkItem", h->item);
+    gs_jw_key(w, "hierarchyWidget");
+    gs_jw_obj(w);
+    if (h->parent)
+        gid_put(w, "parentId", "WorkItem", h->parent);
+    if (h->beside) {
+        gid_put(w, "adjacentWorkItemId", "WorkItem", h->beside);
+        gs_jw_kstr(w, "relativePosition", h->after ? "AFTER" : "BEFORE");
+    }
+    gs_jw_end(w);
+}
+
 static int set_parent(struct run *r, const struct epic_at *child, const struct epic_at *parent, struct gl_request **out_req,
                       enum step_result *out, struct gs_err *err)
 {
     gs_autobuf body;
     gs_buf_init(&body, 64);
+    struct hang h = {.item = child->id, .parent = parent->id};
+    if (run_epics_items(r))
+        return step_send_repeatable(r, P_SET, items_request("work_item_update", false, put_hang, &h, err), out_req, out, err);
     if (gs_buf_addf(&body, err, "{\"parent_id\":%lld}", (long long)parent->id))
         return -1;
     struct gl_request *q =
@@ -55,8 +80,9 @@ static int parent_step(struct run *r, const struct gl_response *rsp, struct gl_r
         return set_parent(r, &child, &parent, out_req, out, err);
     if (a == ANS_REFUSED)
         return step_refused(rsp, err, "giving the epic its parent");
-    if (step_doc(rsp, &doc, err))
-        return -1;
+    bool more;
+    if (run_epics_items(r) ? items_answer(r, rsp, "workItemUpdate", &doc, &more, err) : step_doc(rsp, &doc, err))
+        return gs_wrap(err, "giving the epic its parent");
     int64_t got = 0;
     if (epic_seen(r, &child, yyjson_doc_get_root(doc), err))
         return -1;
@@ -73,6 +99,8 @@ enum { O_START, O_READ, O_MOVE };
 static int read_children(struct run *r, const struct epic_at *e, struct gl_request **out_req, enum step_result *out,
                          struct gs_err *err)
 {
+    if (run_epics_items(r))
+        return step_send(r, O_READ, items_read(r, "work_item_children", e->id, err), out_req, out, err);
     return step_send(r, O_READ,
                      run_request(GL_GET, NULL, "/groups/%lld/epics/%lld/epics", (long long)e->group, (long long)e->iid),
                      out_req, out, err);
@@ -154,12 +182,56 @@ static int put_right(struct run *r, const struct epic_at *parent, yyjson_val *ch
         return 0;
     if (r->n1++ > (int64_t)(2 * n)) /* each move puts one more right, unless somebody else moves them too */
         return run_loss(r, "epic-order", "others move them at the same time", err);
+    struct hang h = {.item = at(&want, i), .beside = i ? at(&want, i - 1) : at(&have, 0), .after = i > 0};
+    if (run_epics_items(r))
+        return step_send_repeatable(r, O_MOVE, items_request("work_item_update", false, put_hang, &h, err), out_req, out, err);
     if (gs_buf_addf(&body, err, i ? "{\"move_before_id\":%lld}" : "{\"move_after_id\":%lld}",
                     (long long)(i ? at(&want, i - 1) : at(&have, 0))))
         return -1;
     struct gl_request *q = run_request(GL_PUT, &body, "/groups/%lld/epics/%lld/epics/%lld", (long long)parent->group,
                                        (long long)parent->iid, (long long)at(&want, i));
     return step_send_repeatable(r, O_MOVE, q, out_req, out, err);
+}
+
+static void children_free(void *own)
+{
+    gs_buf_release(own);
+    free(own);
+}
+
+/* Pages of work items are put together in r->own. *out_more: another page is asked for. */
+static int more_children(struct run *r, const struct gl_response *rsp, yyjson_doc **out_doc, bool *out_more, struct gs_err *err)
+{
+    struct gs_buf *all = r->own;
+    if (!all) {
+        all = r->own = malloc(sizeof *all);
+        r->free_own = children_free;
+        if (!all)
+            return gs_fail(err, GS_E_NOMEM, "out of memory");
+        gs_buf_init(all, (size_t)64 << 20);
+    }
+    if (items_children(r, rsp, all, out_more, err))
+        return -1;
+    if (*out_more)
+        return 0;
+    if (gs_buf_addstr(all, all->len ? "]" : "[]", err) || gs_json_parse(gs_buf_str(all), all->len, NULL, out_doc, err))
+        return -1;
+    gs_buf_reset(all);
+    return 0;
+}
+
+/* Was a move by GraphQL refused? That is a loss, like a refusal by REST. */
+static int moved_item(struct run *r, const struct gl_response *rsp, bool *out_refused, struct gs_err *err)
+{
+    GS_AUTO(yyjson_doc) doc = NULL;
+    struct gs_err why = {0};
+    bool more;
+    *out_refused = items_answer(r, rsp, "workItemUpdate", &doc, &more, &why) != 0;
+    if (*out_refused && why.scope != GS_SCOPE_ITEM) {
+        *err = why;
+        return -1;
+    }
+    return *out_refused ? run_loss(r, "epic-order", why.text, err) : 0;
 }
 
 static int order_step(struct run *r, const struct gl_response *rsp, struct gl_request **out_req, enum step_result *out,
@@ -177,10 +249,17 @@ static int order_step(struct run *r, const struct gl_response *rsp, struct gl_re
         return 0;
     if (a == ANS_REFUSED)
         return run_loss(r, "epic-order", rsp->err.text, err);
+    bool refused = false, more = false;
+    if (r->phase == O_MOVE && a == ANS_OK && run_epics_items(r) && moved_item(r, rsp, &refused, err))
+        return -1;
+    if (refused)
+        return 0;
     /* what a move answers is not relied on: the list is read again */
     if (r->phase != O_READ)
         return read_children(r, &parent, out_req, out, err);
-    return step_array(rsp, &doc, err) ? -1 : put_right(r, &parent, yyjson_doc_get_root(doc), out_req, out, err);
+    if (run_epics_items(r) ? more_children(r, rsp, &doc, &more, err) : step_array(rsp, &doc, err))
+        return -1;
+    return more ? read_children(r, &parent, out_req, out, err) : put_right(r, &parent, yyjson_doc_get_root(doc), out_req, out, err);
 }
 
 const struct kind kind_epics_order = {.name = "epics.order", .relation = "epics", .step = order_step};
@@ -323,6 +402,13 @@ int tree_plan_end(struct plan *p, struct gs_err *err)
     if (plan_features(p)->epics == 0)
         return 0;
     gs_buf_init(&t.children, (size_t)256 << 20);
+    /* where a new child of a work item stands behind the others, the first one is hung first */
+    gs_autofree char *hang = gs_asprintf(
+        "SELECT u.grp, u.iid, c.grp, c.iid FROM temp.epic c JOIN temp.epic u ON u.grp = c.parent_grp AND u.iid = c.parent_iid"
+        " WHERE c.parent_iid > 0 ORDER BY u.grp, u.iid, c.place %s, c.src_id %s",
+        plan_epics_items(p) ? "" : "DESC", plan_epics_items(p) ? "DESC" : "");
+    if (!hang)
+        return gs_fail(err, GS_E_NOMEM, "out of memory");
     /* by the id first: the nested record of a parent is missing where its group could not be read */
     int r = exec(p,
                  "CREATE TEMP TABLE IF NOT EXISTS epic(grp, iid, src_id, parent, parent_grp, parent_iid, place);"
@@ -330,10 +416,7 @@ int tree_plan_end(struct plan *p, struct gs_err *err)
                  "UPDATE temp.epic SET (parent_grp, parent_iid) = (SELECT u.grp, u.iid FROM temp.epic u WHERE u.src_id = epic.parent)"
                  " WHERE parent > 0 AND EXISTS (SELECT 1 FROM temp.epic u WHERE u.src_id = epic.parent)",
                  err) ||
-            each(p,
-                 "SELECT u.grp, u.iid, c.grp, c.iid FROM temp.epic c JOIN temp.epic u ON u.grp = c.parent_grp AND u.iid = c.parent_iid"
-                 " WHERE c.parent_iid > 0 ORDER BY u.grp, u.iid, c.place DESC, c.src_id",
-                 on_parent, &t, err) ||
+            each(p, hang, on_parent, &t, err) ||
             each(p,
                  "SELECT u.grp, u.iid, c.grp, c.iid FROM temp.epic c JOIN temp.epic u ON u.grp = c.parent_grp AND u.iid = c.parent_iid"
                  " WHERE c.parent_iid > 0 ORDER BY u.grp, u.iid, c.place, c.src_id DESC",

@@ -6,7 +6,8 @@
  * The rest follows in stages (plan.c): parents, comments and reactions; order of children and closing; places on boards; the update
  * time last of all, since everything else moves it.
  */
-#include "libreplay/kinds/epics.h"
+#include "libreplay/kinds/epic_boards.h"
+#include "libreplay/kinds/epic_items.h"
 #include "libreplay/kinds/fillers.h"
 #include "libreplay/kinds/kinds.h"
 #include "libreplay/kinds/pending.h"
@@ -16,7 +17,7 @@
 #include <stdio.h>
 #include <string.h>
 
-enum { START, LIST, LIST_AGAIN, FILLER, CREATE };
+enum { START, LIST, LIST_AGAIN, FILLER, CREATE, TYPE };
 enum { GAP_SAID = 1, FILLER_LOST = 2 };
 
 #define TITLE_MAX 255
@@ -46,10 +47,20 @@ static bool is_fixed(yyjson_val *rec, const char *key)
     return gs_json_true(rec, key);
 }
 
+/* One date is fixed and the other is not, or a fixed date is kept that is not in use. */
+static bool dates_apart(yyjson_val *rec)
+{
+    bool start = is_fixed(rec, "start_date_is_fixed"), due = is_fixed(rec, "due_date_is_fixed");
+    return start != due || (!start && (step_get(rec, "start_date_fixed") || step_get(rec, "due_date_fixed")));
+}
+
 /* ---- requests ---- */
 
 static struct gl_request *search(struct run *r, const char *text)
 {
+    struct gs_err ignored = {0}; /* no memory, like NULL */
+    if (run_epics_items(r))
+        return items_list(r, text, &ignored);
     gs_autofree char *enc = gl_encode(text);
     return enc ? run_request(GL_GET, NULL,
                              "/groups/%lld/epics?state=all&include_ancestor_groups=false&include_descendant_groups=false"
@@ -58,27 +69,49 @@ static struct gl_request *search(struct run *r, const char *text)
                : NULL;
 }
 
-static int found(const struct gl_response *rsp, yyjson_doc **out_doc, yyjson_val **out, struct gs_err *err)
+/* The epics of an answer to a list, and whether a further page follows (notes->page, or the cursor in r->buf). */
+static int found_page(struct run *r, const struct gl_response *rsp, yyjson_doc **out_doc, bool *out_more, struct gs_err *err)
 {
+    if (run_epics_items(r))
+        return items_answer(r, rsp, NULL, out_doc, out_more, err);
     if (step_array(rsp, out_doc, err))
         return -1;
+    *out_more = step_next_page(step_notes(r), rsp);
+    return 0;
+}
+
+static int found(struct run *r, const struct gl_response *rsp, yyjson_doc **out_doc, yyjson_val **out, struct gs_err *err)
+{
+    bool more;
+    int64_t page = step_notes(r)->page;
+    if (found_page(r, rsp, out_doc, &more, err))
+        return -1;
+    step_notes(r)->page = page;
     *out = yyjson_doc_get_root(*out_doc);
     return 0;
 }
 
-/* By its number, unlike most objects. */
-static bool address(yyjson_val *obj, int64_t *out)
+/* By its number, unlike most objects; work items by their ids. */
+static bool address(struct run *r, yyjson_val *obj, int64_t *out)
 {
-    return gs_json_i64(obj, "iid", out);
+    return gs_json_i64(obj, run_epics_items(r) ? "id" : "iid", out);
 }
 
-static struct gl_request *remove_one(struct run *r, int64_t iid)
+static struct gl_request *remove_one(struct run *r, int64_t at)
 {
-    return run_request(GL_DELETE, NULL, "/groups/%lld/epics/%lld", (long long)r->grp->target_id, (long long)iid);
+    struct gs_err ignored = {0};
+    return run_epics_items(r)
+               ? items_delete(at, &ignored)
+               : run_request(GL_DELETE, NULL, "/groups/%lld/epics/%lld", (long long)r->grp->target_id, (long long)at);
 }
 
-static bool removed(const struct gl_response *rsp)
+static bool removed(struct run *r, const struct gl_response *rsp)
 {
+    GS_AUTO(yyjson_doc) doc = NULL;
+    yyjson_val *data = NULL;
+    struct gs_err why = {0};
+    if (run_epics_items(r) && rsp->status == 200 && gl_graphql_answer(rsp, &doc, &data, NULL, &why))
+        return strstr(why.text, "does not exist") != NULL;
     return rsp->status < 300 || rsp->status == 404;
 }
 
@@ -96,17 +129,20 @@ static int list(struct run *r, struct gl_request **out_req, enum step_result *ou
     if (n->page == 0) {
         n->page = 1;
         n->max_id = n->id = 0;
+        gs_buf_reset(&r->buf);
     }
-    return step_send(r, LIST,
-                     run_request(GL_GET, NULL,
-                                 "/groups/%lld/epics?state=all&include_ancestor_groups=false"
-                                 "&include_descendant_groups=false&order_by=created_at&sort=asc&per_page=100&page=%lld",
-                                 (long long)r->grp->target_id, (long long)n->page),
-                     out_req, out, err);
+    struct gl_request *q =
+        run_epics_items(r)
+            ? items_list(r, NULL, err)
+            : run_request(GL_GET, NULL,
+                          "/groups/%lld/epics?state=all&include_ancestor_groups=false"
+                          "&include_descendant_groups=false&order_by=created_at&sort=asc&per_page=100&page=%lld",
+                          (long long)r->grp->target_id, (long long)n->page);
+    return step_send(r, LIST, q, out_req, out, err);
 }
 
 /* The titles of the labels that are on the target, comma separated: one that is not would be made by the server. */
-static int label_titles(struct run *r, bool say, struct gs_buf *out, size_t *out_n, struct gs_err *err)
+static int label_titles(struct run *r, bool say, struct gs_buf *out, struct gs_buf *ids, size_t *out_n, struct gs_err *err)
 {
     size_t i, max;
     yyjson_val *it, *links = step_get(r->rec, "label_links");
@@ -125,22 +161,70 @@ static int label_titles(struct run *r, bool say, struct gs_buf *out, size_t *out
                 return -1;
             continue;
         }
-        if (gs_buf_addf(out, err, "%s%s", *out_n ? "," : "", title))
+        if (gs_buf_addf(out, err, "%s%s", *out_n ? "," : "", title) || (ids && gs_buf_add(ids, &id, sizeof(id), err)))
             return -1;
         ++*out_n;
     }
     return 0;
 }
 
-static int post_filler(struct run *r, const char *title, struct gl_request **out_req, enum step_result *out,
-                       struct gs_err *err)
+/* What is written: the whole record, or a filler with nothing but a title. */
+struct new_epic {
+    struct run *r;
+    const char *filler, *type, *text, *labels;
+    struct gs_buf *ids;
+};
+
+/* As a work item, which has one switch for both dates. */
+static void put_item(struct gs_jw *w, void *cookie)
 {
-    gs_autobuf body;
-    gs_buf_init(&body, 1024);
-    if (gs_buf_addf(&body, err, "{\"title\":\"%s\"}", title))
-        return -1;
-    return step_send(r, FILLER, run_request(GL_POST, &body, "/groups/%lld/epics", (long long)r->grp->target_id), out_req,
-                     out, err);
+    const struct new_epic *e = cookie;
+    yyjson_val *rec = e->r->rec;
+    gs_jw_kstr(w, "namespacePath", e->r->grp->dst_path);
+    gs_jw_kstr(w, "workItemTypeId", e->type);
+    gs_jw_kstr(w, "title", e->filler ? e->filler : gs_json_str(rec, "title"));
+    if (e->filler)
+        return;
+    gs_jw_kbool(w, "confidential", gs_json_true(rec, "confidential"));
+    if (gs_json_str(rec, "created_at"))
+        gs_jw_kstr(w, "createdAt", gs_json_str(rec, "created_at"));
+    if (e->text) {
+        gs_jw_key(w, "descriptionWidget");
+        gs_jw_obj(w);
+        gs_jw_kstr(w, "description", e->text);
+        gs_jw_end(w);
+    }
+    if (gs_json_str(rec, "color")) {
+        gs_jw_key(w, "colorWidget");
+        gs_jw_obj(w);
+        gs_jw_kstr(w, "color", gs_json_str(rec, "color"));
+        gs_jw_end(w);
+    }
+    if (gs_json_str(rec, "health_status")) {
+        gs_jw_key(w, "healthStatusWidget");
+        gs_jw_obj(w);
+        gs_jw_kstr(w, "healthStatus", gs_json_str(rec, "health_status"));
+        gs_jw_end(w);
+    }
+    if (gs_json_true(rec, "start_date_is_fixed") || gs_json_true(rec, "due_date_is_fixed")) {
+        gs_jw_key(w, "startAndDueDateWidget");
+        gs_jw_obj(w);
+        gs_jw_kbool(w, "isFixed", true);
+        gs_jw_kstr(w, "startDate", gs_json_true(rec, "start_date_is_fixed") ? gs_json_str(rec, "start_date_fixed") : NULL);
+        gs_jw_kstr(w, "dueDate", gs_json_true(rec, "due_date_is_fixed") ? gs_json_str(rec, "due_date_fixed") : NULL);
+        gs_jw_end(w);
+    }
+    gs_jw_key(w, "labelsWidget");
+    gs_jw_obj(w);
+    gs_jw_key(w, "labelIds");
+    gs_jw_arr(w);
+    for (size_t i = 0; i < e->ids->len; i += sizeof(int64_t)) {
+        int64_t id;
+        memcpy(&id, e->ids->data + i, sizeof(id));
+        gid_put(w, NULL, "GroupLabel", id);
+    }
+    gs_jw_end(w);
+    gs_jw_end(w);
 }
 
 static void put_date(struct gs_jw *w, yyjson_val *rec, const char *date, const char *fixed)
@@ -151,36 +235,52 @@ static void put_date(struct gs_jw *w, yyjson_val *rec, const char *date, const c
         gs_jw_kbool(w, fixed, is_fixed(rec, fixed));
 }
 
-static int post(struct run *r, struct gl_request **out_req, enum step_result *out, struct gs_err *err)
+static void put_epic(struct gs_jw *w, const struct new_epic *e)
 {
-    gs_autobuf body, labels;
-    gs_autofree char *text = NULL;
+    yyjson_val *rec = e->r->rec;
+    gs_jw_obj(w);
+    gs_jw_kstr(w, "title", e->filler ? e->filler : gs_json_str(rec, "title"));
+    if (!e->filler) {
+        if (e->text)
+            gs_jw_kstr(w, "description", e->text);
+        if (gs_json_str(rec, "color"))
+            gs_jw_kstr(w, "color", gs_json_str(rec, "color"));
+        gs_jw_kbool(w, "confidential", gs_json_true(rec, "confidential"));
+        if (gs_json_str(rec, "created_at"))
+            gs_jw_kstr(w, "created_at", gs_json_str(rec, "created_at"));
+        put_date(w, rec, "start_date_fixed", "start_date_is_fixed");
+        put_date(w, rec, "due_date_fixed", "due_date_is_fixed");
+        if (*e->labels)
+            gs_jw_kstr(w, "labels", e->labels);
+    }
+    gs_jw_end(w);
+}
+
+static int post(struct run *r, const char *filler, struct gl_request **out_req, enum step_result *out, struct gs_err *err)
+{
+    gs_autobuf body, labels, ids;
+    gs_autofree char *text = NULL, *type = NULL;
     size_t n_labels;
+    struct gs_jw w;
+    int phase = filler ? FILLER : CREATE;
     gs_buf_init(&body, (size_t)64 << 20);
     gs_buf_init(&labels, 1 << 20);
-    if (label_titles(r, true, &labels, &n_labels, err) ||
-        text_to_send(r, gs_json_str(r->rec, "description"), r->rec, &text, err))
+    gs_buf_init(&ids, 1 << 20);
+    if (run_epics_items(r) && items_type(r, &type, err))
         return -1;
-    struct gs_jw w;
+    if (run_epics_items(r) && !type)
+        return step_send(r, TYPE, items_ask_type(r, err), out_req, out, err);
+    if (!filler && (label_titles(r, true, &labels, &ids, &n_labels, err) ||
+                    text_to_send(r, gs_json_str(r->rec, "description"), r->rec, &text, err)))
+        return -1;
+    struct new_epic e = {r, filler, type, text, gs_buf_str(&labels), &ids};
+    if (run_epics_items(r))
+        return step_send(r, phase, items_request("work_item_create", false, put_item, &e, err), out_req, out, err);
     gs_jw_init(&w, &body, 0, err);
-    gs_jw_obj(&w);
-    gs_jw_kstr(&w, "title", gs_json_str(r->rec, "title"));
-    if (text)
-        gs_jw_kstr(&w, "description", text);
-    if (gs_json_str(r->rec, "color"))
-        gs_jw_kstr(&w, "color", gs_json_str(r->rec, "color"));
-    gs_jw_kbool(&w, "confidential", gs_json_true(r->rec, "confidential"));
-    if (gs_json_str(r->rec, "created_at"))
-        gs_jw_kstr(&w, "created_at", gs_json_str(r->rec, "created_at"));
-    put_date(&w, r->rec, "start_date_fixed", "start_date_is_fixed");
-    put_date(&w, r->rec, "due_date_fixed", "due_date_is_fixed");
-    if (n_labels)
-        gs_jw_kstr(&w, "labels", gs_buf_str(&labels));
-    gs_jw_end(&w);
-    if (gs_jw_finish(&w))
-        return -1;
-    return step_send(r, CREATE, run_request(GL_POST, &body, "/groups/%lld/epics", (long long)r->grp->target_id), out_req,
-                     out, err);
+    put_epic(&w, &e);
+    return gs_jw_finish(&w) ? -1
+                            : step_send(r, phase, run_request(GL_POST, &body, "/groups/%lld/epics", (long long)r->grp->target_id),
+                                        out_req, out, err);
 }
 
 /* Fillers up to the number before ours, then ours. The counter of the lane must be known. */
@@ -192,7 +292,7 @@ static int create(struct run *r, struct gl_request **out_req, enum step_result *
     if (filler_before(r, &numbered, number(r->rec, "iid"), &said, filler, &fill, err))
         return -1;
     n->flags |= said ? GAP_SAID : 0;
-    return fill ? post_filler(r, filler, out_req, out, err) : post(r, out_req, out, err);
+    return post(r, fill ? filler : NULL, out_req, out, err);
 }
 
 /* ---- answers ---- */
@@ -206,14 +306,16 @@ static int compare(struct run *r, yyjson_val *there, struct gs_err *err)
     gs_buf_init(&lost, 4096);
     gs_buf_init(&labels, 1 << 20);
     if (text_to_send(r, gs_json_str(r->rec, "description"), r->rec, &text, err) ||
-        label_titles(r, false, &labels, &n_labels, err))
+        label_titles(r, false, &labels, NULL, &n_labels, err))
         return -1;
     static const char *const switches[] = {"confidential", "start_date_is_fixed", "due_date_is_fixed"};
     static const char *const dates[] = {"start_date_fixed", "due_date_fixed"};
-    for (size_t i = 0; i < GS_COUNT(switches); i++)
+    /* a date that is there and not in use, or one switch for two that differ: said when the load was planned */
+    bool apart = run_epics_items(r) && dates_apart(r->rec);
+    for (size_t i = 0; i < (apart ? 1 : GS_COUNT(switches)); i++)
         if (gs_json_true(r->rec, switches[i]) != gs_json_true(there, switches[i]) && step_name(&lost, switches[i], err))
             return -1;
-    for (size_t i = 0; i < GS_COUNT(dates); i++)
+    for (size_t i = 0; i < GS_COUNT(dates) && !apart; i++)
         if (!step_same_date(gs_json_str(r->rec, dates[i]), gs_json_str(there, dates[i])) &&
             step_name(&lost, dates[i], err))
             return -1;
@@ -278,7 +380,8 @@ static int listed(struct run *r, const struct gl_response *rsp, struct gl_reques
 {
     struct step_notes *n = step_notes(r);
     GS_AUTO(yyjson_doc) doc = NULL;
-    if (step_array(rsp, &doc, err))
+    bool more;
+    if (found_page(r, rsp, &doc, &more, err))
         return -1;
     size_t i, max;
     yyjson_val *it;
@@ -295,11 +398,12 @@ static int listed(struct run *r, const struct gl_response *rsp, struct gl_reques
         /* with a number that was there at the first look, it is of somebody else, or of an earlier load */
         r->op.adopted = r->grp->existed && (r->lane->watermark < 0 || number(it, "iid") <= r->lane->watermark);
         r->op.found = !r->op.adopted;
-        if (take(r, it, err) || (r->op.found && compare(r, it, err)))
+        /* a list of work items does not show all of one */
+        if (take(r, it, err) || (r->op.found && !run_epics_items(r) && compare(r, it, err)))
             return -1;
         n->id = r->op.target_id;
     }
-    if (step_next_page(n, rsp))
+    if (more)
         return list(r, out_req, out, err);
     n->page = 0;
     if (r->lane->watermark < 0) {
@@ -331,6 +435,24 @@ static int refused(struct run *r, const struct gl_response *rsp, enum step_resul
                         (long long)number(r->rec, "iid"));
 }
 
+/* The epic of an answer. *out_over: it was refused, and the op has its end. */
+static int answered(struct run *r, const struct gl_response *rsp, yyjson_doc **out_doc, bool *out_over, enum step_result *out,
+                    struct gs_err *err)
+{
+    bool more;
+    *out_over = false;
+    if (!run_epics_items(r))
+        return step_doc(rsp, out_doc, err);
+    struct gs_err why = {0};
+    int got = r->phase == TYPE ? items_got_type(r, rsp, &why) : items_answer(r, rsp, "workItemCreate", out_doc, &more, &why);
+    *out_over = got && why.scope == GS_SCOPE_ITEM && (r->phase == TYPE || strstr(why.text, "not available") || strstr(why.text, "does not exist"));
+    if (*out_over)
+        return step_lost(r, "epics-not-available", why.text, out, err);
+    if (got)
+        *err = why;
+    return got;
+}
+
 static int step(struct run *r, const struct gl_response *rsp, struct gl_request **out_req, enum step_result *out,
                 struct gs_err *err)
 {
@@ -348,6 +470,7 @@ static int step(struct run *r, const struct gl_response *rsp, struct gl_request 
     }
     GS_AUTO(yyjson_doc) doc = NULL;
     yyjson_val *root;
+    bool over;
     switch (r->phase) {
     case START:
         if (*r->lane_next == 0 && r->op.pos == 1 && !r->unsure && !r->grp->existed && run_made_group(r))
@@ -361,18 +484,22 @@ static int step(struct run *r, const struct gl_response *rsp, struct gl_request 
             return rsp->status == 403 || rsp->status == 404 ? refused(r, rsp, out, err)
                                                             : step_refused(rsp, err, "looking for the epic");
         return listed(r, rsp, out_req, out, err);
+    case TYPE:
+        if (a == ANS_REFUSED)
+            return refused(r, rsp, out, err);
+        return answered(r, rsp, &doc, &over, out, err) ? -1 : over ? 0 : create(r, out_req, out, err);
     case FILLER:
         if (a == ANS_REFUSED)
             return refused(r, rsp, out, err);
-        if (step_doc(rsp, &doc, err))
-            return -1;
+        if (answered(r, rsp, &doc, &over, out, err) || over)
+            return over ? 0 : -1;
         root = yyjson_doc_get_root(doc);
         return filler_made(r, &numbered, root, number(root, "iid"), err) ? -1 : create(r, out_req, out, err);
     case CREATE:
         if (a == ANS_REFUSED)
             return refused(r, rsp, out, err);
-        if (step_doc(rsp, &doc, err))
-            return -1;
+        if (answered(r, rsp, &doc, &over, out, err) || over)
+            return over ? 0 : -1;
         root = yyjson_doc_get_root(doc);
         *out = STEP_DONE;
         return take(r, root, err) || compare(r, root, err) ? -1 : 0;
@@ -539,7 +666,9 @@ static int plan_losses(struct plan *p, const struct grp *g, const char *key, yyj
                             0},
         {"epic-dates-inherited", (!is_fixed(rec, "start_date_is_fixed") && step_get(rec, "start_date_sourcing_milestone_id")) ||
                                      (!is_fixed(rec, "due_date_is_fixed") && step_get(rec, "due_date_sourcing_milestone_id"))},
-        {"epic-health", step_get(rec, "health_status") != NULL},
+        {"epic-health", step_get(rec, "health_status") != NULL && !plan_epics_items(p)},
+        {"epic-dates-together", plan_epics_items(p) && dates_apart(rec)},
+        {"epic-updated-at", plan_epics_items(p)},
     };
     for (size_t i = 0; i < GS_COUNT(losses); i++)
         if (losses[i].is && plan_loss(p, g->id, "epics", key, losses[i].code, 1, NULL, err))
@@ -576,7 +705,7 @@ static int plan_record(struct plan *p, const struct grp *g, yyjson_val *rec, con
         return -1;
     end.kind = "epics.times";
     end.minor = INT64_MAX;
-    return gs_json_str(rec, "updated_at") ? pending_add(p, &end, err) : 0;
+    return gs_json_str(rec, "updated_at") && !plan_epics_items(p) ? pending_add(p, &end, err) : 0;
 }
 
 const struct relation_loader loader_epics = {

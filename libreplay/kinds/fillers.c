@@ -44,7 +44,7 @@ int filler_made(struct run *r, const struct numbered *k, yyjson_val *obj, int64_
     int64_t address;
     if (iid < *r->lane_next)
         return step_fail(err, GS_E_REMOTE, "the server gave a filler no usable number");
-    if (!k->address(obj, &address) || state_filler(r->state, r->lane->id, *r->lane_next, address, err))
+    if (!k->address(r, obj, &address) || state_filler(r->state, r->lane->id, *r->lane_next, address, err))
         return -1;
     *r->lane_next = iid + 1;
     return 0;
@@ -99,7 +99,7 @@ static int sweep_listed(struct run *r, const struct numbered *k, const struct gl
     struct step_notes *n = step_notes(r);
     GS_AUTO(yyjson_doc) doc = NULL;
     yyjson_val *items = NULL, *it;
-    if (k->found(rsp, &doc, &items, err))
+    if (k->found(r, rsp, &doc, &items, err))
         return -1;
     char prefix[96];
     size_t len = (size_t)filler_prefix(r, prefix, sizeof(prefix));
@@ -110,7 +110,7 @@ static int sweep_listed(struct run *r, const struct numbered *k, const struct gl
     {
         const char *title = gs_json_str(it, "title");
         int64_t id;
-        if (title && strncmp(title, prefix, len) == 0 && k->address(it, &id) &&
+        if (title && strncmp(title, prefix, len) == 0 && k->address(r, it, &id) &&
             gs_buf_add(&r->buf, &id, sizeof(id), err))
             return -1;
     }
@@ -135,7 +135,7 @@ int fillers_sweep(struct run *r, const struct numbered *k, const struct gl_respo
     bool deletes = r->phase == SWEEP_DELETE || r->phase == SWEEP_KNOWN;
     if (step_judge(r, rsp, deletes, &a, err))
         return -1;
-    if ((a == ANS_OK || a == ANS_REFUSED) && deletes && !k->removed(rsp))
+    if ((a == ANS_OK || a == ANS_REFUSED) && deletes && !k->removed(r, rsp))
         return step_refused(rsp, err, "deleting a filler %s", k->what);
     if (a == ANS_REFUSED && !deletes)
         return step_refused(rsp, err, "looking for filler %ss", k->what);

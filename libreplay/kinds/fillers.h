@@ -17,11 +17,11 @@ struct numbered {
     /* Asks for objects with this text in their titles, up to 100. */
     struct gl_request *(*search)(struct run *r, const char *text);
     /* The objects of an answer to that, each with a title. */
-    int (*found)(const struct gl_response *rsp, yyjson_doc **out_doc, yyjson_val **out, struct gs_err *err);
-    bool (*address)(yyjson_val *obj, int64_t *out);
+    int (*found)(struct run *r, const struct gl_response *rsp, yyjson_doc **out_doc, yyjson_val **out, struct gs_err *err);
+    bool (*address)(struct run *r, yyjson_val *obj, int64_t *out);
     struct gl_request *(*remove)(struct run *r, int64_t address);
     /* Did it answer that this is done, or that there was nothing to do? */
-    bool (*removed)(const struct gl_response *rsp);
+    bool (*removed)(struct run *r, const struct gl_response *rsp);
 };
 
 /* So many numbers may be filled in one gap. */

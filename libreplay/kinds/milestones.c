@@ -77,16 +77,18 @@ static struct gl_request *filler_search(struct run *r, const char *text)
                : NULL;
 }
 
-static int filler_found(const struct gl_response *rsp, yyjson_doc **out_doc, yyjson_val **out, struct gs_err *err)
+static int filler_found(struct run *r, const struct gl_response *rsp, yyjson_doc **out_doc, yyjson_val **out, struct gs_err *err)
 {
+    (void)r;
     if (step_array(rsp, out_doc, err))
         return -1;
     *out = yyjson_doc_get_root(*out_doc);
     return 0;
 }
 
-static bool filler_address(yyjson_val *obj, int64_t *out)
+static bool filler_address(struct run *r, yyjson_val *obj, int64_t *out)
 {
+    (void)r;
     return gs_json_i64(obj, "id", out);
 }
 
@@ -95,8 +97,9 @@ static struct gl_request *filler_remove(struct run *r, int64_t address)
     return run_request(GL_DELETE, NULL, "/groups/%lld/milestones/%lld", (long long)r->grp->target_id, (long long)address);
 }
 
-static bool filler_removed(const struct gl_response *rsp)
+static bool filler_removed(struct run *r, const struct gl_response *rsp)
 {
+    (void)r;
     return rsp->status < 300 || rsp->status == 404;
 }
 

@@ -3,6 +3,8 @@
  * whose answer was lost is known by its text and the creation time that was sent with it. What GitLab itself wrote (system notes)
  * cannot be made.
  */
+#include "libreplay/kinds/epic_boards.h"
+#include "libreplay/kinds/epic_items.h"
 #include "libreplay/kinds/epics.h"
 #include "libreplay/kinds/kinds.h"
 #include "libreplay/kinds/pending.h"
@@ -88,12 +90,34 @@ static int list(struct run *r, const struct epic_at *e, struct gl_request **out_
                 struct gs_err *err)
 {
     struct step_notes *n = step_notes(r);
-    if (n->page == 0)
+    if (n->page == 0) {
         n->page = 1;
+        gs_buf_reset(&r->buf);
+    }
+    if (run_epics_items(r))
+        return step_send(r, LIST, items_read(r, "work_item_discussions", e->id, err), out_req, out, err);
     return step_send(r, LIST,
                      run_request(GL_GET, NULL, "/groups/%lld/epics/%lld/discussions?per_page=100&page=%lld",
                                  (long long)e->group, (long long)e->id, (long long)n->page),
                      out_req, out, err);
+}
+
+struct new_note {
+    int64_t item;
+    const char *text, *thread;
+    bool internal;
+};
+
+/* As a work item's. A first comment cannot be made a thread of its own before somebody answers it. */
+static void put_note(struct gs_jw *w, void *cookie)
+{
+    const struct new_note *n = cookie;
+    gid_put(w, "noteableId", "WorkItem", n->item);
+    gs_jw_kstr(w, "body", n->text);
+    if (n->internal)
+        gs_jw_kbool(w, "internal", true);
+    if (n->thread)
+        gs_jw_kstr(w, "discussionId", n->thread);
 }
 
 static int create(struct run *r, const struct epic_at *e, struct gl_request **out_req, enum step_result *out,
@@ -108,6 +132,9 @@ static int create(struct run *r, const struct epic_at *e, struct gl_request **ou
         return -1;
     if (first != note && !thread)
         return epic_dependency(r, "the comment that it answers", out, err);
+    struct new_note item = {e->id, text, thread, is_internal(note)};
+    if (run_epics_items(r))
+        return step_send(r, CREATE, items_request("note_create", false, put_note, &item, err), out_req, out, err);
     struct gs_jw w;
     gs_jw_init(&w, &body, 0, err);
     gs_jw_obj(&w);
@@ -147,7 +174,7 @@ static int take(struct run *r, yyjson_val *there, const char *thread, enum step_
         return -1;
     if (lost.len && run_loss(r, "note-changed", gs_buf_str(&lost), err))
         return -1;
-    return step_same_time(gs_json_str(note, "created_at"), gs_json_str(there, "created_at")) ? 0
+    return run_epics_items(r) || step_same_time(gs_json_str(note, "created_at"), gs_json_str(there, "created_at")) ? 0
                                                                                        : run_loss(r, "note-times", NULL, err);
 }
 
@@ -172,7 +199,9 @@ static int listed(struct run *r, const struct epic_at *e, const struct gl_respon
 {
     GS_AUTO(yyjson_doc) doc = NULL;
     gs_autofree char *text = NULL;
-    if (step_array(rsp, &doc, err) || text_to_send(r, gs_json_str(note_of(r), "note"), note_of(r), &text, err))
+    bool more = false;
+    if ((run_epics_items(r) ? items_discussions(r, rsp, &doc, &more, err) : step_array(rsp, &doc, err)) ||
+        text_to_send(r, gs_json_str(note_of(r), "note"), note_of(r), &text, err))
         return -1;
     size_t i, k, max, max_k;
     yyjson_val *thread, *it;
@@ -191,7 +220,7 @@ static int listed(struct run *r, const struct epic_at *e, const struct gl_respon
         }
     }
     struct step_notes *n = step_notes(r);
-    if (step_next_page(n, rsp))
+    if (run_epics_items(r) ? more : step_next_page(n, rsp))
         return list(r, e, out_req, out, err);
     n->page = 0;
     bool proven = true;
@@ -200,9 +229,41 @@ static int listed(struct run *r, const struct epic_at *e, const struct gl_respon
     return proven ? create(r, e, out_req, out, err) : 0;
 }
 
+/* The answer of GraphQL. A note of commands only is none; older servers say so as an error. */
+static int created_item(struct run *r, const struct gl_response *rsp, enum step_result *out, struct gs_err *err)
+{
+    GS_AUTO(yyjson_doc) doc = NULL;
+    yyjson_val *data = NULL;
+    gs_autobuf text;
+    GS_AUTO(yyjson_doc) there = NULL;
+    if (gl_graphql_answer(rsp, &doc, &data, NULL, err)) {
+        if (!strstr(err->text, "Commands only"))
+            return gs_wrap(err, "writing the comment");
+        gs_err_clear(err);
+        return step_lost(r, "note-commands", NULL, out, err);
+    }
+    yyjson_val *note = step_get(step_get(data, "createNote"), "note");
+    if (!note)
+        return step_lost(r, "note-commands", NULL, out, err);
+    struct gs_jw w;
+    gs_buf_init(&text, (size_t)64 << 20);
+    gs_jw_init(&w, &text, 0, err);
+    gs_jw_obj(&w);
+    gs_jw_ki64(&w, "id", gid_of(note));
+    gs_jw_kstr(&w, "body", gs_json_str(note, "body"));
+    gs_jw_kbool(&w, "internal", gs_json_true(note, "internal"));
+    gs_jw_end(&w);
+    return gs_jw_finish(&w) || gs_json_parse(gs_buf_str(&text), text.len, NULL, &there, err) ||
+                   take(r, yyjson_doc_get_root(there), gs_json_str(step_get(note, "discussion"), "id"), out, err)
+               ? -1
+               : 0;
+}
+
 static int created(struct run *r, const struct gl_response *rsp, enum step_result *out, struct gs_err *err)
 {
     GS_AUTO(yyjson_doc) doc = NULL;
+    if (run_epics_items(r))
+        return created_item(r, rsp, out, err);
     if (step_doc(rsp, &doc, err))
         return -1;
     yyjson_val *root = yyjson_doc_get_root(doc), *notes = step_get(root, "notes");
@@ -260,7 +321,8 @@ static int plan_losses(struct plan *p, const struct grp *g, const char *key, yyj
     bool self;
     if (author_is_self(p, number(note, "author_id"), &self, err))
         return -1;
-    if (!self && plan_loss(p, g->id, "notes", key, "note-author", 1, NULL, err))
+    if ((!self && plan_loss(p, g->id, "notes", key, "note-author", 1, NULL, err)) ||
+        (plan_epics_items(p) && plan_loss(p, g->id, "notes", key, "note-times", 1, NULL, err)))
         return -1;
     return gs_json_str(note, "last_edited_at") ? plan_loss(p, g->id, "notes", key, "note-edited", 1, NULL, err) : 0;
 }

@@ -157,4 +157,25 @@ with gstest.scratch() as d:
             t.ok(len(log) > len(want), f"{via}: gaps were filled ({len(log)} created for {len(want)})")
             r = replay("apply", sim, via + ".gsnap", "--yes", "--json", "--state", via + ".state")
             t.is_eq((r.code, len(sim.dump()["epics"])), (0, len(want)), f"{via}: the same command again does nothing")
+    # ---- epics are gone from REST and GraphQL: work items ----
+    with Target("items", "--tier", "ultimate", "--version", "18.8.0-ee", "--config", '{"epic_rest": false, "epic_graphql": false}') as sim:
+        r = replay("plan", sim, "api.gsnap", "--json", "--state", "items.state")
+        said = losses(r)
+        t.is_eq((said.get(("epics", "epic-updated-at")), said.get(("epic_boards", "epic-boards-not-available"))), (len(want), len(source_boards)),
+                "work items: what they cannot be told is counted before")
+        together = said.get(("epics", "epic-dates-together"), 0)
+        r = replay("apply", sim, "api.gsnap", "--yes", "--json", "--state", "items.state")
+        t.is_eq(r.code, 0, "work items: loaded", str(r))
+        there = sim.dump()
+        got = picture(there)
+        for x in [*want.values(), *got.values()]: # no time of a comment can be told
+            x["bare"] = sorted((n[1:] for n in x["notes"]), key=repr), sorted(sorted(m[1] for m in th) for th in x["threads"])
+        off = [x for x in differences(want, got, ("updated_at", "notes", "threads"))]
+        dates = {x[0] for x in off if "date" in x[1]}
+        odd = {n for n in want if any(commands(m[1]) for m in want[n]["notes"])}
+        t.is_eq([x for x in off if "date" not in x[1] and not (x[1] == "bare" and x[0] in odd)], [], "work items: everything else is as at the source")
+        t.ok(together > 0 and len({n for n in dates if want[n]["start_date_is_fixed"] != got[n]["start_date_is_fixed"] or
+                                   want[n]["due_date_is_fixed"] != got[n]["due_date_is_fixed"]}) <= together, "work items: dates differ where it was said", repr(dates))
+        t.is_eq([e["title"] for e in there["epics"] if "groupsnap filler" in e["title"]], [], "work items: no filler remains")
+        t.is_eq({x["path"] for x in sim.requests() if "/epics" in x["path"] and x["status"] != 404}, set(), "work items: REST is not asked in vain")
 t.done()
