@@ -538,7 +538,8 @@ static int exec(struct plan *p, const char *sql, struct gs_err *err)
  *                               refused once the parent's exists (gitlab-api facts, section 2)
  *   members                     after the parent's members, so that the inherited level is known to the server
  *   epics and their boards      after the labels of the group and of the groups above; then in stages, each after the one before in
- *                               all groups, since epics have parents, and boards epics, of other groups
+ *                               all groups, since epics have parents, and boards epics, of other groups; places on boards after
+ *                               the boards of the group, with their lists
  *   boards                      after labels, milestones, iterations and members of the group and of the groups above
  *   "all" of a group            after everything in it and "all" of its children
  *   locks                       after "all" and the locks of the children; ownership after the locks and the children's ownership
@@ -587,6 +588,8 @@ static int plan_needs(struct plan *p, struct gs_err *err)
         " WHERE b.phase IN (SELECT barrier FROM stage)",
         "INSERT OR IGNORE INTO lane_need SELECT l.id, b.id FROM stage s JOIN lane l ON l.phase = s.behind JOIN lane b ON b.phase ="
         " s.barrier",
+        "INSERT OR IGNORE INTO lane_need SELECT p.id, b.id FROM lane p JOIN lane b ON b.grp = p.grp AND b.phase = 80"
+        " WHERE p.phase = 82",
         "INSERT OR IGNORE INTO lane_need SELECT a.id, l.id FROM lane a JOIN lane l ON l.grp = a.grp"
         " WHERE a.phase = 95 AND l.phase < 95",
         "INSERT OR IGNORE INTO lane_need SELECT pa.id, a.id FROM lane a JOIN grp g ON g.id = a.grp"

@@ -16,7 +16,7 @@
 #define LIST_GID "Boards::EpicList"
 #define NONE UINT32_MAX
 
-enum { START, BOARDS, CHECK, MOVE, ASK, HIDE };
+enum { START, BOARDS, CHECK, MOVE, ASK, HIDE, AGAIN };
 
 struct place {           /* an epic in a list */
     uint32_t epic, list;
@@ -58,6 +58,7 @@ struct order {
     size_t n_cand, at;
     uint32_t turn, behind, root; /* epic, where it stands now */
     size_t list;          /* that is checked */
+    size_t no_list;       /* epics whose list the target does not show */
     uint32_t seen;        /* epics of the list that is read */
     uint32_t ask_e, ask_p; /* places in the list that is read to ask */
 };
@@ -223,6 +224,7 @@ static int prepare(struct run *r, yyjson_val *board, struct gs_err *err)
             continue;
         if (target_list(r, it, step_get(step_get(board, "lists"), "nodes"), &id, err) || (id && add_list(r, o, it, id, err)))
             return -1;
+        o->no_list += id ? 0 : yyjson_arr_size(step_get(it, "epics"));
     }
     return index_epics(o, err);
 }
@@ -469,8 +471,12 @@ static int checked(struct run *r, int64_t board, const struct gl_response *rsp, 
     o->seen = 0;
     if (++o->list < o->n_lists)
         return read_list(r, CHECK, o->list, out_req, out, err);
-    bool right;
-    size_t gone = index_places(o, &right);
+    bool right, over = true;
+    size_t gone = index_places(o, &right) + o->no_list;
+    if (gone && step_wait_shown(r, AGAIN, &over, out, err))
+        return -1;
+    if (!over)
+        return 0;
     if (gone && step_loss(r, err, "epic-board-order", "%zu are not in their list there", gone))
         return -1;
     o->turn = NONE;
@@ -521,12 +527,21 @@ static int boards(struct run *r, int64_t board, const struct gl_response *rsp, s
     }
     if (!mine && more)
         return epic_boards_list(r, BOARDS, out_req, out, err);
+    bool over = true;
+    if (!mine && step_wait_shown(r, AGAIN, &over, out, err))
+        return -1;
+    if (!over)
+        return 0;
     if (!mine)
         return step_fail(err, GS_E_REF_GONE, "the epic board (id %lld on the target) is not there any more", (long long)board);
     gs_buf_reset(&r->buf);
     if (prepare(r, mine, err))
         return -1;
     const struct order *o = r->own;
+    if (o->n_lists == 0 && o->no_list && step_wait_shown(r, AGAIN, &over, out, err))
+        return -1;
+    if (!over)
+        return 0;
     return o->n_lists ? read_list(r, CHECK, 0, out_req, out, err) : hide(r, board, out_req, out, err);
 }
 
@@ -552,6 +567,12 @@ static int step(struct run *r, const struct gl_response *rsp, struct gl_request 
         return move(r, board, &o->cand[o->at], out_req, out, err);
     }
     switch (r->phase) {
+    case AGAIN:
+        if (r->own)
+            order_free(r->own);
+        r->own = NULL;
+        gs_buf_reset(&r->buf);
+        return epic_boards_list(r, BOARDS, out_req, out, err);
     case START:
         return epic_boards_list(r, BOARDS, out_req, out, err);
     case BOARDS:

@@ -94,7 +94,7 @@ const struct kind kind_epics_parent = {.name = "epics.parent", .relation = "epic
 
 /* ---- the order of the children of one epic ---- */
 
-enum { O_START, O_READ, O_MOVE };
+enum { O_START, O_READ, O_MOVE, O_AGAIN };
 
 static int read_children(struct run *r, const struct epic_at *e, struct gl_request **out_req, enum step_result *out,
                          struct gs_err *err)
@@ -174,6 +174,11 @@ static int put_right(struct run *r, const struct epic_at *parent, yyjson_val *ch
     }
     if (shown(children, &want, &have, err))
         return -1;
+    bool over = true;
+    if (want.len < all.len && step_wait_shown(r, O_AGAIN, &over, out, err))
+        return -1;
+    if (!over)
+        return 0;
     size_t n = want.len / sizeof(int64_t), i = 0;
     while (i < n && at(&want, i) == at(&have, i))
         i++;

@@ -428,6 +428,8 @@ static int listed(struct run *r, const struct gl_response *rsp, struct gl_reques
 
 static int refused(struct run *r, const struct gl_response *rsp, enum step_result *out, struct gs_err *err)
 {
+    if (r->phase == FILLER && filler_refused(r, err))
+        return -1;
     /* without a licence, or of an edition that has no epics; the group itself is there, as the engine has seen */
     if (rsp->status == 403 || rsp->status == 404)
         return step_lost(r, "epics-not-available", rsp->err.text, out, err);
@@ -446,6 +448,8 @@ static int answered(struct run *r, const struct gl_response *rsp, yyjson_doc **o
     struct gs_err why = {0};
     int got = r->phase == TYPE ? items_got_type(r, rsp, &why) : items_answer(r, rsp, "workItemCreate", out_doc, &more, &why);
     *out_over = got && why.scope == GS_SCOPE_ITEM && (r->phase == TYPE || strstr(why.text, "not available") || strstr(why.text, "does not exist"));
+    if (*out_over && r->phase == FILLER && filler_refused(r, err))
+        return -1;
     if (*out_over)
         return step_lost(r, "epics-not-available", why.text, out, err);
     if (got)

@@ -50,6 +50,11 @@ int filler_made(struct run *r, const struct numbered *k, yyjson_val *obj, int64_
     return 0;
 }
 
+int filler_refused(struct run *r, struct gs_err *err)
+{
+    return state_filler_gone(r->state, r->lane->id, *r->lane_next, err);
+}
+
 /* ---- taking them away ---- */
 
 /*
@@ -137,6 +142,10 @@ int fillers_sweep(struct run *r, const struct numbered *k, const struct gl_respo
         return -1;
     if ((a == ANS_OK || a == ANS_REFUSED) && deletes && !k->removed(r, rsp))
         return step_refused(rsp, err, "deleting a filler %s", k->what);
+    if (a == ANS_REFUSED && !deletes && !step_notes(r)->number && (rsp->status == 403 || rsp->status == 404)) {
+        *out = STEP_DONE; /* a tier without such objects has none that are left over */
+        return 0;
+    }
     if (a == ANS_REFUSED && !deletes)
         return step_refused(rsp, err, "looking for filler %ss", k->what);
     switch (r->phase) {

@@ -37,6 +37,9 @@ int filler_before(struct run *r, const struct numbered *k, int64_t want, bool *s
 /* A filler was made: `obj` is what the server says of it, `iid` its number. *r->lane_next goes on. */
 int filler_made(struct run *r, const struct numbered *k, yyjson_val *obj, int64_t iid, struct gs_err *err) GS_MUST_USE;
 
+/* None was made: it was refused. */
+int filler_refused(struct run *r, struct gs_err *err) GS_MUST_USE;
+
 /* step() of the op that takes the fillers of its lane away. */
 int fillers_sweep(struct run *r, const struct numbered *k, const struct gl_response *rsp, struct gl_request **out_req,
                   enum step_result *out, struct gs_err *err) GS_MUST_USE;

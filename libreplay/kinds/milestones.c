@@ -440,6 +440,8 @@ static int step(struct run *r, const struct gl_response *rsp, struct gl_request 
                 *out = STEP_AGAIN;
                 return 0;
             }
+            if (filler_refused(r, err))
+                return -1;
             return step_refused(rsp, err, "filling the gap before number %lld", (long long)want_iid(r));
         }
         if (step_doc(rsp, &doc, err))
