@@ -39,7 +39,11 @@ enum rel_phase {
     REL_PHASE_BADGES = 50,
     REL_PHASE_BOARDS = 60,
     REL_PHASE_EPICS = 70,
+    REL_PHASE_EPIC_PARTS = 72,  /* parents, comments, reactions: after the epics of all groups */
+    REL_PHASE_EPIC_STATES = 74, /* order of children, closing: after all parts */
     REL_PHASE_EPIC_BOARDS = 80,
+    REL_PHASE_EPIC_PLACES = 82, /* order on epic boards, which show open and closed epics apart */
+    REL_PHASE_EPIC_TIMES = 84,  /* everything else changes when an epic was changed last */
     REL_PHASE_MEMBERS = 90,
     REL_PHASE_LOCKS = 100,
     REL_PHASE_NONE = 0, /* carried, not loaded by itself */

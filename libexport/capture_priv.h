@@ -60,7 +60,7 @@ struct capture {
     bool role_asked;
     struct idset users[3]; /* told to the bundle: by name at least, with e-mail address, with everything */
     struct cap_emails *emails;
-    struct cap_luck luck[16]; /* by number of the source */
+    struct cap_luck luck[32]; /* by number of the source */
     struct gs_buf json;   /* scratch of one record */
     struct gl_keep store; /* the staging's */
     struct relations *rel; /* NULL: everything is read over the API */
@@ -89,7 +89,8 @@ struct cap_kind {
 };
 
 extern const struct cap_kind cap_kind_self, cap_kind_labels, cap_kind_milestones, cap_kind_badges, cap_kind_boards,
-    cap_kind_members, cap_kind_invitations, cap_kind_iterations, cap_kind_unread;
+    cap_kind_members, cap_kind_invitations, cap_kind_iterations, cap_kind_epics,
+    cap_kind_epic_boards, cap_kind_unread;
 
 /* The group's own record is read first; then either this starts the other kinds, or the group is lost. */
 int cap_group_rest(struct cap_group *g, struct gs_err *err) GS_MUST_USE;

@@ -71,6 +71,7 @@ static void group_free(struct rel_group *rg)
     shelf_release(&rg->members);
     shelf_release(&rg->boards.shelf);
     shelf_release(&rg->cadences.shelf);
+    shelf_release(&rg->epic_boards.shelf);
     free(rg->avatar_url);
     free(rg);
 }
@@ -796,6 +797,7 @@ int relations_group(struct relations *r, struct cap_group *g, const char *self, 
     shelf_init(&rg->members, "user_id");
     shelf_init(&rg->boards.shelf, "id");
     shelf_init(&rg->cadences.shelf, "iterations.iid");
+    shelf_init(&rg->epic_boards.shelf, "name");
     rg->prev = r->last;
     *(r->last ? &r->last->next : &r->first) = rg;
     r->last = rg;

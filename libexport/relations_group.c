@@ -13,9 +13,10 @@ static const struct {
     {"labels", &cap_kind_labels}, {"milestones", &cap_kind_milestones}, {"badges", &cap_kind_badges},
     {"boards", &cap_kind_boards}, {"members", NULL},                    {"self", NULL},
     {"namespace_settings", NULL}, {"iterations_cadences", &cap_kind_iterations},
+    {"epics", &cap_kind_epics},   {"epic_boards", &cap_kind_epic_boards},
 };
-/* Those before the last are read of every group whose export does not have them, the last where kinds/unread.c sees that there are some. */
-#define API_ALWAYS (GS_COUNT(api) - 1)
+/* Those before are read of every group whose export does not have them, the last three where kinds/unread.c sees that there are some. */
+#define API_ALWAYS (GS_COUNT(api) - 3)
 
 static int api_index(const char *name)
 {
@@ -37,6 +38,7 @@ struct rel_more *rel_more(struct rel_group *rg, const char *name)
 {
     return strcmp(name, "boards") == 0                ? &rg->boards
            : strcmp(name, "iterations_cadences") == 0 ? &rg->cadences
+           : strcmp(name, "epic_boards") == 0         ? &rg->epic_boards
                                                       : NULL;
 }
 

@@ -344,7 +344,7 @@ static int notes_of_kind(struct rel_job *j, struct gs_err *err)
                    ? -1
                    : 0;
     if (strcmp(j->relation, "epic_boards") == 0)
-        return note(j, NOTE_LOST, "epic-boards-not-readable", NULL, n, "the export has neither their labels nor the order of epics", err);
+        return j->alone == 0 ? 0 : note(j, NOTE_LOST, "epic-boards-not-readable", NULL, j->alone, "the export has neither their labels nor the order of epics", err);
     if (strcmp(j->relation, "epics") == 0)
         return note(j, NOTE_LOST, "events-not-readable", "resource_label_events", n, "the export has no events of labels", err);
     return 0;

@@ -135,7 +135,7 @@ struct rel_group {
     size_t n_items;
     struct shelf self, members;
     struct gs_err members_why; /* set when the API gave none */
-    struct rel_more boards, cadences;
+    struct rel_more boards, cadences, epic_boards;
     bool prevent_known, prevent; /* what REST says of the namespace settings */
     char *avatar_url;
 };

@@ -39,24 +39,28 @@ void shelf_finish(struct shelf *s, int64_t announced, uint64_t left_out)
     s->left_out = left_out;
 }
 
+/* A number for a text that is no number of an object. */
+static int64_t text_key(const char *text)
+{
+    uint64_t h = 0xcbf29ce484222325u;
+    for (; *text; text++)
+        h = (h ^ (unsigned char)*text) * 0x100000001b3u;
+    return (int64_t)((h | (uint64_t)1 << 62) & INT64_MAX);
+}
+
 /* 0: it is paired with nothing. */
 static int64_t key_of(const struct shelf *s, yyjson_val *v)
 {
-    const char *dot = strchr(s->key, '.'), *title = gs_json_str(v, "title");
+    const char *dot = strchr(s->key, '.'), *title = gs_json_str(v, dot ? "title" : s->key);
     int64_t id = 0, least = 0;
     yyjson_val *element;
     if (!dot)
-        return gs_json_i64(v, s->key, &id) ? id : 0;
+        return title ? text_key(title) : gs_json_i64(v, s->key, &id) ? id : 0;
     yyjson_arr_iter it = yyjson_arr_iter_with(yyjson_obj_getn(v, s->key, (size_t)(dot - s->key)));
     while ((element = yyjson_arr_iter_next(&it)))
         if (gs_json_i64(element, dot + 1, &id) && (least == 0 || id < least))
             least = id;
-    if (least || !title)
-        return least;
-    uint64_t h = 0xcbf29ce484222325u;
-    for (; *title; title++)
-        h = (h ^ (unsigned char)*title) * 0x100000001b3u;
-    return (int64_t)((h | (uint64_t)1 << 62) & INT64_MAX); /* no number of an iteration */
+    return least || !title ? least : text_key(title);
 }
 
 int shelf_add(struct shelf *s, const char *json, size_t len, struct gs_err *err)
@@ -134,13 +138,31 @@ static bool allowed(const struct joiner *j, const char *key)
 
 static void join(struct joiner *j, yyjson_val *base, yyjson_val *more, struct gs_jw *w);
 
+static bool same_text(yyjson_val *a, yyjson_val *b, const char *key)
+{
+    const char *x = gs_json_str(a, key), *y = gs_json_str(b, key);
+    return strcmp(x ? x : "", y ? y : "") == 0;
+}
+
+/* Lists of a board that have no ids: one for each label, and one open and closed. */
+static yyjson_val *same_list(yyjson_val *array, yyjson_val *element)
+{
+    yyjson_arr_iter it = yyjson_arr_iter_with(array);
+    yyjson_val *v;
+    while ((v = yyjson_arr_iter_next(&it)))
+        if (same_text(v, element, "list_type") &&
+            same_text(yyjson_obj_get(v, "label"), yyjson_obj_get(element, "label"), "title"))
+            return v;
+    return NULL;
+}
+
 static yyjson_val *same_id(yyjson_val *array, yyjson_val *element)
 {
     int64_t id, other;
     yyjson_val *v;
     const char *key = yyjson_obj_get(element, "id") ? "id" : "iid";
     if (!gs_json_i64(element, key, &id))
-        return NULL;
+        return gs_json_str(element, "list_type") ? same_list(array, element) : NULL;
     yyjson_arr_iter it = yyjson_arr_iter_with(array);
     while ((v = yyjson_arr_iter_next(&it)))
         if (gs_json_i64(v, key, &other) && other == id)

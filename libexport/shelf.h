@@ -13,7 +13,7 @@
 
 struct shelf {
     /* Attribute that tells objects apart: "id", "user_id"; "iterations.iid": the least of that of the objects in an array, for which
-     * the title stands in where it is empty. */
+     * the title stands in where it is empty; "name": a text. */
     const char *key;
     struct gs_buf text;
     struct shelf_row {

@@ -153,7 +153,7 @@ int64_t gl_gid(const char *gid)
 
 struct connection {
     struct gl_client *client;
-    char *document, *full_path, *conn_path, *cursor;
+    char *document, *full_path, *conn_path, *cursor, *variables;
     gl_page_fn page;
     gl_pages_done_fn done;
     void *cookie;
@@ -172,6 +172,7 @@ static void connection_free(void *cookie)
     free(n->conn_path);
     free(n->cursor);
     free(n->mark);
+    free(n->variables);
     free(n);
 }
 
@@ -189,6 +190,11 @@ static int ask(struct connection *n, struct gs_err *err)
     gs_jw_end(&w);
     if (gs_jw_finish(&w))
         return -1;
+    if (n->variables) {
+        b.len--; /* the closing brace */
+        if (gs_buf_addf(&b, err, ",%s}", n->variables))
+            return -1;
+    }
     struct gl_request *r = gl_graphql_request(n->document, gs_buf_str(&b), true);
     if (!r)
         return gs_fail(err, GS_E_NOMEM, "no memory for a request");
@@ -306,9 +312,11 @@ int gl_graphql_list_with(struct gl_client *c, const char *document, const char *
     if (o) {
         n->tag = o->tag;
         n->live = o->live;
+        n->variables = o->variables ? strdup(o->variables) : NULL;
     }
-    if (!n->document || !n->full_path || !n->conn_path || ask(n, err)) {
-        if (n->document && n->full_path && n->conn_path) {
+    bool whole = n->document && n->full_path && n->conn_path && (n->variables || !o || !o->variables);
+    if (!whole || ask(n, err)) {
+        if (whole) {
             connection_free(n);
             return -1;
         }

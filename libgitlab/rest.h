@@ -57,6 +57,7 @@ struct gl_list_opts {
     bool sequential;   /* one page after the other, as the links say */
     struct gl_tag tag; /* of its requests; the string lives as long as the list */
     bool live;         /* of its requests, see struct gl_request */
+    const char *variables; /* more of them for a GraphQL list, as members of an object: "\"iid\":\"7\""; copied */
 };
 int gl_list_with(struct gl_client *c, const char *path, const struct gl_list_opts *o, gl_page_fn page,
                  gl_pages_done_fn done, void *cookie, struct gs_err *err) GS_MUST_USE;

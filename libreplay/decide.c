@@ -129,10 +129,16 @@ static const char *const mend[] = {
     " 'board-scope-label' ELSE 'board-scope-milestone' END JOIN op b ON b.id = x.op AND b.kind = 'boards' AND b.state "
     "= 2"
     " AND b.adopted = 0 WHERE " AT_OR_BELOW("b.grp", "r.grp"),
-    /* fillers that a milestone or iteration needs are taken away behind it */
-    "INSERT OR IGNORE INTO temp.chosen SELECT w.id, 2, c.op FROM temp.chosen c JOIN op m ON m.id = c.op AND m.kind IN "
-    "('milestones', 'iterations')"
-    " JOIN op w ON w.grp = m.grp AND w.kind = m.kind || '.sweep' AND w.lane = m.lane AND w.state > 1",
+    /* fillers that a record with a number needs are taken away behind it */
+    "INSERT OR IGNORE INTO temp.chosen SELECT w.id, 2, c.op FROM temp.chosen c JOIN op m ON m.id = c.op"
+    " JOIN op w ON w.lane = m.lane AND w.kind = m.kind || '.sweep' AND w.state > 1",
+    /* children of an epic that was not loaded, and the order in which children stand */
+    "INSERT OR IGNORE INTO temp.chosen SELECT p.id, 1, c.op FROM temp.chosen c JOIN op e ON e.id = c.op AND e.kind = 'epics'"
+    " JOIN op p ON p.kind = 'epics.parent' AND p.state = 4 AND json_extract(p.arg, '$.grp') = e.grp AND"
+    " json_extract(p.arg, '$.key') = e.key",
+    "INSERT OR IGNORE INTO temp.chosen SELECT w.id, 2, c.op FROM temp.chosen c JOIN op e ON e.id = c.op AND e.kind IN"
+    " ('epics', 'epics.parent') JOIN op w ON w.kind = 'epics.order' AND w.state = 2 AND"
+    " instr(w.arg, '{\"grp\":' || e.grp || ',\"key\":\"' || e.key || '\"}') > 0",
     /* an iteration is made while its cadence makes none itself */
     "INSERT OR IGNORE INTO temp.chosen SELECT a.id, 2, c.op FROM temp.chosen c JOIN op i ON i.id = c.op AND i.kind = 'iterations'"
     " JOIN op a ON a.needs = i.needs AND a.kind = 'iterations_cadences.automation' AND a.state > 1",
@@ -238,8 +244,8 @@ int decide_skip(struct state *s, const struct report_filter *f, const char *reas
     int r = pick_open(&p, f, err);
     sqlite3_finalize(p.add);
     if (r || exec(s,
-                  "DELETE FROM temp.chosen WHERE op IN (SELECT o.id FROM op o WHERE o.kind IN ('milestones.sweep', "
-                  "'iterations.sweep', 'groups.owner')"
+                  "DELETE FROM temp.chosen WHERE op IN (SELECT o.id FROM op o WHERE (o.kind LIKE '%.sweep' OR o.kind = "
+                  "'groups.owner')"
                   " AND EXISTS (SELECT 1 FROM grp g WHERE g.id = o.grp AND g.target_id <> 0))",
                   err))
         return -1;

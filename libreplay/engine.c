@@ -26,8 +26,16 @@ static int64_t server_now(const struct engine *e)
 
 /* ---- flights ---- */
 
+static void own_free(struct run *r)
+{
+    if (r->own)
+        r->free_own(r->own);
+    r->own = NULL;
+}
+
 static void flight_free(struct engine *e, struct flight *f)
 {
+    own_free(&f->run);
     for (struct flight **p = &e->flights; *p; p = &(*p)->link)
         if (*p == f) {
             *p = f->link;
@@ -246,6 +254,7 @@ static void begin_again(struct flight *f)
     f->run.n1 = f->run.n2 = f->run.op.target_id = 0;
     free(f->run.text);
     f->run.text = NULL;
+    own_free(&f->run);
     gs_buf_reset(&f->run.buf);
     if (f->acted) {
         f->run.unsure = true;
@@ -983,6 +992,10 @@ int engine_run(struct state *s, struct bundle *b, struct gl_client *c, const str
         e.ahead = e.jobs < AHEAD_MAX ? e.jobs : AHEAD_MAX;
         r = gs_work_new(1, 1, &e.committer, err);
     }
+    gs_autofree char *epics_api = NULL;
+    if (r == 0)
+        r = state_meta_get(s, "epics_api", &epics_api, err);
+    e.epics_items = epics_api && strcmp(epics_api, "work-items") == 0;
     if (r == 0)
         r = personas_begin(&e, err) || lanes_load(&e, err) || moved_check(&e, err) ? -1 : 0;
     if (r == 0)

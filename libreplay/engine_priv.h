@@ -106,6 +106,7 @@ struct engine {
     struct gs_err cut_err; /* why */
     struct engine_progress p;
     int64_t started_ms, last_progress_ms;
+    bool epics_items;       /* epics are made as work items */
     struct run_info info; /* what readers of the state see of this run */
     int64_t last_beat_ms; /* 0: nothing was written yet */
     uint64_t beat_ended;  /* steps that had ended then */

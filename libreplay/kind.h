@@ -55,6 +55,8 @@ struct run {
     struct gl_part part;       /* scratch for multipart */
     int64_t as_user;           /* run_as_author(): user of the target for the write that is sent next; 0: the token's own */
     bool no_author;            /* that was refused for this op: it is the token's user's */
+    void *own;                 /* scratch of the kind, freed with free_own() by the engine */
+    void (*free_own)(void *own);
     int64_t *lane_next;        /* runtime counter of an ordered lane: next iid; 0 = not known. Shared by its runs */
 };
 
@@ -131,6 +133,8 @@ struct gl_request *run_request(enum gl_method m, struct gs_buf *body, const char
 struct bundle *run_bundle(struct run *r);
 /* Numeric id of the user whose token loads. */
 int64_t run_self(const struct run *r);
+/* Are epics made as work items, since the target has no other way any more (or as was asked)? */
+bool run_epics_items(const struct run *r);
 /* What the loader was asked to do (merge into existing groups, at most so many fillers ...). */
 struct load_opts {
     bool merge;
@@ -139,6 +143,7 @@ struct load_opts {
     bool as_authors;            /* make records as their authors: persona.h */
     bool prefer_dates;          /* where only one of author and time can be kept, the time */
     bool no_attribution;        /* texts do not say who wrote them and when: attribution.h */
+    enum { EPICS_AUTO, EPICS_REST, EPICS_WORK_ITEMS } epics_api; /* auto: REST as long as the target has its endpoints */
 };
 const struct load_opts *run_opts(const struct run *r);
 
@@ -152,6 +157,8 @@ struct relation_loader {
     int (*plan_group)(struct plan *p, const struct grp *g, bool first, uint64_t records, struct gs_err *err);
     /* Once per record. `ref` is where it lies. */
     int (*plan_record)(struct plan *p, const struct grp *g, yyjson_val *rec, const struct bundle_ref *ref, struct gs_err *err);
+    /* Once, when the records of all relations of all groups are planned: for what names records of other groups. NULL: nothing. */
+    int (*plan_end)(struct plan *p, struct gs_err *err);
 };
 /* In the order of planning; ended by NULL. Relations of a bundle that are not here become losses ("relation-not-loaded"). */
 extern const struct relation_loader *const relation_loaders[];
@@ -178,5 +185,7 @@ const struct grp *plan_grp(struct plan *p, int64_t id);
 struct target_features { int multiple_boards, scoped_boards, epics, iterations; };
 const struct target_features *plan_features(struct plan *p);
 const struct load_opts *plan_opts(struct plan *p);
+/* As run_epics_items(). */
+bool plan_epics_items(const struct plan *p);
 
 #endif

@@ -1,6 +1,7 @@
 #include "libreplay/plan.h"
 
 #include "libcommon/clock.h"
+#include "libgitlab/graphql.h"
 #include "libreplay/loss.h"
 #include "libreplay/persona.h"
 #include "libreplay/users.h"
@@ -23,6 +24,7 @@ struct plan {
     size_t n_groups;
     struct grp **by_id; /* sorted by id */
     struct target_features features;
+    bool epics_items;
     uint64_t requests, ops;
     sqlite3_stmt *find_lane;
 };
@@ -70,6 +72,11 @@ const struct target_features *plan_features(struct plan *p)
 const struct load_opts *plan_opts(struct plan *p)
 {
     return &p->opts->load;
+}
+
+bool plan_epics_items(const struct plan *p)
+{
+    return p->epics_items;
 }
 
 void plan_requests(struct plan *p, uint64_t more)
@@ -385,37 +392,70 @@ static int place_groups(struct plan *p, struct gs_err *err)
 
 /* ---- features ---- */
 
+/* Of a group without a licence for epics there is no type of work item for them. */
+static int probe_items(struct plan *p, const char *path, struct gs_err *err)
+{
+    gs_autobuf vars;
+    GS_AUTO(yyjson_doc) doc = NULL;
+    yyjson_val *data = NULL;
+    struct gs_jw w;
+    gs_buf_init(&vars, 1 << 16);
+    gs_jw_init(&w, &vars, 0, err);
+    gs_jw_obj(&w);
+    gs_jw_kstr(&w, "fullPath", path);
+    gs_jw_end(&w);
+    if (gs_jw_finish(&w))
+        return -1;
+    if (gl_graphql(p->client, gl_document("work_item_type_epic"), gs_buf_str(&vars), &doc, &data, NULL, err)) {
+        if (err->code != GS_E_GRAPHQL)
+            return gs_wrap(err, "asking what the target's tier offers");
+        gs_err_clear(err);
+        return 0;
+    }
+    yyjson_val *types = yyjson_obj_get(yyjson_obj_get(yyjson_obj_get(data, "group"), "workItemTypes"), "nodes");
+    int has = yyjson_arr_size(types) > 0;
+    p->features = (struct target_features){has, has, has, has};
+    return 0;
+}
+
 /*
- * What the target's tier offers cannot be asked, only probed: epics answer 403 (or 404) where they are not licensed
- * (gitlab-api facts, section 10, Version). A group to ask about is needed; without one nothing is known.
+ * What the target's tier offers cannot be asked, only probed: epics answer 403 where they are not licensed (gitlab-api facts, section 10,
+ * Version). A group to ask about is needed; without one the tier is not known. That the endpoints of epics are gone is known from
+ * any group, there or not: it is the answer to a route that does not exist (section 10, error bodies, 8).
  */
 static int probe_features(struct plan *p, struct gs_err *err)
 {
     p->features = (struct target_features){-1, -1, -1, -1};
+    p->epics_items = p->opts->load.epics_api == EPICS_WORK_ITEMS;
     if (p->target->enterprise == 0) {
         p->features = (struct target_features){0, 0, 0, 0};
         return 0;
     }
-    int64_t id = p->groups[0].target_id ? p->groups[0].target_id : p->groups[0].dst_parent;
-    if (!id)
-        return 0;
+    const struct grp *root = &p->groups[0];
+    int64_t id = root->target_id ? root->target_id : root->dst_parent;
     struct gl_request *r = gl_request_new(GL_GET, "/groups/%lld/epics?per_page=1", (long long)id);
     struct gl_response rsp;
     if (!r)
         return gs_fail(err, GS_E_NOMEM, "no memory for a request");
     int n = gl_perform(p->client, r, &rsp, err); /* a list, which gl_get() would not take */
+    bool no_route = rsp.outcome == GL_ANSWERED && rsp.status == 404 && strstr(gs_buf_str(&rsp.body), "\"error\"");
     gl_response_release(&rsp);
-    if (n) {
-        if (err->http != 403 && err->http != 404)
-            return gs_wrap(err, "asking what the target's tier offers");
-        /* 404 may also mean that epics are gone from this version: then the tier stays unknown */
-        if (err->http == 403)
-            p->features = (struct target_features){0, 0, 0, 0};
-        gs_err_clear(err);
+    if (n && err->http != 403 && err->http != 404)
+        return gs_wrap(err, "asking what the target's tier offers");
+    if (n == 0 && id)
+        p->features = (struct target_features){1, 1, 1, 1};
+    else if (n && err->http == 403)
+        p->features = (struct target_features){0, 0, 0, 0};
+    gs_err_clear(err);
+    if (no_route && p->opts->load.epics_api == EPICS_AUTO)
+        p->epics_items = gl_instance_at_least(p->target, 17, 2);
+    if (!p->epics_items || !id)
         return 0;
-    }
-    p->features = (struct target_features){1, 1, 1, 1};
-    return 0;
+    gs_autofree char *above = root->target_id ? NULL : strdup(root->dst_path);
+    char *slash = above ? strrchr(above, '/') : NULL;
+    if (slash)
+        *slash = 0;
+    return probe_items(p, above ? above : root->dst_path, err);
 }
 
 /* ---- records ---- */
@@ -472,6 +512,9 @@ static int plan_records(struct plan *p, struct gs_err *err)
         for (size_t i = 0; i < p->n_groups; i++)
             if (plan_relation(p, *l, &p->groups[i], err))
                 return gs_wrap(err, "planning %s of group '%s'", (*l)->relation, p->groups[i].src_path);
+    for (const struct relation_loader *const *l = relation_loaders; *l; l++)
+        if ((*l)->plan_end && (*l)->plan_end(p, err))
+            return gs_wrap(err, "planning %s", (*l)->relation);
     return plan_unknown(p, err);
 }
 
@@ -494,6 +537,9 @@ static int exec(struct plan *p, const char *sql, struct gs_err *err)
  *   labels                      after the labels of the child groups: a child's label whose title the parent has too is
  *                               refused once the parent's exists (gitlab-api facts, section 2)
  *   members                     after the parent's members, so that the inherited level is known to the server
+ *   epics and their boards      after the labels of the group and of the groups above; then in stages, each after the one before in
+ *                               all groups, since epics have parents, and boards epics, of other groups; places on boards after
+ *                               the boards of the group, with their lists
  *   boards                      after labels, milestones, iterations and members of the group and of the groups above
  *   "all" of a group            after everything in it and "all" of its children
  *   locks                       after "all" and the locks of the children; ownership after the locks and the children's ownership
@@ -506,7 +552,15 @@ static int plan_needs(struct plan *p, struct gs_err *err)
         if (plan_lane(p, p->groups[i].id, PHASE_ALL, "all", false, &lane, err))
             return -1;
     }
+    /* empty lanes of the root, between the stages of the epics */
+    for (int phase = REL_PHASE_EPICS + 1; phase < REL_PHASE_EPIC_TIMES; phase += phase == 75 ? 8 : 2) {
+        int64_t lane;
+        if (plan_lane(p, p->groups[0].id, (enum rel_phase)phase, "stage", false, &lane, err))
+            return -1;
+    }
     static const char *const steps[] = {
+        "CREATE TEMP TABLE stage(before INTEGER, barrier INTEGER, behind INTEGER)",
+        "INSERT INTO stage VALUES(70, 71, 72), (72, 73, 74), (74, 75, 82), (82, 83, 84)",
         "CREATE TEMP TABLE creation(grp INTEGER PRIMARY KEY, lane INTEGER)",
         "INSERT OR IGNORE INTO creation SELECT grp, lane FROM op WHERE kind = 'groups'",
         "INSERT OR IGNORE INTO lane_need SELECT c.lane, pc.lane FROM creation c JOIN grp g ON g.id = c.grp"
@@ -525,6 +579,17 @@ static int plan_needs(struct plan *p, struct gs_err *err)
         " WHERE b.phase = 60 AND l.phase IN (20, 30, 40, 90)",
         "INSERT OR IGNORE INTO lane_need SELECT b.id, l.id FROM lane b JOIN above ON above.grp = b.grp"
         " JOIN lane l ON l.grp = above.up WHERE b.phase = 60 AND l.phase IN (20, 30, 40, 90)",
+        "INSERT OR IGNORE INTO lane_need SELECT e.id, l.id FROM lane e JOIN lane l ON l.grp = e.grp AND l.phase = 20"
+        " WHERE e.phase IN (70, 80)",
+        "INSERT OR IGNORE INTO lane_need SELECT e.id, l.id FROM lane e JOIN above ON above.grp = e.grp"
+        " JOIN lane l ON l.grp = above.up AND l.phase = 20 WHERE e.phase IN (70, 80)",
+        "INSERT OR IGNORE INTO lane_need SELECT b.id, l.id FROM lane b JOIN lane l ON l.phase IN (SELECT before FROM stage WHERE"
+        " barrier = b.phase) OR (l.phase < b.phase AND l.phase IN (SELECT barrier FROM stage))"
+        " WHERE b.phase IN (SELECT barrier FROM stage)",
+        "INSERT OR IGNORE INTO lane_need SELECT l.id, b.id FROM stage s JOIN lane l ON l.phase = s.behind JOIN lane b ON b.phase ="
+        " s.barrier",
+        "INSERT OR IGNORE INTO lane_need SELECT p.id, b.id FROM lane p JOIN lane b ON b.grp = p.grp AND b.phase = 80"
+        " WHERE p.phase = 82",
         "INSERT OR IGNORE INTO lane_need SELECT a.id, l.id FROM lane a JOIN lane l ON l.grp = a.grp"
         " WHERE a.phase = 95 AND l.phase < 95",
         "INSERT OR IGNORE INTO lane_need SELECT pa.id, a.id FROM lane a JOIN grp g ON g.id = a.grp"
@@ -550,7 +615,7 @@ static int plan_needs(struct plan *p, struct gs_err *err)
     for (size_t i = 0; p->opts->load.as_authors && i < GS_COUNT(authors); i++)
         if (exec(p, authors[i], err))
             return -1;
-    return exec(p, "DROP TABLE creation; DROP TABLE above", err);
+    return exec(p, "DROP TABLE creation; DROP TABLE above; DROP TABLE stage", err);
 }
 
 /* ---- facts ---- */
@@ -568,6 +633,8 @@ static int options_text(const struct plan_opts *o, struct gs_buf *out, struct gs
     struct gs_jw w;
     gs_jw_init(&w, out, 0, err);
     gs_jw_obj(&w);
+    if (o->load.epics_api != EPICS_AUTO)
+        gs_jw_kstr(&w, "epics_api", o->load.epics_api == EPICS_REST ? "rest" : "work-items");
     gs_jw_kstr(&w, "into", o->into);
     gs_jw_kbool(&w, "keep_owner", o->load.keep_owner);
     gs_jw_ki64(&w, "max_fillers", o->load.max_fillers);
@@ -615,6 +682,7 @@ static int write_facts(struct plan *p, const struct users_coverage *u, struct gs
                    state_meta_set(s, "target_user", p->target->username, err) ||
                    meta_i64(s, "target_user_id", p->target->user_id, err) ||
                    state_meta_set(s, "options", gs_buf_str(&options), err) ||
+                   state_meta_set(s, "epics_api", p->epics_items ? "work-items" : "rest", err) ||
                    state_meta_set(s, "tool_version", GS_VERSION, err) ||
                    meta_i64(s, "started_at_ms", gs_unix_ms() + p->target->clock_offset_ms, err) ||
                    meta_i64(s, "requests", (int64_t)p->requests, err) || meta_i64(s, "people", (int64_t)u->people, err) ||

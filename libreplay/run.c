@@ -202,6 +202,11 @@ int64_t run_self(const struct run *r)
     return r->target->user_id;
 }
 
+bool run_epics_items(const struct run *r)
+{
+    return r->engine->epics_items;
+}
+
 const struct load_opts *run_opts(const struct run *r)
 {
     return &r->engine->opts->load;

@@ -13,7 +13,7 @@
 #include <unistd.h>
 
 #define APPLICATION_ID 0x67737230 /* "gsr0" */
-#define SCHEMA_VERSION 5
+#define SCHEMA_VERSION 6
 
 /* What was asked last before an op failed, and how its object looked when this load had made it (print.h). */
 #define OP_SINCE_3 "request TEXT, print INTEGER NOT NULL DEFAULT 0"
@@ -50,6 +50,9 @@
     " state INTEGER NOT NULL DEFAULT 0, code TEXT, text TEXT, http INTEGER NOT NULL DEFAULT 0, request TEXT,"          \
     " request_id TEXT, at_ms INTEGER NOT NULL DEFAULT 0);"
 
+/* By what the server finds an object of an op where it is not by its id, nor by what its record says. */
+#define ADDRESSES "TABLE IF NOT EXISTS address(op INTEGER PRIMARY KEY, text TEXT NOT NULL);"
+
 #define LOSS_OF_OP "CREATE INDEX loss_op ON loss(op) WHERE op > 0;"
 
 /* upgrades[v]: from version v to v + 1, in one transaction with the new version number. */
@@ -62,6 +65,7 @@ static const char *const upgrades[SCHEMA_VERSION] = {
     [3] = "CREATE " DECISIONS "CREATE " UNDONE,
     /* sent_at is the server's time from here on; what stands there is that of the machine which ran the load */
     [4] = LOSS_OF_OP "UPDATE op SET sent_at = NULL",
+    [5] = "CREATE " ADDRESSES,
 };
 /* A reader changes nothing in the file: what it misses in an older version it gets beside it. */
 static const char *const reader_upgrades[SCHEMA_VERSION] = {
@@ -71,6 +75,7 @@ static const char *const reader_upgrades[SCHEMA_VERSION] = {
     [2] = "CREATE TEMP VIEW op AS SELECT *, NULL AS request, 0 AS print FROM main.op",
     [3] = "CREATE TEMP " DECISIONS "CREATE TEMP " UNDONE,
     [4] = "",
+    [5] = "CREATE TEMP " ADDRESSES,
 };
 
 static const char schema[] =
@@ -97,7 +102,7 @@ static const char schema[] =
     "CREATE TABLE loss(id INTEGER PRIMARY KEY, op INTEGER NOT NULL, grp INTEGER NOT NULL, relation TEXT NOT NULL,"
     " key TEXT, code TEXT NOT NULL, count INTEGER NOT NULL, detail TEXT);"
     "CREATE TABLE user(src_id INTEGER PRIMARY KEY, username TEXT, public_email TEXT, target_id INTEGER NOT NULL,"
-    " target_username TEXT, how TEXT NOT NULL);" BOOKS LOSS_OF_OP "CREATE " DECISIONS "CREATE " UNDONE;
+    " target_username TEXT, how TEXT NOT NULL);" BOOKS LOSS_OF_OP "CREATE " DECISIONS "CREATE " UNDONE "CREATE " ADDRESSES;
 
 /* ---- SQLite ---- */
 

@@ -173,6 +173,11 @@ int state_filler(struct state *s, int64_t lane, int64_t number, int64_t target_i
 int state_filler_next(struct state *s, int64_t lane, int64_t *out_number, int64_t *out_id, struct gs_err *err) GS_MUST_USE;
 /* It is deleted; number -1: all of the lane. */
 int state_filler_gone(struct state *s, int64_t lane, int64_t number, struct gs_err *err) GS_MUST_USE;
+/* By what the server finds the object of an op, where that is not its id and does not follow from the record: the number of an epic that
+ * got another one, the discussion of a comment. */
+int state_address_set(struct state *s, int64_t op, const char *text, struct gs_err *err) GS_MUST_USE;
+/* *out NULL when none is stored; the caller frees. */
+int state_address(struct state *s, int64_t op, char **out, struct gs_err *err) GS_MUST_USE;
 /* The op of its kind that was done last: a sample of what must be there when a load goes on (table newest). */
 int state_newest(struct state *s, const char *kind, int64_t op, struct gs_err *err) GS_MUST_USE;
 /* The losses that showed while this op was loaded. */

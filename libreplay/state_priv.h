@@ -41,6 +41,8 @@ enum query {
     Q_FILLER_DEL,
     Q_NEWEST_SET,
     Q_FORGET_LOSSES,
+    Q_ADDRESS_SET,
+    Q_ADDRESS,
     Q_BEGIN,
     Q_COMMIT,
     Q_COUNT

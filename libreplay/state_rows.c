@@ -53,6 +53,8 @@ static const char *const queries[Q_COUNT] = {
     [Q_NEWEST_SET] = "INSERT INTO newest(kind, op) VALUES(?1, ?2) ON CONFLICT(kind) DO UPDATE SET op = ?2",
     [Q_FORGET_LOSSES] = "DELETE FROM loss WHERE op = ?1 AND op > 0",
     [Q_TARGET] = "UPDATE op SET target_id = ?2, print = ?3 WHERE id = ?1",
+    [Q_ADDRESS_SET] = "INSERT INTO address(op, text) VALUES(?1, ?2) ON CONFLICT(op) DO UPDATE SET text = ?2",
+    [Q_ADDRESS] = "SELECT text FROM address WHERE op = ?1",
     [Q_BEGIN] = "BEGIN IMMEDIATE",
     [Q_COMMIT] = "COMMIT",
 };
@@ -687,4 +689,29 @@ int state_op_target(struct state *s, int64_t id, int64_t target_id, int64_t prin
     sqlite3_bind_int64(st, 2, target_id);
     sqlite3_bind_int64(st, 3, print);
     return state_run_stmt(s, st, "storing a target id", err);
+}
+
+int state_address_set(struct state *s, int64_t op, const char *text, struct gs_err *err)
+{
+    sqlite3_stmt *st = state_stmt(s, Q_ADDRESS_SET, err);
+    if (!st)
+        return -1;
+    sqlite3_bind_int64(st, 1, op);
+    bind_text(st, 2, text);
+    return state_run_stmt(s, st, "storing an address", err);
+}
+
+int state_address(struct state *s, int64_t op, char **out, struct gs_err *err)
+{
+    *out = NULL;
+    sqlite3_stmt *st = state_stmt(s, Q_ADDRESS, err);
+    if (!st)
+        return -1;
+    sqlite3_bind_int64(st, 1, op);
+    int rc = sqlite3_step(st);
+    int r = rc == SQLITE_ROW    ? column_text(st, 0, out, err)
+            : rc == SQLITE_DONE ? 0
+                                : state_db_fail(s, "reading an address", err);
+    sqlite3_reset(st);
+    return r;
 }

@@ -12,7 +12,8 @@
 /* In the order of removal; groups are the last. The order is that of enum undo_kind. */
 const struct undo_kind_info undo_kinds[UNDO_KINDS] = {
     [U_LISTS] = {"lists"},           [U_BOARDS] = {"boards"},
-    [U_BADGES] = {"badges"},         [U_ITERATIONS] = {"iterations"},
+    [U_BADGES] = {"badges"},         [U_EPIC_BOARDS] = {"epic_boards"},
+    [U_EPICS] = {"epics"},           [U_ITERATIONS] = {"iterations"},
     [U_CADENCES] = {"iterations_cadences"}, [U_MILESTONES] = {"milestones"},
     [U_LABELS] = {"labels"},         [U_MEMBERS] = {"members"},
     [U_GROUPS] = {"groups"},
@@ -64,7 +65,7 @@ int undo_plan(struct state *s, bool leave_marked, struct gs_err *err)
 {
     static const char sql[] =
         "INSERT INTO undo(op, grp, kind, target_id) SELECT id, grp, kind, target_id FROM op WHERE target_id > 0 AND"
-        " adopted = 0 AND kind IN ('groups', 'labels', 'milestones', 'badges', 'boards', 'lists', 'members', 'iterations', 'iterations_cadences')"
+        " adopted = 0 AND kind IN ('groups', 'labels', 'milestones', 'badges', 'boards', 'lists', 'epics', 'epic_boards', 'members', 'iterations', 'iterations_cadences')"
         " ON CONFLICT(op) DO UPDATE SET target_id = excluded.target_id WHERE state = 0";
     bool begun;
     if (undo_begun(s, &begun, err))
@@ -239,7 +240,51 @@ static int facts(struct undo *u, struct gs_err *err)
         return -1;
     u->loader = user ? strtoll(user, NULL, 10) : 0;
     snprintf(u->set_id, sizeof u->set_id, "%.8s", set ? set : "");
+    /* which epics hang below which, as this load has hung them */
+    if (sqlite3_exec(state_db(u->s),
+                     "CREATE TEMP TABLE IF NOT EXISTS epic_tree(parent INTEGER, child INTEGER, PRIMARY KEY(parent, child));"
+                     "CREATE TEMP TABLE IF NOT EXISTS epic_held(op INTEGER PRIMARY KEY); DELETE FROM temp.epic_held;"
+                     "DELETE FROM temp.epic_tree; INSERT OR IGNORE INTO temp.epic_tree SELECT e.id, p.needs FROM op p JOIN op e ON"
+                     " e.grp = json_extract(p.arg, '$.grp') AND e.kind = 'epics' AND e.key = json_extract(p.arg, '$.key')"
+                     " WHERE p.kind = 'epics.parent' AND p.state = 2",
+                     NULL, NULL, NULL) != SQLITE_OK)
+        return undo_db_fail(u->s, err);
+    sqlite3_stmt *st = NULL;
+    if (sqlite3_prepare_v2(state_db(u->s), "SELECT max(sent_at) FROM op", -1, &st, NULL) != SQLITE_OK)
+        return undo_db_fail(u->s, err);
+    if (sqlite3_step(st) == SQLITE_ROW)
+        u->last_ms = sqlite3_column_int64(st, 0);
+    sqlite3_finalize(st);
     return 0;
+}
+
+/* Epics hang below epics of other groups, and go with them: what stays is known before the first one goes. */
+static int look_at_epics(struct undo *u, struct gs_err *err)
+{
+    for (size_t i = 0; i < u->n_groups; i++) {
+        struct grp g;
+        sqlite3_stmt *st = NULL;
+        if (sqlite3_prepare_v2(state_db(u->s), "SELECT 1 FROM undo WHERE grp = ?1 AND kind = 'epics' AND state <> 2 LIMIT 1", -1, &st,
+                               NULL) != SQLITE_OK)
+            return undo_db_fail(u->s, err);
+        sqlite3_bind_int64(st, 1, u->groups[i]);
+        bool any = sqlite3_step(st) == SQLITE_ROW;
+        sqlite3_finalize(st);
+        if (!any)
+            continue;
+        if (state_grp(u->s, u->groups[i], &g, err))
+            return -1;
+        int r = undo_look_at_epics(u, &g, err);
+        grp_release(&g);
+        if (r)
+            return -1;
+    }
+    return sqlite3_exec(state_db(u->s),
+                        "WITH RECURSIVE up(op) AS (SELECT op FROM temp.epic_held UNION SELECT t.parent FROM temp.epic_tree t JOIN up ON"
+                        " up.op = t.child) INSERT OR IGNORE INTO temp.epic_held SELECT op FROM up",
+                        NULL, NULL, NULL) == SQLITE_OK
+               ? 0
+               : undo_db_fail(u->s, err);
 }
 
 static int all_groups(struct undo *u, struct gs_err *err)
@@ -289,7 +334,9 @@ int undo_run(struct state *s, struct gl_client *c, const struct gl_instance *tar
     /* what a load that was killed left behind of those in whose name it acted */
     if (!o->dry_run && personas_revoke(s, c, o->log, &tokens, err))
         return -1;
-    int r = facts(&u, err) || undo_begun(s, &u.begun, err) || load_groups(&u, err) || all_groups(&u, err) ? -1 : 0;
+    int r = facts(&u, err) || undo_begun(s, &u.begun, err) || load_groups(&u, err) || look_at_epics(&u, err) || all_groups(&u, err)
+                ? -1
+                : 0;
     if (r && !o->dry_run)
         state_rollback(s);
     sqlite3_finalize(u.set);

@@ -4,7 +4,8 @@
  *
  * Groups are gone through from the innermost outwards. Of each everything is read first: a group of our own making in
  * which nothing is foreign and nothing was changed is deleted as a whole; otherwise what is ours in it and as it was is
- * deleted object by object: lists, boards, badges, iterations, cadences, milestones, labels, members, the newest first. What an object looked
+ * deleted object by object: lists, boards, badges, epic boards, epics, iterations, cadences, milestones, labels, members, the newest
+ * first. Comments and emoji go with their epic, lists with their epic board. What an object looked
  * like when it was made is in the state (print.h).
  *
  * An object's row in the state is `sent` before its request leaves. An undo that was cut off goes on with the same

@@ -3,7 +3,6 @@
 
 #include "libcommon/clock.h"
 #include "libgitlab/graphql.h"
-#include "libgitlab/graphql.h"
 #include "libreplay/kind.h"
 #include "libreplay/print.h"
 
@@ -15,6 +14,7 @@
 #define SETTLE_MS 1100     /* If-Unmodified-Since counts whole seconds */
 #define GONE_WAIT_MS 30000 /* for deletions in the background */
 #define FOREIGN_NAMES 4
+#define TOUCH_MS 30000     /* a step may take a while, and ends with the changes of others in mind */
 
 /* Stored: the server deletes the group in the background. */
 #define CODE_ACCEPTED "accepted"
@@ -31,6 +31,7 @@ struct unread {
 
 struct row {
     int64_t op, target, print, parent; /* parent: board of a list, cadence of an iteration, as the target shows it */
+    int64_t iid;            /* of an epic, as the target shows it */
     enum undo_kind kind;
     enum undo_state state;
     char *key;
@@ -58,8 +59,8 @@ struct look {
     /* what boards of others stand on */
     int64_t *used_labels, *used_milestones, *used_iterations;
     size_t n_used_labels, n_used_milestones, n_used_iterations;
-    int64_t *fillers, *filler_cadences;
-    size_t n_fillers, n_filler_cadences;
+    int64_t *fillers, *filler_cadences, *epic_fillers; /* ids; numbers of epics */
+    size_t n_fillers, n_filler_cadences, n_epic_fillers;
     bool has_iterations; /* of ours */
     int64_t date_ms; /* the server's clock when it was looked at */
     bool gone, again, accepted;
@@ -106,6 +107,13 @@ static struct row *find_row(struct look *l, enum undo_kind kind, int64_t target)
 
 static int load_rows(struct look *l, struct gs_err *err)
 {
+    /* what hung below an epic that was removed went with it */
+    if (sqlite3_exec(state_db(l->u->s),
+                     "WITH RECURSIVE gone(op) AS (SELECT t.child FROM temp.epic_tree t JOIN undo x ON x.op = t.parent AND x.state = 2 AND"
+                     " x.code NOT IN (" UNDO_MARKED_CODES ") UNION SELECT t.child FROM temp.epic_tree t JOIN gone ON gone.op = t.parent)"
+                     " UPDATE undo SET state = 2, code = 'removed', at_ms = 0 WHERE state < 2 AND op IN gone",
+                     NULL, NULL, NULL) != SQLITE_OK)
+        return undo_db_fail(l->u->s, err);
     sqlite3_stmt *st = NULL;
     if (sqlite3_prepare_v2(
             state_db(l->u->s),
@@ -162,6 +170,7 @@ static void look_release(struct look *l)
     free(l->used_iterations);
     free(l->fillers);
     free(l->filler_cadences);
+    free(l->epic_fillers);
 }
 
 /* ---- what is there ---- */
@@ -211,11 +220,22 @@ static bool same_name(const struct row *r, yyjson_val *it)
     return !name || strcmp(name, r->key) == 0;
 }
 
-static void see(struct row *r, yyjson_val *it)
+/* Was it changed well after the load took up its last step? */
+static bool touched(const struct undo *u, yyjson_val *it)
+{
+    int64_t at;
+    struct gs_err ignored = {0};
+    const char *text = gs_json_str(it, "updated_at");
+    return u->last_ms && text && gs_time_parse(text, &at, &ignored) == 0 && at > u->last_ms + TOUCH_MS;
+}
+
+static void see(const struct undo *u, struct row *r, yyjson_val *it)
 {
     const struct kind *k = kind_find(undo_kinds[r->kind].kind);
     r->there = true;
-    r->differs = r->print ? print_of(it, k->seen) != r->print : !same_name(r, it);
+    r->differs = r->print && k->seen ? print_of(it, k->seen) != r->print : !same_name(r, it);
+    if (r->kind == U_EPICS && touched(u, it)) /* a comment, an emoji, a label of somebody: each moves it */
+        r->differs = true;
 }
 
 static int64_t count_of(yyjson_val *it, const char *key)
@@ -267,7 +287,7 @@ static int see_lists(struct look *l, struct row *board, yyjson_val *it, struct g
     {
         struct row *r = gs_json_i64(x, "id", &id) ? find_row(l, U_LISTS, id) : NULL;
         if (r) {
-            see(r, x);
+            see(l->u, r, x);
             r->parent = board_id;
             continue;
         }
@@ -318,6 +338,8 @@ static int see_other(struct look *l, const struct coll *c, yyjson_val *it, int64
         return push(&l->fillers, &l->n_fillers, id, err);
     if (c->kind == U_CADENCES && is_filler)
         return push(&l->filler_cadences, &l->n_filler_cadences, id, err);
+    if (c->kind == U_EPICS && is_filler)
+        return push(&l->epic_fillers, &l->n_epic_fillers, count_of(it, "iid"), err);
     if (c->kind == U_ITERATIONS && stray_iteration(l, it))
         return 0;
     if ((c->kind == U_MEMBERS && id == l->u->loader) || nobodys(c->kind, it))
@@ -357,7 +379,8 @@ static int on_page(void *cookie, yyjson_val *array, const char *text, size_t len
         if (c->kind == U_GROUPS && removed_group(l, id, &removed, err))
             return -1;
         if (r) {
-            see(r, it);
+            see(l->u, r, it);
+            gs_json_i64(it, "iid", &r->iid);
             r->owner = c->kind == U_MEMBERS && count_of(it, "access_level") >= 50;
             r->automatic = c->kind == U_CADENCES && gs_json_true(it, "automatic");
             if (c->kind == U_ITERATIONS)
@@ -439,7 +462,7 @@ static int look_self(struct look *l, struct gs_err *err)
     snprintf(l->marked_on, sizeof l->marked_on, "%s", on ? on : "");
     snprintf(l->full_path, sizeof l->full_path, "%s", path ? path : "");
     if (l->self)
-        see(l->self, it);
+        see(l->u, l->self, it);
     return 0;
 }
 
@@ -485,11 +508,12 @@ static int look_lists(struct look *l, struct gs_err *err)
         {l, U_MILESTONES, "milestone", "milestones?state=all&include_ancestors=false", false},
         {l, U_BADGES, "badge", "badges", false},
         {l, U_BOARDS, "board", "boards", false},
+        {l, U_EPICS, "epic", "epics?state=all&include_ancestor_groups=false&include_descendant_groups=false", true},
+        {l, U_EPIC_BOARDS, "epic board", "epic_boards", true},
         {l, U_MEMBERS, "member", "members", false},
         /* of groups that may be deleted as a whole */
         {l, U_GROUPS, "subgroup", "subgroups?all_available=true", false},
         {l, UNDO_KINDS, "project", "projects?include_subgroups=false&with_shared=false&simple=true", false},
-        {l, UNDO_KINDS, "epic", "epics?include_ancestor_groups=false&include_descendant_groups=false", true},
         {l, UNDO_KINDS, "wiki page", "wikis", true},
         {l, UNDO_KINDS, "CI variable", "variables", true},
         {l, UNDO_KINDS, "webhook", "hooks", true},
@@ -589,6 +613,45 @@ static bool is_used(const struct look *l, const struct row *r)
            (r->kind == U_ITERATIONS && has(l->used_iterations, l->n_used_iterations, r->target));
 }
 
+/* With an epic its children go, in whatever group. Is there one of this load that has to stay (`held`), or, in this group, one that is
+ * not removed yet? */
+static int has_children(struct look *l, const struct row *r, bool held, bool *out, struct gs_err *err)
+{
+    sqlite3_stmt *st = NULL;
+    *out = false;
+    if (r->kind != U_EPICS)
+        return 0;
+    if (sqlite3_prepare_v2(state_db(l->u->s),
+                           held ? "SELECT 1 FROM temp.epic_held WHERE op = ?1"
+                                : "SELECT 1 FROM temp.epic_tree t JOIN undo x ON x.op = t.child AND x.state <> 2 AND x.grp = ?2"
+                                  " WHERE t.parent = ?1 LIMIT 1",
+                           -1, &st, NULL) != SQLITE_OK)
+        return undo_db_fail(l->u->s, err);
+    sqlite3_bind_int64(st, 1, r->op);
+    if (!held)
+        sqlite3_bind_int64(st, 2, l->g->id);
+    int rc = sqlite3_step(st);
+    *out = rc == SQLITE_ROW;
+    sqlite3_finalize(st);
+    return rc == SQLITE_ROW || rc == SQLITE_DONE ? 0 : undo_db_fail(l->u->s, err);
+}
+
+static int judge_trees(struct look *l, bool *io_clean, struct gs_err *err)
+{
+    for (size_t i = 0; i < l->n_rows; i++) {
+        bool is;
+        if (l->rows[i].verdict != V_REMOVE)
+            continue;
+        if (has_children(l, &l->rows[i], true, &is, err))
+            return -1;
+        if (is) {
+            keep(&l->rows[i], "in-use", "epics that stay hang below it, and would go with it");
+            *io_clean = false;
+        }
+    }
+    return 0;
+}
+
 /* What may be said of each by itself. Is everything as this load left it? */
 static bool judge(struct look *l)
 {
@@ -678,15 +741,16 @@ static void judge_single(struct look *l)
 
 static bool by_graphql(enum undo_kind kind)
 {
-    return kind == U_ITERATIONS || kind == U_CADENCES;
+    return kind == U_ITERATIONS || kind == U_CADENCES || kind == U_EPIC_BOARDS;
 }
 
-/* Of a cadence with all its iterations, or of one iteration. */
+/* Of a cadence with all its iterations, of one iteration, of an epic board with its lists. */
 static struct gl_request *removal_by_graphql(enum undo_kind kind, int64_t id)
 {
-    bool cadence = kind == U_CADENCES;
-    gs_autofree char *vars = gs_asprintf("{\"input\":{\"id\":\"gid://gitlab/%s/%lld\"}}", cadence ? "Iterations::Cadence" : "Iteration", (long long)id);
-    struct gl_request *q = vars ? gl_graphql_request(gl_document(cadence ? "iteration_cadence_destroy" : "iteration_delete"), vars, false) : NULL;
+    const char *type = kind == U_CADENCES ? "Iterations::Cadence" : kind == U_ITERATIONS ? "Iteration" : "Boards::EpicBoard";
+    const char *document = kind == U_CADENCES ? "iteration_cadence_destroy" : kind == U_ITERATIONS ? "iteration_delete" : "epic_board_destroy";
+    gs_autofree char *vars = gs_asprintf("{\"input\":{\"id\":\"gid://gitlab/%s/%lld\"}}", type, (long long)id);
+    struct gl_request *q = vars ? gl_graphql_request(gl_document(document), vars, false) : NULL;
     if (q)
         q->idempotent = true;
     return q;
@@ -700,6 +764,8 @@ static struct gl_request *removal(const struct look *l, const struct row *r)
     struct gl_request *q;
     if (r->kind == U_LISTS)
         q = gl_request_new(GL_DELETE, "/groups/%lld/boards/%lld/lists/%lld", g, (long long)r->parent, id);
+    else if (r->kind == U_EPICS)
+        q = gl_request_new(GL_DELETE, "/groups/%lld/epics/%lld", g, (long long)r->iid);
     else if (r->kind == U_MEMBERS)
         q = gl_request_new(GL_DELETE, "/groups/%lld/members/%lld?skip_subresources=true", g, id);
     else
@@ -729,7 +795,6 @@ static bool is_of_run(enum gl_outcome outcome, int status)
 static void on_answer(void *cookie, struct gl_request *q, struct gl_response *rsp)
 {
     struct flight *f = cookie;
-    (void)q;
     f->status = rsp->status;
     f->tries = rsp->tries;
     f->outcome = rsp->outcome;
@@ -826,11 +891,94 @@ static int newest_first(const void *a, const void *b)
     return (x->op < y->op) - (x->op > y->op);
 }
 
+static int remove_rows(struct look *l, struct row **rows, size_t n, struct gs_err *err)
+{
+    qsort(rows, n, sizeof(struct row *), newest_first);
+    /* of the iterations of a cadence that are not over, GitLab lets only the last one go */
+    size_t at_once = n && rows[0]->kind == U_ITERATIONS ? 1 : l->u->jobs;
+    for (size_t i = 0; i < n; i += at_once) {
+        if (undo_stopped(l->u))
+            return gs_fail(err, GS_E_STOPPED, "stopped");
+        if (remove_batch(l, rows + i, n - i < at_once ? n - i : at_once, err))
+            return -1;
+    }
+    return 0;
+}
+
+/* Epics from below, since each takes its children along. What stays keeps those above it. */
+static int remove_epics(struct look *l, struct gs_err *err)
+{
+    gs_autofree struct row **rows = calloc(l->n_rows + 1, sizeof(struct row *));
+    if (!rows)
+        return gs_fail(err, GS_E_NOMEM, "out of memory");
+    for (size_t n = 1; n > 0;) {
+        n = 0;
+        for (size_t i = 0; i < l->n_rows; i++) {
+            bool has = true;
+            struct row *r = &l->rows[i];
+            if (r->kind != U_EPICS || r->verdict != V_REMOVE)
+                continue;
+            if (has_children(l, r, false, &has, err))
+                return -1;
+            if (!has)
+                rows[n++] = r;
+        }
+        if (remove_rows(l, rows, n, err))
+            return -1;
+        for (size_t i = 0; i < n; i++)
+            rows[i]->verdict = V_NONE;
+    }
+    return 0;
+}
+
+/* ---- before the first group: which epics have to stay, and hold those above them ---- */
+
+static int on_epics(void *cookie, yyjson_val *array, const char *text, size_t len, struct gs_err *err)
+{
+    struct look *l = cookie;
+    yyjson_arr_iter iter = yyjson_arr_iter_with(array);
+    yyjson_val *it;
+    int64_t id = 0;
+    (void)text;
+    (void)len;
+    while ((it = yyjson_arr_iter_next(&iter))) {
+        struct row *r = gs_json_i64(it, "id", &id) ? find_row(l, U_EPICS, id) : NULL;
+        char sql[96];
+        if (!r)
+            continue;
+        see(l->u, r, it);
+        snprintf(sql, sizeof sql, "INSERT OR IGNORE INTO temp.epic_held VALUES(%lld)", (long long)r->op);
+        if (r->differs && sqlite3_exec(state_db(l->u->s), sql, NULL, NULL, NULL) != SQLITE_OK)
+            return undo_db_fail(l->u->s, err);
+    }
+    return 0;
+}
+
+int undo_look_at_epics(struct undo *u, const struct grp *g, struct gs_err *err)
+{
+    struct look l = {.u = u, .g = g};
+    struct gl_pages pages;
+    gs_autofree char *path =
+        gs_asprintf("/groups/%lld/epics?state=all&include_ancestor_groups=false&include_descendant_groups=false", (long long)g->target_id);
+    if (!path)
+        return gs_fail(err, GS_E_NOMEM, "out of memory");
+    int r = load_rows(&l, err);
+    if (!r && gl_list_all(u->c, path, on_epics, &l, &pages, err)) {
+        r = err->scope == GS_SCOPE_FATAL || err->http == 429 ? -1 : 0; /* what cannot be read is said when the group has its turn */
+        if (!r)
+            gs_err_clear(err);
+    }
+    look_release(&l);
+    return r;
+}
+
 static int remove_kind(struct look *l, enum undo_kind kind, struct gs_err *err)
 {
     size_t n = 0;
     gs_autofree struct row **rows = calloc(l->n_rows + 1, sizeof(struct row *));
     struct row *own = NULL; /* who takes away his own membership takes it away last */
+    if (kind == U_EPICS)
+        return remove_epics(l, err);
     if (!rows)
         return gs_fail(err, GS_E_NOMEM, "out of memory");
     for (size_t i = 0; i < l->n_rows; i++) {
@@ -842,27 +990,22 @@ static int remove_kind(struct look *l, enum undo_kind kind, struct gs_err *err)
         else
             rows[n++] = r;
     }
-    qsort(rows, n, sizeof(struct row *), newest_first);
-    /* of the iterations of a cadence that are not over, GitLab lets only the last one go */
-    size_t at_once = kind == U_ITERATIONS ? 1 : l->u->jobs;
-    for (size_t i = 0; i < n; i += at_once) {
-        if (undo_stopped(l->u))
-            return gs_fail(err, GS_E_STOPPED, "stopped");
-        if (remove_batch(l, rows + i, n - i < at_once ? n - i : at_once, err))
-            return -1;
-    }
+    if (remove_rows(l, rows, n, err))
+        return -1;
     return own ? remove_batch(l, &own, 1, err) : 0;
 }
 
 /* Fillers that a load left behind that was cut off. */
 static int remove_fillers(struct look *l, struct gs_err *err)
 {
-    size_t n = l->u->o->dry_run ? 0 : l->n_fillers + l->n_filler_cadences;
+    size_t n = l->u->o->dry_run ? 0 : l->n_fillers + l->n_filler_cadences + l->n_epic_fillers;
     if (n && (undo_begin(l->u, err) || undo_mark_begun(l->u, err) || undo_commit(l->u, err)))
         return -1;
     for (size_t i = 0; i < n; i++) {
-        bool milestone = i < l->n_fillers;
-        struct row filler = {.kind = milestone ? U_MILESTONES : U_CADENCES, .target = milestone ? l->fillers[i] : l->filler_cadences[i - l->n_fillers]};
+        size_t cadence = i - l->n_fillers, epic = cadence - l->n_filler_cadences;
+        struct row filler = i < l->n_fillers                ? (struct row){.kind = U_MILESTONES, .target = l->fillers[i]}
+                            : cadence < l->n_filler_cadences ? (struct row){.kind = U_CADENCES, .target = l->filler_cadences[cadence]}
+                                                            : (struct row){.kind = U_EPICS, .iid = l->epic_fillers[epic]};
         struct flight f = {.row = &filler};
         struct gl_request *q = removal(l, &filler);
         struct gl_response rsp;
@@ -1107,6 +1250,8 @@ static int once(struct look *l, struct gs_err *err)
     if (l->again)
         return 0;
     bool clean = judge(l);
+    if (judge_trees(l, &clean, err))
+        return -1;
     /* also of a group to be deleted as a whole: a list that hides what is ours may hide what is others' */
     if (is_unsure(l))
         return 0;

@@ -6,7 +6,7 @@
 
 struct sqlite3_stmt;
 
-enum undo_kind { U_LISTS, U_BOARDS, U_BADGES, U_ITERATIONS, U_CADENCES, U_MILESTONES, U_LABELS, U_MEMBERS, U_GROUPS, UNDO_KINDS };
+enum undo_kind { U_LISTS, U_BOARDS, U_BADGES, U_EPIC_BOARDS, U_EPICS, U_ITERATIONS, U_CADENCES, U_MILESTONES, U_LABELS, U_MEMBERS, U_GROUPS, UNDO_KINDS };
 struct undo_kind_info {
     const char *kind; /* of the ops */
 };
@@ -20,6 +20,7 @@ struct undo {
     unsigned jobs;
     int64_t loader;  /* id of the user who loaded: his membership is that of who makes a group */
     char set_id[12]; /* the beginning of it, as it stands in the titles of fillers */
+    int64_t last_ms; /* when the load took up its last step, by the clock of the server; 0: not known */
     int64_t *groups;
     size_t n_groups;
     struct sqlite3_stmt *set;
@@ -43,6 +44,8 @@ void undo_lagged(struct undo *u);
 int undo_set(struct undo *u, int64_t op, enum undo_state state, const char *code, const char *text,
              const struct gs_err *why, const char *request, struct gs_err *err) GS_MUST_USE;
 
+/* Which epics of this group were changed by others, into temp.epic_held. */
+int undo_look_at_epics(struct undo *u, const struct grp *g, struct gs_err *err) GS_MUST_USE;
 /* One group and all that is ours in it. */
 int undo_group(struct undo *u, const struct grp *g, struct gs_err *err) GS_MUST_USE;
 /* Waits, for a while, until the groups are gone whose deletion the server does in the background. */

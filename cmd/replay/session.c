@@ -65,6 +65,12 @@ const struct cli_opt session_opts[] = {
      .max = 1000000,
      .hidden = true,
      .help = "how many numbers of deleted milestones may be filled in one gap (1000)"},
+    {.name = "epics-api",
+     .type = CLI_CHOICE,
+     .offset = offsetof(struct session_args, epics_api),
+     .arg = "WAY",
+     .choices = "auto|rest|work-items",
+     .help = "how epics are made: over REST, which keeps more, as long as the target has it; or as work items"},
     {0},
 };
 
@@ -158,7 +164,7 @@ static void plan_options(const struct session *s, struct plan_opts *o)
         .user_map = a->user_map,
         .match_username = a->match_username,
         .load = {.merge = a->on_existing == 1, .keep_owner = a->keep_owner, .max_fillers = a->max_fillers, .as_authors = a->as_authors,
-                 .prefer_dates = a->prefer == 1, .no_attribution = a->no_attribution},
+                 .prefer_dates = a->prefer == 1, .no_attribution = a->no_attribution, .epics_api = a->epics_api},
         .log = &s->cli->log};
 }
 
@@ -166,7 +172,7 @@ static void plan_options(const struct session *s, struct plan_opts *o)
 static bool any_option(const struct session_args *a)
 {
     return a->into || a->user_map || a->rename.n || a->on_existing || a->keep_owner || a->max_fillers || a->match_username ||
-           a->as_authors || a->prefer || a->no_attribution;
+           a->as_authors || a->prefer || a->no_attribution || a->epics_api;
 }
 
 int session_state(struct session *s, const char *path, struct gs_err *err)
@@ -245,6 +251,8 @@ int session_load_opts(struct session *s, struct load_opts *out, struct gs_err *e
     out->no_attribution = gs_json_true(o, "no_attribution");
     if (gs_json_i64(o, "max_fillers", &fillers) && fillers > 0)
         out->max_fillers = (unsigned)fillers;
+    const char *api = gs_json_str(o, "epics_api");
+    out->epics_api = !api ? EPICS_AUTO : strcmp(api, "rest") == 0 ? EPICS_REST : EPICS_WORK_ITEMS;
     return 0;
 }
 

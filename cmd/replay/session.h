@@ -18,6 +18,7 @@ struct session_args {
     bool keep_owner, match_username, as_authors, no_attribution;
     int prefer; /* 0 author, 1 dates */
     unsigned max_fillers;
+    int epics_api;
 };
 extern const struct cli_opt session_opts[];
 

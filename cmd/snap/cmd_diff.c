@@ -164,7 +164,7 @@ const struct cli_verb snap_verb_diff = {
     .text = "Groups are matched by their path below the root, records by what identifies them (a label by its title).\n"
             "Ids do not count. What only the server sets (times) or computes is named as 'aside', and does not make the\n"
             "bundles different; neither do records of a relation that the other capture did not read at all, as its ledger\n"
-            "says ('unread': epics and uploads of a capture over the API, for example). The exit code is 0 when\n"
+            "says ('unread': uploads of a capture over the API, for example). The exit code is 0 when\n"
             "they hold the same, else 3.",
     .opts = opts,
     .more = parts,

@@ -14,7 +14,7 @@ enum { LUCK_GRAPHQL = 9 };
 static const struct {
     const char *connection, *relation;
     const struct cap_kind *kind;
-} asked[] = {{"epics", "epics", NULL}, {"epicBoards", "epic_boards", NULL}, {"iterationCadences", "iterations_cadences", &cap_kind_iterations}};
+} asked[] = {{"epics", "epics", &cap_kind_epics}, {"epicBoards", "epic_boards", &cap_kind_epic_boards}, {"iterationCadences", "iterations_cadences", &cap_kind_iterations}};
 
 static const struct {
     const char *relation, *rule;
@@ -52,40 +52,6 @@ int cap_not_asked(struct capture *c, struct gs_err *err)
     return 0;
 }
 
-/* Epics can be counted; the other kinds only seen. */
-static void epics_done(void *cookie, struct gl_request *req, struct gl_response *rsp)
-{
-    struct cap_group *g = cookie;
-    struct gs_err err = {0};
-    uint64_t n = rsp->outcome == GL_ANSWERED && rsp->status == 200 && rsp->total > 0 ? (uint64_t)rsp->total : 0;
-    int r = 0;
-    if (rsp->err.code != GS_OK && !cap_denied(&rsp->err)) {
-        err = rsp->err;
-        r = -1;
-    } else {
-        r = book_left_out(g->cap->book, g->id, "epics", "relation-not-read", NULL, n, n ? by_export_only : "some; number unknown; only a relation export gives them", &err);
-    }
-    if (r)
-        cap_fail(g->cap, &err);
-    cap_end(g);
-}
-
-static int count_epics(struct cap_group *g, struct gs_err *err)
-{
-    struct gl_request *r = gl_request_new(GL_GET, "/groups/%" PRId64 "/epics?include_descendant_groups=false"
-                                          "&include_ancestor_groups=false&state=all&per_page=1", g->id);
-    if (!r)
-        return gs_fail(err, GS_E_NOMEM, "no memory for a request");
-    r->done = epics_done;
-    r->tag = (struct gl_tag){g->id, "epics"};
-    r->cookie = g;
-    cap_begin(g);
-    if (gl_submit(g->cap->client, r, err) == 0)
-        return 0;
-    cap_end(g);
-    return -1;
-}
-
 /* There are some, and the group has no export that gives them. */
 static int read_kind(struct cap_group *g, size_t i, struct gs_err *err)
 {
@@ -103,7 +69,6 @@ static int answered(struct cap_group *g, yyjson_val *data, struct gs_err *err)
             yyjson_arr_size(yyjson_obj_get(yyjson_obj_get(group, asked[i].connection), "nodes")) == 0)
             continue;
         if (asked[i].kind ? read_kind(g, i, err)
-            : i == 0      ? count_epics(g, err)
                           : book_left_out(g->cap->book, g->id, asked[i].relation, "relation-not-read", NULL, 0,
                                    "some; number unknown; only a relation export gives them", err))
             return -1;

@@ -4,10 +4,8 @@
  * below, or a project, has it: then the title gets the group's name behind it.
  */
 #include "libreplay/kinds/kinds.h"
+#include "libreplay/kinds/fillers.h"
 #include "libreplay/kinds/pending.h"
-#include "libreplay/kinds/step.h"
-
-#include "libcommon/clock.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -22,7 +20,6 @@ enum {
 };
 
 #define MAX_NAMES 10 /* the title itself, and so many with something behind it */
-#define DEFAULT_MAX_FILLERS 1000
 #define TITLE_MAX 255
 
 /* ---- titles ---- */
@@ -69,10 +66,50 @@ static bool title_fits(const struct run *r, int64_t nth, const char *got)
     return got && sent && plain && (strcmp(sent, got) == 0 || strcmp(plain, got) == 0);
 }
 
-static int filler_prefix(struct run *r, char *out, size_t cap)
+/* ---- fillers ---- */
+
+static struct gl_request *filler_search(struct run *r, const char *text)
 {
-    return snprintf(out, cap, "groupsnap filler %.8s %lld-", bundle_set_id(run_bundle(r)), (long long)r->op.grp);
+    gs_autofree char *enc = gl_encode(text);
+    return enc ? run_request(GL_GET, NULL,
+                             "/groups/%lld/milestones?state=all&include_ancestors=false&per_page=100&search=%s",
+                             (long long)r->grp->target_id, enc)
+               : NULL;
 }
+
+static int filler_found(struct run *r, const struct gl_response *rsp, yyjson_doc **out_doc, yyjson_val **out, struct gs_err *err)
+{
+    (void)r;
+    if (step_array(rsp, out_doc, err))
+        return -1;
+    *out = yyjson_doc_get_root(*out_doc);
+    return 0;
+}
+
+static bool filler_address(struct run *r, yyjson_val *obj, int64_t *out)
+{
+    (void)r;
+    return gs_json_i64(obj, "id", out);
+}
+
+static struct gl_request *filler_remove(struct run *r, int64_t address)
+{
+    return run_request(GL_DELETE, NULL, "/groups/%lld/milestones/%lld", (long long)r->grp->target_id, (long long)address);
+}
+
+static bool filler_removed(struct run *r, const struct gl_response *rsp)
+{
+    (void)r;
+    return rsp->status < 300 || rsp->status == 404;
+}
+
+static const struct numbered numbered = {.what = "milestone",
+                                         .gap_loss = "milestone-iid",
+                                         .search = filler_search,
+                                         .found = filler_found,
+                                         .address = filler_address,
+                                         .remove = filler_remove,
+                                         .removed = filler_removed};
 
 /* ---- requests ---- */
 
@@ -138,24 +175,13 @@ static int post(struct run *r, int phase, const char *title, bool whole, struct 
 static int create(struct run *r, struct gl_request **out_req, enum step_result *out, struct gs_err *err)
 {
     struct step_notes *n = step_notes(r);
-    int64_t want = want_iid(r), next = *r->lane_next;
-    unsigned max = run_opts(r)->max_fillers ? run_opts(r)->max_fillers : DEFAULT_MAX_FILLERS;
-    if (want > next && want - next > (int64_t)max - n->number) {
-        if (!(n->flags & GAP_SAID) &&
-            step_loss(r, err, "milestone-iid", "iid %lld: %lld numbers would have to be filled", (long long)want,
-                      (long long)(want - next)))
-            return -1;
-        n->flags |= GAP_SAID;
-    } else if (want > next) {
-        char title[96];
-        int len = filler_prefix(r, title, sizeof(title));
-        snprintf(title + len, sizeof(title) - (size_t)len, "%lld", (long long)next);
-        n->number++;
-        /* written down before it is sent, so that none is forgotten */
-        if (state_filler(r->state, r->lane->id, next, 0, err))
-            return -1;
-        return post(r, FILLER, title, false, out_req, out, err);
-    }
+    char filler[96];
+    bool fill, said = n->flags & GAP_SAID;
+    if (filler_before(r, &numbered, want_iid(r), &said, filler, &fill, err))
+        return -1;
+    n->flags |= said ? GAP_SAID : 0;
+    if (fill)
+        return post(r, FILLER, filler, false, out_req, out, err);
     gs_autofree char *title = title_try(r, r->n1);
     if (!title)
         return gs_fail(err, GS_E_NOMEM, "out of memory");
@@ -414,16 +440,15 @@ static int step(struct run *r, const struct gl_response *rsp, struct gl_request 
                 *out = STEP_AGAIN;
                 return 0;
             }
+            if (filler_refused(r, err))
+                return -1;
             return step_refused(rsp, err, "filling the gap before number %lld", (long long)want_iid(r));
         }
         if (step_doc(rsp, &doc, err))
             return -1;
-        if (!gs_json_i64(yyjson_doc_get_root(doc), "iid", &iid) || iid < *r->lane_next)
-            return step_fail(err, GS_E_REMOTE, "the server gave a filler no usable number");
-        if (!gs_json_i64(yyjson_doc_get_root(doc), "id", &n->max_id) ||
-            state_filler(r->state, r->lane->id, *r->lane_next, n->max_id, err))
+        gs_json_i64(yyjson_doc_get_root(doc), "iid", &iid);
+        if (filler_made(r, &numbered, yyjson_doc_get_root(doc), iid, err))
             return -1;
-        *r->lane_next = iid + 1;
         return create(r, out_req, out, err);
     case CREATE:
         if (a == ANS_REFUSED) {
@@ -461,122 +486,10 @@ static const char *const seen[] = {"title", "description", "state", "start_date"
 static const char *const texts[] = {"description", NULL};
 const struct kind kind_milestones = {.name = "milestones", .relation = "milestones", .ordered = true, .step = step, .texts = texts, .seen = seen, .at = "milestones"};
 
-/* ---- taking the fillers away ---- */
-
-/*
- * Those whose answer came are known by their ids. For the others, and where an earlier run may have forgotten some, the
- * target is asked; that a replica lags behind is waited for when one is missing.
- */
-enum { SWEEP_START, SWEEP_KNOWN, SWEEP_LIST, SWEEP_LIST_AGAIN, SWEEP_DELETE };
-
-static int sweep_list(struct run *r, struct gl_request **out_req, enum step_result *out, struct gs_err *err)
-{
-    char prefix[96];
-    filler_prefix(r, prefix, sizeof(prefix));
-    gs_autofree char *enc = gl_encode(prefix);
-    if (!enc)
-        return gs_fail(err, GS_E_NOMEM, "out of memory");
-    return step_send(r, SWEEP_LIST,
-                     run_request(GL_GET, NULL,
-                                 "/groups/%lld/milestones?state=all&include_ancestors=false&per_page=100&search=%s",
-                                 (long long)r->grp->target_id, enc),
-                     out_req, out, err);
-}
-
-static int sweep_delete(struct run *r, int phase, int64_t id, struct gl_request **out_req, enum step_result *out,
-                        struct gs_err *err)
-{
-    struct gl_request *q =
-        run_request(GL_DELETE, NULL, "/groups/%lld/milestones/%lld", (long long)r->grp->target_id, (long long)id);
-    return step_send_repeatable(r, phase, q, out_req, out, err);
-}
-
-/* The next filler that is known; after the last one the unknown, if there can be any. */
-static int sweep_known(struct run *r, struct gl_request **out_req, enum step_result *out, struct gs_err *err)
-{
-    int64_t id;
-    if (state_filler_next(r->state, r->lane->id, &r->n1, &id, err))
-        return -1;
-    if (id)
-        return sweep_delete(r, SWEEP_KNOWN, id, out_req, out, err);
-    *out = STEP_DONE;
-    step_notes(r)->number = r->n1; /* one whose answer never came */
-    return r->n1 || r->unsure || r->maybe || !run_made_group(r) ? sweep_list(r, out_req, out, err) : 0;
-}
-
-static int sweep_next(struct run *r, struct gl_request **out_req, enum step_result *out, struct gs_err *err)
-{
-    int64_t id;
-    if ((size_t)r->n1 >= r->buf.len / sizeof(id)) {
-        step_notes(r)->began_ms = 0;
-        return sweep_list(r, out_req, out, err);
-    }
-    memcpy(&id, r->buf.data + (size_t)r->n1 * sizeof(id), sizeof(id));
-    r->n1++;
-    return sweep_delete(r, SWEEP_DELETE, id, out_req, out, err);
-}
-
-static int sweep_listed(struct run *r, const struct gl_response *rsp, struct gl_request **out_req, enum step_result *out,
-                        struct gs_err *err)
-{
-    struct step_notes *n = step_notes(r);
-    GS_AUTO(yyjson_doc) doc = NULL;
-    if (step_array(rsp, &doc, err))
-        return -1;
-    char prefix[96];
-    size_t len = (size_t)filler_prefix(r, prefix, sizeof(prefix));
-    gs_buf_reset(&r->buf);
-    r->n1 = 0;
-    size_t i, max;
-    yyjson_val *it;
-    yyjson_arr_foreach(yyjson_doc_get_root(doc), i, max, it)
-    {
-        const char *title = gs_json_str(it, "title");
-        int64_t id;
-        if (title && strncmp(title, prefix, len) == 0 && gs_json_i64(it, "id", &id) &&
-            gs_buf_add(&r->buf, &id, sizeof(id), err))
-            return -1;
-    }
-    /* what was deleted may still be shown: after some rounds it is good enough */
-    if (r->buf.len && (++r->n2 <= 50 || rsp->next_page))
-        return sweep_next(r, out_req, out, err);
-    bool proven = true;
-    if (n->number && step_absent(r, SWEEP_LIST_AGAIN, &proven, out, err))
-        return -1;
-    if (!proven)
-        return 0;
-    *out = STEP_DONE;
-    return state_filler_gone(r->state, r->lane->id, -1, err);
-}
-
 static int sweep(struct run *r, const struct gl_response *rsp, struct gl_request **out_req, enum step_result *out,
                  struct gs_err *err)
 {
-    if (!step_notes(r))
-        return gs_fail(err, GS_E_NOMEM, "out of memory");
-    enum step_answer a;
-    if (step_judge(r, rsp, r->phase == SWEEP_DELETE || r->phase == SWEEP_KNOWN, &a, err))
-        return -1;
-    if (a == ANS_REFUSED && (r->phase == SWEEP_LIST || rsp->status != 404))
-        return step_refused(rsp, err, r->phase == SWEEP_LIST ? "looking for filler milestones" : "deleting a filler milestone");
-    switch (r->phase) {
-    case SWEEP_START:
-        /* the lane's last write was just before, if this run made any */
-        r->since_ms = gs_mono_ms();
-        return sweep_known(r, out_req, out, err);
-    case SWEEP_KNOWN:
-        if (a != ANS_LOST && state_filler_gone(r->state, r->lane->id, r->n1, err))
-            return -1;
-        return sweep_known(r, out_req, out, err);
-    case SWEEP_LIST:
-        return sweep_listed(r, rsp, out_req, out, err);
-    case SWEEP_LIST_AGAIN:
-        return sweep_list(r, out_req, out, err);
-    case SWEEP_DELETE:
-        return sweep_next(r, out_req, out, err);
-    default:
-        return gs_fail(err, GS_E_INTERNAL, "sweeping in phase %d", r->phase);
-    }
+    return fillers_sweep(r, &numbered, rsp, out_req, out, err);
 }
 
 const struct kind kind_milestones_sweep = {
@@ -614,11 +527,7 @@ static int emit(void *cookie, const struct pending *e, struct gs_err *err)
     struct op op;
     if (wait_above(x, e->key, err) || pending_op(e, x->g->id, x->lane, &op, err) || pending_plan(x->p, &op, NULL, err))
         return -1;
-    unsigned limit = plan_opts(x->p)->max_fillers ? plan_opts(x->p)->max_fillers : DEFAULT_MAX_FILLERS;
-    if (!x->g->existed && e->major > x->next && e->major - x->next <= (int64_t)limit)
-        plan_requests(x->p, 2 * (uint64_t)(e->major - x->next));
-    if (e->major >= x->next)
-        x->next = e->major + 1;
+    fillers_plan_gap(x->p, x->g, e->major, &x->next);
     return 0;
 }
 
@@ -631,8 +540,7 @@ static int plan_group(struct plan *p, const struct grp *g, bool first, uint64_t 
     struct emit x = {.p = p, .g = g, .next = 1};
     if (plan_lane(p, g->id, REL_PHASE_MILESTONES, "milestones", true, &x.lane, err) || pending_each(p, emit, &x, err))
         return -1;
-    struct op op;
-    if (pending_new_op("milestones.sweep", "filler milestones", NULL, g->id, x.lane, NULL, &op, err) || pending_plan(p, &op, NULL, err))
+    if (fillers_plan_sweep(p, g, "milestones.sweep", "filler milestones", x.lane, err))
         return -1;
     return plan_loss(p, g->id, "milestones", NULL, "milestone-times", records, NULL, err);
 }

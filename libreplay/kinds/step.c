@@ -148,6 +148,16 @@ int step_absent(struct run *r, int phase, bool *out_proven, enum step_result *ou
     return 0;
 }
 
+int step_wait_shown(struct run *r, int phase, bool *out_over, enum step_result *out, struct gs_err *err)
+{
+    struct step_notes *n = step_notes(r);
+    if (!n->waits) { /* it may have been made just now, by another op */
+        n->waits = true;
+        r->since_ms = gs_mono_ms();
+    }
+    return step_absent(r, phase, out_over, out, err);
+}
+
 void step_hidden(struct run *r)
 {
     struct step_notes *n = step_notes(r);
@@ -379,6 +389,13 @@ bool step_same_date(const char *a, const char *b)
     a = a ? a : "";
     b = b ? b : "";
     return strncmp(a, b, 10) == 0;
+}
+
+bool step_same_time(const char *a, const char *b)
+{
+    int64_t x, y;
+    struct gs_err ignored = {0};
+    return a && b && gs_time_parse(a, &x, &ignored) == 0 && gs_time_parse(b, &y, &ignored) == 0 && x == y;
 }
 
 static bool color_long(const char *s, char out[8])

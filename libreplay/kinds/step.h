@@ -38,6 +38,7 @@ struct step_notes {
     int flags; /* the kind's own */
     bool ours; /* what was found was made by this load */
     bool differs;
+    bool waits; /* step_wait_shown() */
 };
 /* NULL: out of memory. */
 struct step_notes *step_notes(struct run *r);
@@ -63,6 +64,11 @@ int step_send_repeatable(struct run *r, int phase, struct gl_request *q, struct 
  * set to come back in `phase` for another look. Fails with scope ITEM when the writes were lost too often.
  */
 int step_absent(struct run *r, int phase, bool *out_proven, enum step_result *out, struct gs_err *err) GS_MUST_USE;
+/*
+ * A look showed less than there should be: a replica may hide it. Until the time is over in which that can be, *out is set to come back in
+ * `phase`; then *out_over, and what is missing is missing.
+ */
+int step_wait_shown(struct run *r, int phase, bool *out_over, enum step_result *out, struct gs_err *err) GS_MUST_USE;
 /* The server knows of an object that reads may not show yet. */
 void step_hidden(struct run *r);
 /* The object was found: how long it was hidden is learned from. */
@@ -129,6 +135,8 @@ size_t step_cut(const char *s, size_t max);
 bool step_same_text(const char *a, const char *b);
 /* The same date ("2025-01-02", also with a time behind it); NULL and "" are one. */
 bool step_same_date(const char *a, const char *b);
+/* The same moment, in any of the forms that GitLab writes; what cannot be read is equal to nothing. */
+bool step_same_time(const char *a, const char *b);
 /* "#ABC", "#aabbcc": the same colour. Names of colours are taken as equal to anything. */
 bool step_same_color(const char *a, const char *b);
 /* A record's object or string below a key; NULL when null or absent. */

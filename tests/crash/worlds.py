@@ -71,10 +71,10 @@ def named(dump):
     """Ids differ from run to run where the order differs: a function that puts names in their place, in paths and bodies."""
     names = {"groups": {g["id"]: g["full_path"] for g in dump["groups"]}}
     of_group = names["groups"].get
-    for table, column in (("labels", "title"), ("milestones", "title"), ("boards", "name"), ("iterations_cadences", "title")):
+    for table, column in (("labels", "title"), ("milestones", "title"), ("boards", "name"), ("iterations_cadences", "title"), ("epics", "iid"), ("epic_boards", "name")):
         names[table] = {x["id"]: f"{of_group(x['group_id'])}:{x[column]}" for x in dump[table]}
     keys = {"parent_id": "groups", "group_id": "groups", "label_id": "labels", "label_ids": "labels", "labels": "labels", "milestone_id": "milestones"}
-    types = {"Group": "groups", "GroupLabel": "labels", "Label": "labels", "Milestone": "milestones", "Board": "boards", "Cadence": "iterations_cadences"}
+    types = {"Group": "groups", "GroupLabel": "labels", "Label": "labels", "Milestone": "milestones", "Board": "boards", "Cadence": "iterations_cadences", "Epic": "epics", "EpicBoard": "epic_boards"}
 
     def value(key, v):
         if isinstance(v, dict):
@@ -87,6 +87,9 @@ def named(dump):
         return names[types[m[1]]].get(int(m[2]), "?") if m and m[1] in types else v
 
     def path(text):
+        # comments are written below the id of an epic, everything else below its number
+        text = re.sub(r"/epics/(\d+)/(notes|discussions)\b(?!.*award)", lambda m: f"/epics/<{names['epics'].get(int(m[1]), '?')}>/{m[2]}", text)
+        text = re.sub(r"/(discussions/[0-9a-f]{40}|notes/\d+)", lambda m: "/" + m[1].split("/")[0] + "/<>", text)
         return re.sub(r"/(groups|boards|milestones|labels)/(\d+)", lambda m: f"/{m[1]}/<{names[m[1]].get(int(m[2]), '?')}>", text)
     return path, value
 
@@ -260,6 +263,88 @@ class Apply(World):
         return v
 
 
+def planning(dump, root):
+    """Of each group below the root its epics with all that they hold, and its epic boards with the order of epics on them, by names."""
+    full = {g["id"]: g["full_path"] for g in dump["groups"]}
+    users = {u["id"]: u["username"] for u in dump["users"]}
+    labels = {x["id"]: x["title"] for x in dump["labels"]}
+    names = {e["id"]: f"{full[e['group_id']]}&{e['iid']}" for e in dump["epics"]}
+    awards = {}
+    for a in dump["award_emoji"]:
+        awards.setdefault((a["awardable_type"], a["awardable_id"]), []).append(f"{a['name']} {users[a['user_id']]}")
+    out = {}
+    for e in sorted(dump["epics"], key=lambda e: e["iid"]):
+        notes = [n for n in dump["notes"] if n["noteable_id"] == e["id"] and not n["system"]]
+        threads = {n["discussion_id"]: min(m["created_at"] for m in notes if m["discussion_id"] == n["discussion_id"]) for n in notes}
+        row = {k: e[k] for k in ("iid", "title", "description", "state", "confidential", "color", "start_date", "end_date", "created_at", "updated_at")}
+        row["parent"] = names.get(e["parent_id"])
+        row["labels"] = sorted(labels[x["label_id"]] for x in dump["epic_labels"] if x["epic_id"] == e["id"])
+        row["awards"] = sorted(awards.get(("Epic", e["id"]), []))
+        row["notes"] = sorted([n["created_at"], n["note"], n["internal"], threads[n["discussion_id"]], sorted(awards.get(("Note", n["id"]), []))] for n in notes)
+        row["children"] = [names[c["id"]] for c in sorted((c for c in dump["epics"] if c["parent_id"] == e["id"]), key=lambda c: c["relative_position"])]
+        out.setdefault(full[e["group_id"]][len(root):].lstrip("/"), {}).setdefault("epics", []).append(row)
+    for b in dump["epic_boards"]:
+        lists = sorted((x for x in dump["epic_lists"] if x["board_id"] == b["id"]), key=lambda x: (x["list_type"], x["position"] or 0))
+        place = {x["epic_id"]: x["relative_position"] for x in dump["epic_board_positions"] if x["board_id"] == b["id"]}
+        shown = []
+        for x in lists[:-1] if b["hide_closed_list"] else lists:  # a hidden list has no order that could be carried; what stands nowhere yet is shown last, the newest first
+            here = [e for e in dump["epics"] if full[e["group_id"]].startswith(full[b["group_id"]]) and (e["state"] == "closed") == (x["list_type"] == 2)]
+            of = {e["id"]: {y["label_id"] for y in dump["epic_labels"] if y["epic_id"] == e["id"]} for e in here}
+            here = [e for e in here if x["label_id"] in of[e["id"]] or x["list_type"] == 2 or
+                    (x["list_type"] == 0 and not of[e["id"]] & {y["label_id"] for y in lists})]
+            shown.append([labels.get(x["label_id"], x["list_type"]), [names[e["id"]] for e in sorted(here, key=lambda e: (place.get(e["id"], 1 << 60), -e["id"]))]])
+        out.setdefault(full[b["group_id"]][len(root):].lstrip("/"), {}).setdefault("epic_boards", []).append([b["name"], b["hide_closed_list"], shown])
+    return out
+
+
+def planning_tree():
+    """Three groups, epics with gaps in their numbers, with parents that are made later or in another group, threads, emoji, an epic board."""
+    def epic(iid, title, **more):
+        return {"iid": iid, "title": title, "created_at": f"2024-02-{iid:02d}T08:00:00.{iid:03d}Z", "updated_at": "2024-06-01T00:00:00.000Z", "author": "who", **more}
+
+    def note(text, day, **more):
+        return {"author": "who", "body": text, "created_at": f"2024-03-{day:02d}T00:00:00.000Z", "updated_at": f"2024-03-{day:02d}T00:00:00.000Z", **more}
+    top = [epic(2, "one", parent="&7", position=1000, labels=["now"], awards=[{"name": "thumbsup", "user": "who"}], notes=[
+        note("first", 1), note("first", 2), note("asked", 3, thread="a"), note("answered", 4, thread="a", awards=[{"name": "tada", "user": "who"}])]),
+        epic(4, "same", parent="&7", position=500, start_date="2024-01-01", labels=["later"]), epic(5, "same", state="closed", confidential=True),
+        epic(7, "above", description="text", color="#112233", labels=["now"], notes=[note("inside", 5, internal=True)])]
+    sub = [epic(1, "below", parent="plan&7", position=750, labels=["now"]), epic(3, "deep", parent="&1", state="closed", labels=["later", "now"])]
+    board = {"name": "Plan", "hide_closed_list": True, "lists": [{"label": "now"}, {"label": "later"}], "order": ["plan/sub&1", "&7", "&4", "&2", "plan/sub&3", "&5"]}
+    users = [{"username": "root", "email": "r@x.example", "admin": True}, {"username": "who", "email": "w@x.example", "public_email": "w@x.example"}]
+    return {"users": users, "tokens": {"admin": "root", "owner": "who"}, "groups": [
+        {"path": "plan", "name": "Plan", "labels": [{"title": "now", "color": "#ff0000"}, {"title": "later", "color": "#00ff00"}],
+         "members": [{"user": "who", "access_level": 50}], "planning": {"epics": top, "epic_boards": [board]},
+         "subgroups": [{"path": "sub", "name": "Sub", "planning": {"epics": sub}}]}]}
+
+
+class Epics(Apply):
+    """replay apply of a tree that is mostly plans."""
+
+    @staticmethod
+    def prepare(d, options):
+        tree, users = planning_tree(), os.path.join(d, "planning-users.json")
+        seed = os.path.join(d, "planning.json")
+        json.dump(tree, open(seed, "w", encoding="utf-8"))
+        json.dump({"users": tree["users"], "tokens": tree["tokens"]}, open(users, "w", encoding="utf-8"))
+        key = gstest.keygen(d, "planning-key")
+        with gstest.Sim(d, "planning", "--seed", seed, "--tier", "ultimate") as s:
+            r = gstest.run(SNAP, "create", "--via", "api", "--url", s.url, "plan", "-o", "planning.gsnap", "--key", key, "--time", TIME,
+                           token=s.tokens["owner"], cwd=d)
+            if r.code:
+                raise RuntimeError(str(r))
+        return {"root": "plan", "key": key, "bundle": os.path.join(d, "planning.gsnap"), "users": users}
+
+    def __init__(self, d, shared, jobs):
+        self.sim_arguments = ("--empty", "--users", shared["users"], "--tier", "ultimate")
+        super().__init__(d, shared, jobs)
+
+    def picture(self):
+        out = super().picture()
+        for place, here in planning(self.sim.dump(), self.shared["root"]).items():
+            out["dump"].setdefault(place, {}).update(here)
+        return out
+
+
 class Undo(Apply):
     """replay undo: takes a load back, into which somebody has put something here and there, so that some groups are removed as a
     whole and others object by object."""
@@ -358,4 +443,4 @@ class Create(World):
         return v
 
 
-WORLDS = {"apply": Apply, "undo": Undo, "create": Create}
+WORLDS = {"apply": Apply, "epics": Epics, "undo": Undo, "create": Create}

@@ -1,6 +1,6 @@
 #!/usr/bin/python3
 """Every GraphQL document of the project validates against the schema that GitLab published (15.0, Enterprise Edition; documents whose
-name ends in _ce against the 15.2 Community Edition too). Documents for newer servers end in the version that knows them (_16) and ask
+name ends in _ce against the 15.2 Community Edition too; those that deal with work items against the one of 18.3). Documents for newer servers end in the version that knows them (_16) and ask
 for fields that the old schema must not have. Needs GITLAB_CONTRACT_DIR."""
 import glob
 import os
@@ -11,7 +11,7 @@ sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 import gstest  # noqa: E402
 
 t = gstest.Tap()
-schemas = {"ee": "gitlab-15.0-ee.graphql", "ce": "gitlab-15.2-ce.graphql"}
+schemas = {"ee": "gitlab-15.0-ee.graphql", "ce": "gitlab-15.2-ce.graphql", "items": "gitlab-18.3-workitems-over-15.0.graphql"}
 try:
     from graphql import build_ast_schema, parse, validate
 except ImportError:
@@ -29,7 +29,10 @@ def plain(sdl):
     return re.sub(r"(?m)^((?:type|interface) .*implements )(.*)\{", lambda m: m[1] + m[2].replace("&", ",") + "{", sdl)
 
 
-NEWER = {"group_labels_16": ["lockOnMerge"], "group_labels_18": ["lockOnMerge", "archived"]}
+NOTE_16 = ["awardEmoji", "internal", "lastEditedAt", "systemNoteMetadata"]
+NEWER = {"epic_list_epics": ["epicBoardList"], "epic_notes_16": NOTE_16, "group_epics_16": ["color"] + NOTE_16, "group_epic_boards_16": ["displayColors"],
+         "group_labels_16": ["lockOnMerge"], "group_labels_18": ["lockOnMerge", "archived"]}
+ITEMS = ("award_emoji_add", "epic_item_notes", "group_epic_items", "group_unread_items", "note_create")
 built = {}
 for edition, name in schemas.items():
     path = os.path.join(gstest.CONTRACT, "graphql", name)
@@ -42,7 +45,7 @@ t.ok(len(documents) > 5, f"{len(documents)} documents")
 for path in documents:
     name = os.path.basename(path)[:-len(".graphql")]
     text = open(path, encoding="utf-8").read()
-    for edition in ("ee", "ce") if name.endswith("_ce") else ("ee",):
+    for edition in ("items",) if name in ITEMS or name.startswith("work_item") else ("ee", "ce") if name.endswith("_ce") else ("ee",):
         errors = [str(e)[:300] for e in validate(built[edition], parse(text))]
         newer = NEWER.get(name)
         if newer:

@@ -1,0 +1,181 @@
+#!/usr/bin/python3
+"""Epics with all that they hold: the planning tree is captured, carried and loaded as Owner, and everything that GitLab lets an Owner set is
+compared by this program, from the two instances' dumps alone. Gaps in numbers, parents in other groups and with higher numbers, order among
+siblings, lost answers, tiers, a target that has epics already, and taking it all back."""
+import collections
+import json
+import os
+import sys
+
+sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+import gstest  # noqa: E402
+
+t = gstest.Tap()
+TREE = os.path.join(gstest.TOP, "tests/sim/planning_tree.json")
+with open(TREE, encoding="utf-8") as f:
+    DOC = json.load(f)
+USERS = {"users": DOC["users"], "tokens": DOC["tokens"]}
+ROOT = "halden-planning"
+SAME = ("title", "description", "state", "confidential", "color", "start_date", "end_date", "start_date_fixed", "due_date_fixed", "start_date_is_fixed",
+        "due_date_is_fixed", "created_at", "updated_at")
+
+
+def commands(text):
+    """Does GitLab take a line of this text for a quick action? Whether such a text arrives is another matter than epics."""
+    code = False
+    for line in (text or "").split("\n"):
+        code ^= line.startswith("```")
+        if line.startswith("/") and not code:
+            return True
+    return False
+
+
+def picture(d):
+    """{"full/path&7": attributes} with names in place of ids"""
+    paths = {g["id"]: g["full_path"] for g in d["groups"]}
+    users = {u["id"]: u["username"] for u in d["users"]}
+    labels = {x["id"]: (paths[x["group_id"]], x["title"]) for x in d["labels"]}
+    rows = {e["id"]: e for e in d["epics"]}
+    names = {e["id"]: "%s&%d" % (paths[e["group_id"]], e["iid"]) for e in rows.values()}
+    awards = collections.defaultdict(list)
+    for a in d["award_emoji"]:
+        awards[a["awardable_type"], a["awardable_id"]].append((a["name"], users[a["user_id"]]))
+    out = {}
+    for e in rows.values():
+        x = {k: e[k] for k in SAME}
+        x["author"] = users[e["author_id"]]
+        x["parent"] = names.get(e["parent_id"])
+        x["labels"] = sorted(labels[k["label_id"]] for k in d["epic_labels"] if k["epic_id"] == e["id"])
+        x["awards"] = sorted(awards["Epic", e["id"]])
+        notes = [n for n in d["notes"] if n["noteable_id"] == e["id"] and not n["system"]]
+        x["notes"] = sorted((n["created_at"], n["note"], bool(n["internal"]), n["type"], users[n["author_id"]], tuple(sorted(awards["Note", n["id"]])))
+                            for n in notes)
+        x["threads"] = sorted(sorted((m["created_at"], m["note"]) for m in notes if m["discussion_id"] == i) for i in {n["discussion_id"] for n in notes})
+        x["children"] = [names[c["id"]] for c in sorted((c for c in rows.values() if c["parent_id"] == e["id"]), key=lambda c: c["relative_position"])]
+        out[names[e["id"]]] = x
+    return out
+
+
+def wanted(source, me):
+    """What of the source an Owner called `me` can bring over (gitlab-api facts, section 11): everything but who wrote it, and the emoji of
+    others."""
+    out = picture(source)
+    for x in out.values():
+        x["author"] = me
+        x["awards"] = [a for a in x["awards"] if a[1] == me]
+        x["notes"] = [n[:4] + (me, tuple(a for a in n[5] if a[1] == me)) for n in x["notes"]]
+    return out
+
+
+def differences(want, got, without=()):
+    """[(epic, attribute, source, target)], texts with quick actions aside"""
+    out = [(n, "there", n in want, n in got) for n in set(want) ^ set(got)]
+    for n in set(want) & set(got):
+        odd = commands(want[n]["description"]) or any(commands(m[1]) for m in want[n]["notes"])
+        for k, v in want[n].items():
+            if k in without or (odd and k in ("title", "description", "labels", "confidential", "color", "state", "awards")):
+                continue
+            a, b = v, got[n][k]
+            if k == "notes":
+                a, b = ([x for x in y if x[0] not in {m[0] for m in want[n]["notes"] if commands(m[1])}] for y in (a, b))
+            if k == "threads":
+                a, b = ([[m for m in x if not commands(m[1])] for x in y if not any(commands(m[1]) for m in x)] for y in (a, b))
+                b = [x for x in b if x in a or not any(commands(m[1]) for m in want[n]["notes"])] if a != b else b
+            if a != b:
+                out.append((n, k, a, b))
+    return sorted(out, key=repr)
+
+
+BOARDS = """query($p: ID!) { group(fullPath: $p) { epicBoards { nodes { name hideBacklogList hideClosedList displayColors labels { nodes { title } }
+lists { nodes { title listType epics(first: 100) { nodes { iid group { fullPath } } } } } } } } }"""
+
+
+def boards(sim):
+    """{(group, name): settings, lists and the epics in them, in the order in which they are shown}"""
+    out = {}
+    for g in sim.dump()["groups"]:
+        body = {"query": BOARDS, "variables": {"p": g["full_path"]}}
+        for b in sim.call("/api/graphql", body, token=sim.tokens["admin"])["data"]["group"]["epicBoards"]["nodes"]:
+            out[g["full_path"], b["name"]] = (
+                b["hideBacklogList"], b["hideClosedList"], b["displayColors"], sorted(x["title"] for x in b["labels"]["nodes"]),
+                [(x["title"], x["listType"], ["%s&%s" % (e["group"]["fullPath"], e["iid"]) for e in x["epics"]["nodes"]]) for x in b["lists"]["nodes"]])
+    return out
+
+
+def losses(r):
+    return {(x["relation"], x["code"]): x["count"] for x in r.json()["losses"]}
+
+
+def system_notes(d):
+    return collections.Counter(n["noteable_id"] for n in d["notes"] if n["system"])
+
+
+with gstest.scratch() as d:
+    key = gstest.keygen(d)
+
+    def replay(verb, sim, file, *args, **kw):
+        return gstest.replay(verb, file, "--trust", "key.pub", "--url", sim.url, *args, token=sim.tokens["owner"], cwd=d, **kw)
+
+    with gstest.Sim(d, "source", "--seed", TREE, "--tier", "ultimate", "--version", "18.8.0-ee") as s:
+        source, source_boards = s.dump(), boards(s)
+        me = next(u["username"] for u in source["users"] if u["username"] == DOC["tokens"]["owner"])
+        for via in ("relations", "api"):
+            r = gstest.snap("create", "--url", s.url, ROOT, "-o", via + ".gsnap", "--key", key, "--via", via, token=s.tokens["owner"], cwd=d)
+            t.is_eq(r.code, 0, f"captured by {via}", str(r))
+    want = wanted(source, me)
+
+    def Target(name, *args):  # noqa: N802
+        return gstest.Target(d, name, *args, users=USERS)
+
+    for via in ("relations", "api"):
+        with Target("by-" + via, "--tier", "ultimate", "--version", "17.11.0-ee") as sim:
+            r = replay("plan", sim, via + ".gsnap", "--json", "--state", via + ".state")
+            t.is_eq(r.code, 0, f"{via}: planned", str(r))
+            said = losses(r)
+            events = [e for e in source["events"] if e["target_type"] == "Epic"]
+            notes = [n for n in source["notes"] if not n["system"]]
+            users = {u["id"]: u["username"] for u in source["users"]}
+            t.is_eq(said.get(("epics", "epic-author")), sum(users[e["author_id"]] != me for e in source["epics"]), f"{via}: foreign authors are counted before")
+            t.is_eq(said.get(("epics", "epic-closing")), sum(e["state"] == "closed" for e in source["epics"]), f"{via}: closing times are counted")
+            t.is_eq(said.get(("notes", "note-author")), sum(users[n["author_id"]] != me for n in notes), f"{via}: foreign comments are counted")
+            t.is_eq(said.get(("notes", "note-system")), len(source["notes"]) - len(notes), f"{via}: system notes are counted")
+            t.is_eq(said.get(("award_emoji", "award-of-others")), sum(users[a["user_id"]] != me for a in source["award_emoji"]), f"{via}: emoji of others are counted")
+            r = replay("apply", sim, via + ".gsnap", "--yes", "--json", "--state", via + ".state")
+            t.is_eq(r.code, 0, f"{via}: loaded", str(r))
+            there = sim.dump()
+            got = picture(there)
+            bad = differences(want, got)
+            t.is_eq(bad, [], f"{via}: every attribute of {len(want)} epics is as at the source")
+            shown = boards(sim)
+            odd = {n for n in want if commands(want[n]["description"]) or any(commands(m[1]) for m in want[n]["notes"])}
+
+            def plain(all_boards):
+                return {k: b[:4] + ([(x[0], x[1], [e for e in x[2] if e not in odd]) for x in b[4]],) for k, b in all_boards.items()}
+            t.is_eq(plain(shown), plain(source_boards), f"{via}: {len(shown)} epic boards with the order of epics on them")
+            t.is_eq([e["title"] for e in there["epics"] if "groupsnap filler" in e["title"]], [], f"{via}: no filler remains")
+            log = [x for x in sim.requests() if x["method"] == "POST" and x["path"].endswith("/epics")]
+            t.ok(len(log) > len(want), f"{via}: gaps were filled ({len(log)} created for {len(want)})")
+            r = replay("apply", sim, via + ".gsnap", "--yes", "--json", "--state", via + ".state")
+            t.is_eq((r.code, len(sim.dump()["epics"])), (0, len(want)), f"{via}: the same command again does nothing")
+    # ---- epics are gone from REST and GraphQL: work items ----
+    with Target("items", "--tier", "ultimate", "--version", "18.8.0-ee", "--config", '{"epic_rest": false, "epic_graphql": false}') as sim:
+        r = replay("plan", sim, "api.gsnap", "--json", "--state", "items.state")
+        said = losses(r)
+        t.is_eq((said.get(("epics", "epic-updated-at")), said.get(("epic_boards", "epic-boards-not-available"))), (len(want), len(source_boards)),
+                "work items: what they cannot be told is counted before")
+        together = said.get(("epics", "epic-dates-together"), 0)
+        r = replay("apply", sim, "api.gsnap", "--yes", "--json", "--state", "items.state")
+        t.is_eq(r.code, 0, "work items: loaded", str(r))
+        there = sim.dump()
+        got = picture(there)
+        for x in [*want.values(), *got.values()]: # no time of a comment can be told
+            x["bare"] = sorted((n[1:] for n in x["notes"]), key=repr), sorted(sorted(m[1] for m in th) for th in x["threads"])
+        off = [x for x in differences(want, got, ("updated_at", "notes", "threads"))]
+        dates = {x[0] for x in off if "date" in x[1]}
+        odd = {n for n in want if any(commands(m[1]) for m in want[n]["notes"])}
+        t.is_eq([x for x in off if "date" not in x[1] and not (x[1] == "bare" and x[0] in odd)], [], "work items: everything else is as at the source")
+        t.ok(together > 0 and len({n for n in dates if want[n]["start_date_is_fixed"] != got[n]["start_date_is_fixed"] or
+                                   want[n]["due_date_is_fixed"] != got[n]["due_date_is_fixed"]}) <= together, "work items: dates differ where it was said", repr(dates))
+        t.is_eq([e["title"] for e in there["epics"] if "groupsnap filler" in e["title"]], [], "work items: no filler remains")
+        t.is_eq({x["path"] for x in sim.requests() if "/epics" in x["path"] and x["status"] != 404}, set(), "work items: REST is not asked in vain")
+t.done()
