@@ -123,9 +123,9 @@ const struct cli_verb replay_verb_plan = {
         "People are matched by their public email, which must be a confirmed address of an active user of the target,\n"
         "unless the user map says otherwise. A line of the map with an empty target leaves that person out.\n"
         "\n"
-        "With --csv the plan is a table. Write 'skip', or for a group 'rename NEW', into its column decision, and plan again with\n"
-        "--decisions FILE.csv; a reason beside it is kept, and 'failures' shows it. 'apply' refuses a plan that was made for another bundle,\n"
-        "for a target of another version, or for one where the place of the tree was taken since (30).\n"
+        "With --csv the plan is a table. Write 'skip', or for a group 'rename NEW', into its column decision, and plan again with the\n"
+        "table as --decisions; a reason in the column beside it is kept, and 'failures' shows it. 'apply' refuses a plan (exit code 30) that\n"
+        "was made for another bundle, for another version of the target, or before somebody took the place of the tree.\n"
         "\n"
         "The exit code is 30 when a group exists on the target already (see --rename, --into and --on-existing).",
     .opts = opts,
