@@ -34,6 +34,8 @@ static sqlite3_stmt *losses(struct known *k, int64_t group, const char *relation
     sqlite3_bind_text(st, 3, self ? "" : key, -1, SQLITE_TRANSIENT);
     if (self)
         sqlite3_bind_text(st, 4, "\xff", -1, SQLITE_STATIC);
+    else
+        sqlite3_bind_text(st, 5, known_called(k, key), -1, SQLITE_TRANSIENT);
     return st;
 }
 
@@ -119,7 +121,8 @@ struct parts {
 
 static int count_parts(struct known *k, const struct diff_item *i, const char *relation, struct parts *out, struct gs_err *err)
 {
-    gs_autofree char *from = gs_asprintf("%s / ", i->key), *to = gs_asprintf("%s / \xff", i->key);
+    const char *called = known_called(k, i->key);
+    gs_autofree char *from = gs_asprintf("%s / ", called), *to = gs_asprintf("%s / \xff", called);
     sqlite3_stmt *st = from && to ? known_stmt(k, KNOWN_PREFIX, err) : NULL;
     int rc;
     *out = (struct parts){0};

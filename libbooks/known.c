@@ -10,7 +10,8 @@ static const char *const sql[KNOWN_QUERIES] = {
     [KNOWN_OP_BY_ID] = "SELECT id, target_id, state, code, text FROM op WHERE grp = ?1 AND kind = ?2 AND src_id = ?3 LIMIT 1",
     [KNOWN_OURS] = "SELECT 1 FROM temp.known_ours WHERE kind = ?1 AND target_id = ?2",
     [KNOWN_LOSS] = "SELECT code, detail, op FROM temp.known_loss WHERE grp = ?1 AND relation = ?2 AND key = ?3"
-                   " UNION ALL SELECT code, detail, op FROM temp.known_loss WHERE grp = ?1 AND relation = ?2 AND key = ''",
+                   " UNION ALL SELECT code, detail, op FROM temp.known_loss WHERE grp = ?1 AND relation = ?2 AND key = ''"
+                   " UNION ALL SELECT code, detail, op FROM temp.known_loss WHERE grp = ?1 AND relation = ?2 AND key = ?5 AND ?5 <> ?3",
     [KNOWN_PREFIX] = "SELECT code, detail, op FROM temp.known_loss WHERE grp = ?1 AND relation = ?2 AND key >= ?3 AND key < ?4",
 };
 
@@ -175,24 +176,49 @@ static int read_op(struct known *k, sqlite3_stmt *st, struct known_op *out, bool
     return rc == SQLITE_ROW || rc == SQLITE_DONE ? 0 : known_db_fail(k, err);
 }
 
-int known_op(struct known *k, int64_t group, const char *relation, int64_t id, const char *key, struct known_op *out, bool *out_found,
-             struct gs_err *err)
+const char *known_called(struct known *k, const char *key)
 {
-    const char *kind = strcmp(relation, "self") == 0 ? "groups" : relation;
+    struct gs_err ignored = {0};
+    GS_AUTO(yyjson_doc) doc = NULL;
+    if ((*key != '[' && *key != '{') || gs_json_parse(key, strlen(key), NULL, &doc, &ignored))
+        return key;
+    yyjson_val *v = yyjson_doc_get_root(doc);
+    const char *name = yyjson_is_arr(v) ? yyjson_get_str(yyjson_arr_get_first(v)) : gs_json_str(v, "name");
+    if (!name)
+        return key;
+    snprintf(k->called, sizeof k->called, "%s", name);
+    return k->called;
+}
+
+static int op_by_key(struct known *k, int64_t group, const char *kind, int64_t id, const char *key, struct known_op *out, bool *out_found,
+                     struct gs_err *err)
+{
     sqlite3_stmt *st = known_stmt(k, KNOWN_OP, err);
-    *out_found = false;
     if (!st)
         return -1;
     sqlite3_bind_int64(st, 1, group);
     sqlite3_bind_text(st, 2, kind, -1, SQLITE_STATIC);
     sqlite3_bind_text(st, 3, key, -1, SQLITE_STATIC);
     sqlite3_bind_int64(st, 4, id);
-    if (read_op(k, st, out, out_found, err))
+    return read_op(k, st, out, out_found, err);
+}
+
+int known_op(struct known *k, int64_t group, const char *relation, int64_t id, const char *key, struct known_op *out, bool *out_found,
+             struct gs_err *err)
+{
+    const char *kind = strcmp(relation, "self") == 0 ? "groups" : relation;
+    sqlite3_stmt *st;
+    *out_found = false;
+    if (op_by_key(k, group, kind, id, key, out, out_found, err))
         return -1;
     /* kinds whose key is their content are known under a shorter name; a group has one step that makes it */
     bool group_itself = strcmp(kind, "groups") == 0;
-    if (*out_found || (!id && !group_itself))
+    if (*out_found)
         return 0;
+    if (!id && !group_itself) {
+        const char *called = known_called(k, key);
+        return called != key ? op_by_key(k, group, kind, 0, called, out, out_found, err) : 0;
+    }
     st = known_stmt(k, KNOWN_OP_BY_ID, err);
     if (!st)
         return -1;

@@ -21,11 +21,18 @@ struct known {
     int64_t above;           /* unsaid.c: group of the target whose own record is in `above_doc`; 0: none */
     yyjson_doc *above_doc;
     char code[64], text[600]; /* of the last verdict */
+    char called[600];         /* known_called() */
 };
 
 /* A statement that is ready to be bound; NULL with `err`. */
 sqlite3_stmt *known_stmt(struct known *k, enum known_query q, struct gs_err *err);
 int known_db_fail(struct known *k, struct gs_err *err);
+
+/*
+ * What the load calls a record whose natural key is several attributes, or its whole content: by the first of them, or by its name. The key
+ * itself where it is one attribute. Lives until the next call.
+ */
+const char *known_called(struct known *k, const char *key);
 
 /* What the state says of the step that loads a record. */
 struct known_op {

@@ -152,6 +152,39 @@ static int walk(struct reshape *x, const struct relation *r, yyjson_mut_val *obj
     return 0;
 }
 
+/* Is there anything to do? Most records are what they are on both sides, and a copy that can be changed costs more than this look. */
+static bool needed(const struct reshape *x, const struct relation *r, yyjson_val *obj, unsigned depth)
+{
+    if (!r || !yyjson_is_obj(obj) || depth > 16)
+        return false;
+    if (strcmp(r->name, "user") == 0)
+        return true;
+    yyjson_obj_iter it = yyjson_obj_iter_with(obj);
+    yyjson_val *k, *e;
+    size_t i, max;
+    while ((k = yyjson_obj_iter_next(&it))) {
+        const char *name = yyjson_get_str(k);
+        yyjson_val *v = yyjson_obj_iter_get_val(k);
+        const char *s = yyjson_get_str(v);
+        size_t n = yyjson_get_len(v);
+        const struct rel_nested *below = yyjson_is_ctn(v) ? r->nested : NULL;
+        while (below && below->name && strcmp(below->name, name) != 0)
+            below++;
+        if (below && below->name && yyjson_is_obj(v) && needed(x, relation_find(below->relation), v, depth + 1))
+            return true;
+        if (below && below->name && yyjson_is_arr(v)) {
+            yyjson_arr_foreach(v, i, max, e)
+            {
+                if (needed(x, relation_find(below->relation), e, depth + 1))
+                    return true;
+            }
+        }
+        if (s && (n == 0 || blank(s[0]) || blank(s[n - 1]) || memchr(s, '\r', n) || strcmp(name, "group_path") == 0))
+            return true;
+    }
+    return false;
+}
+
 static int visibility_level(const char *v)
 {
     return strcmp(v, "public") == 0 ? 20 : strcmp(v, "internal") == 0 ? 10 : 0;
@@ -192,12 +225,16 @@ int known_reshape(void *cookie, bool second, int64_t group, const char *relation
         return 0;
     if (gs_json_parse(gs_buf_str(norm), norm->len, &raw, &doc, err))
         return -1;
+    struct reshape x = {.k = k, .second = second, .err = err};
+    bool self = !second && strcmp(relation, "self") == 0;
+    if (!self && !needed(&x, r, yyjson_doc_get_root(doc), 0))
+        return 0;
     GS_AUTO(yyjson_mut_doc) m = yyjson_doc_mut_copy(doc, NULL);
     yyjson_mut_val *obj = yyjson_mut_doc_get_root(m);
     if (!obj)
         return gs_fail(err, GS_E_NOMEM, "no memory for a record");
-    struct reshape x = {.k = k, .second = second, .doc = m, .err = err};
-    if (walk(&x, r, obj, 0) || (!second && strcmp(relation, "self") == 0 && planned(&x, group, obj)))
+    x.doc = m;
+    if (walk(&x, r, obj, 0) || (self && planned(&x, group, obj)))
         return -1;
     if (!x.changed)
         return 0;

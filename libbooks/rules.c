@@ -40,6 +40,20 @@ static const struct {
     {"board-scope-not-applied", "milestone,milestone_filter,board_assignee,weight,labels,hide_backlog_list,hide_closed_list"},
     {"list-order", ""}, /* judge.c looks at lists one by one */
     {"board-list-limits", "max_issue_count,max_issue_weight,limit_metric"},
+    {"made-twice", ""},
+    {"text-action-kept", "description,note"},
+    {"text-rewritten", "description,note"},
+    {"text-reference-left", ""},
+    {"cadence-times", ""},
+    {"cadence-changed", OF_DETAIL},
+    {"cadence-automation-unknown", "automatic,duration_in_weeks,iterations_in_advance"},
+    {"cadence-start-date", "start_date"},
+    {"iterations-moved", "start_date,due_date"}, /* those of iterations one by one: judge.c */
+    {"iteration-times", ""},
+    {"iteration-iid", "iid"},
+    {"iteration-iid-changed", "iid"},
+    {"iteration-changed", OF_DETAIL},
+    {"iteration-state", "state"},
     {"member-times", ""},
     {"member-custom-role", "member_role"},
     {"member-changed", "access_level,expires_at"},
@@ -79,5 +93,13 @@ bool rules_explain(const char *code, const char *detail, const char *attr)
             return named(detail, attr) || named(detail, spoken(attr));
         return named(rules[i].attrs, attr);
     }
-    return true;
+    return false;
+}
+
+bool rules_known(const char *code)
+{
+    for (size_t i = 0; i < sizeof rules / sizeof rules[0]; i++)
+        if (strcmp(rules[i].code, code) == 0)
+            return true;
+    return false;
 }

@@ -8,8 +8,10 @@
 
 /*
  * Does a loss of this code explain that the attribute of a record is not as at the source? `detail` is the loss's own, NULL: it has none.
- * A code that the table does not know explains everything of the record that it was noted for.
+ * A code that the table does not know explains nothing; tests/unit/test_rules.c sees that there is none.
  */
 bool rules_explain(const char *code, const char *detail, const char *attr);
+/* Does the table know the code? */
+bool rules_known(const char *code);
 
 #endif

@@ -103,4 +103,5 @@ X(GS_E_AUTHOR, "author-wrong", 1, "the target, or a proxy before it, does not le
 X(GS_E_REF_GONE, "reference-gone", 3, "somebody removed on the target what this record needs: 'replay apply --rebase' makes it again, and then this record")
 X(GS_E_UNDONE, "load-undone", 30, "plan the load anew with another --state file; 'replay undo' with this one goes on with taking the load back")
 X(GS_E_USER_MAP, "user-map", 2, "correct the lines named above in the user map")
+X(GS_E_DECISIONS, "decisions", 2, "correct the lines named above in the file of decisions, which 'replay plan --csv' begins")
 X(GS_E_NOT_CONFIRMED, "not-confirmed", 2, "look at the plan above, then run again with --yes")

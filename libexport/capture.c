@@ -306,7 +306,8 @@ int cap_group_rest(struct cap_group *g, struct gs_err *err)
         return -1;
     if (g->cap->o.once && !g->cap->rel) {
         g->cap->plan.v[g->at].counts = COUNTS_KNOWN;
-        return cap_kind_badges.start(g, err);
+        /* which groups have planning records is asked by what counts those that are not read */
+        return cap_kind_badges.start(g, err) || cap_kind_unread.start(g, err) ? -1 : 0;
     }
     /* of the root at once: what it refuses is not asked for again for every group */
     if (!g->cap->rel && g->at > 0)

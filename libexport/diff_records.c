@@ -31,10 +31,16 @@ static int normalise(struct diff *d, const struct side *s, int64_t group, const 
 static int read_whole(const struct diff *d, struct entry *e, struct gs_buf *keys, struct gs_err *err)
 {
     GS_AUTO(yyjson_doc) doc = NULL;
+    /* it stands first in what captures write */
+    bool has_key = keys->len > e->key;
+    if (has_key && strncmp(gs_buf_str(&d->json), "{\"id\":", 6) == 0) {
+        e->id = strtoll(gs_buf_str(&d->json) + 6, NULL, 10);
+        return 0;
+    }
     if (gs_json_parse(gs_buf_str(&d->json), d->json.len, &raw_json, &doc, err))
         return -1;
     GS_IGNORE(gs_json_i64(yyjson_doc_get_root(doc), "id", &e->id), "0: it has none");
-    return keys->len > e->key ? 0 : shape_key(d->now.relation, yyjson_doc_get_root(doc), keys, err);
+    return has_key ? 0 : shape_key(d->now.relation, yyjson_doc_get_root(doc), keys, err);
 }
 
 static int add_entry(struct diff *d, struct half *h, const struct gs_buf *norm, const struct bundle_ref *ref, struct gs_err *err)

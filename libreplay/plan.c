@@ -733,6 +733,28 @@ int plan_make(struct state *s, struct bundle *b, struct gl_client *c, const stru
     return r;
 }
 
+int plan_still(struct state *s, const struct bundle *b, struct gl_client *c, const struct gl_instance *target, struct gs_err *err)
+{
+    gs_autofree char *version = NULL;
+    const struct bundle_group *bg;
+    struct grp root;
+    struct plan p = {.client = c};
+    struct parent there __attribute__((cleanup(parent_release))) = {0};
+    if (state_meta_get(s, "target_version", &version, err))
+        return -1;
+    if (version && *version && strcmp(version, target->version) != 0)
+        return gs_fail(err, GS_E_TARGET_MOVED, "the target was GitLab %s when the plan was made, and is %s: plan anew", version, target->version);
+    if (bundle_groups(b, &bg) == 0 || state_grp(s, bg[0].id, &root, err))
+        return -1;
+    int r = look_up(&p, root.dst_path, &there, NULL, err);
+    if (!r && !root.existed && there.id)
+        r = gs_fail(err, GS_E_TARGET_MOVED, "group '%s' was not on the target when the plan was made, and is there: plan anew", root.dst_path);
+    else if (!r && root.existed && there.id != root.target_id)
+        r = gs_fail(err, GS_E_TARGET_MOVED, "group '%s' is %s since the plan was made: plan anew", root.dst_path, there.id ? "another one" : "gone");
+    grp_release(&root);
+    return r;
+}
+
 static int same(struct state *s, const char *key, const char *want, const char *what, struct gs_err *err)
 {
     gs_autofree char *have = NULL;

@@ -29,6 +29,11 @@ struct plan_opts {
 int plan_make(struct state *s, struct bundle *b, struct gl_client *c, const struct gl_instance *target,
               const struct plan_opts *o, struct gs_err *err) GS_MUST_USE;
 /*
+ * Of a plan with which nothing was begun: is the target still as it was when it was made? GS_E_TARGET_MOVED: another version, or the place of
+ * the root is taken, gone or another one's by now.
+ */
+int plan_still(struct state *s, const struct bundle *b, struct gl_client *c, const struct gl_instance *target, struct gs_err *err) GS_MUST_USE;
+/*
  * Does the state belong to this bundle, target, user (id; who makes a group owns it until the end, and the plan counts on
  * that) and options? GS_E_STATE_OTHER says which differs. Target NULL, user 0, options NULL: not compared.
  */

@@ -393,7 +393,8 @@ bool report_filter_fits(const struct report_filter *f, const struct report_failu
         return false;
     if (f->relation && strcmp(shown_relation(f->relation), shown_relation(x->relation)) != 0)
         return false;
-    if (f->group && !below(x->group, f->group) && !below(x->target_group, f->group))
+    if (f->group && f->only ? strcmp(f->group, x->group ? x->group : "") != 0
+                            : f->group && !below(x->group, f->group) && !below(x->target_group, f->group))
         return false;
     return !f->key || strcmp(f->key, x->op.key ? x->op.key : "") == 0;
 }

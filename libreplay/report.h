@@ -41,6 +41,7 @@ struct report_filter {
     const char *relation; /* "labels"; groups are "groups" or "self" */
     const char *group;    /* full path at the source or on the target: the group and everything below it */
     const char *key;      /* the record's name, as failures shows it */
+    bool only;            /* of `group`: not those below it, and its path at the source only */
 };
 
 struct report_group {

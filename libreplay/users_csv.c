@@ -1,95 +1,21 @@
 #include "libreplay/users_csv.h"
 
-#include "libcommon/buf.h"
+#include "libcommon/csv_reader.h"
 #include "libcommon/io.h"
 
 #include <errno.h>
 #include <string.h>
 #include <strings.h>
 
-#define MAX_COLUMNS 16
 #define MAX_FILE ((size_t)64 << 20)
 
 enum column { SOURCE_ID, SOURCE_USERNAME, SOURCE_EMAIL, TARGET_ID, TARGET_USERNAME, N_COLUMNS };
 static const char *const column_names[N_COLUMNS] = {"source_id", "source_username", "source_email", "target_id",
                                                     "target_username"};
 
-struct reader {
-    const char *name, *p, *end;
-    unsigned line;      /* of the record that is being read */
-    unsigned next_line; /* behind what was read */
-    struct gs_buf field[MAX_COLUMNS];
-    unsigned n;
-};
-
-static int fail(const struct reader *r, struct gs_err *err, const char *what)
+static int fail(const struct csv_reader *r, struct gs_err *err, const char *what)
 {
     return gs_fail(err, GS_E_USER_MAP, "%s line %u: %s", r->name, r->line, what);
-}
-
-/* One field behind r->p into `out`; stops at a comma or line end. */
-static int read_field(struct reader *r, struct gs_buf *out, struct gs_err *err)
-{
-    if (r->p < r->end && *r->p == '"') {
-        for (r->p++;;) {
-            if (r->p == r->end)
-                return fail(r, err, "a quote is not closed");
-            char c = *r->p++;
-            if (c == '"') {
-                if (r->p == r->end || *r->p != '"')
-                    break;
-                r->p++;
-            }
-            if (c == '\n')
-                r->next_line++;
-            if (gs_buf_addc(out, c, err))
-                return -1;
-        }
-        if (r->p < r->end && *r->p != ',' && *r->p != '\n' && *r->p != '\r')
-            return fail(r, err, "text behind a closing quote");
-        return 0;
-    }
-    while (r->p < r->end && *r->p != ',' && *r->p != '\n' && *r->p != '\r') {
-        if (*r->p == '"')
-            return fail(r, err, "a quote in a field that does not begin with one");
-        if (gs_buf_addc(out, *r->p++, err))
-            return -1;
-    }
-    return 0;
-}
-
-/* The next record; r->n is 0 at the end of the file. Empty lines are passed over. */
-static int read_record(struct reader *r, struct gs_err *err)
-{
-    for (;;) {
-        r->n = 0;
-        r->line = r->next_line;
-        if (r->p == r->end)
-            return 0;
-        bool more = true;
-        while (more) {
-            if (r->n == MAX_COLUMNS)
-                return fail(r, err, "more columns than there can be");
-            gs_buf_reset(&r->field[r->n]);
-            if (read_field(r, &r->field[r->n], err))
-                return -1;
-            const char *f = gs_buf_str(&r->field[r->n]);
-            if (strlen(f) != r->field[r->n].len)
-                return fail(r, err, "a NUL byte");
-            r->n++;
-            more = r->p < r->end && *r->p == ',';
-            r->p += more;
-        }
-        if (r->p < r->end && *r->p == '\r' && (r->p + 1 == r->end || r->p[1] != '\n'))
-            return fail(r, err, "a carriage return that is no line end");
-        if (r->p < r->end && *r->p == '\r')
-            r->p++;
-        if (r->p < r->end)
-            r->p++;
-        r->next_line++;
-        if (r->n > 1 || r->field[0].len)
-            return 0;
-    }
 }
 
 static char *trimmed(const char *s)
@@ -104,11 +30,11 @@ static char *trimmed(const char *s)
     return strndup(s, len);
 }
 
-static int read_header(struct reader *r, int place[N_COLUMNS], struct gs_err *err)
+static int read_header(struct csv_reader *r, int place[N_COLUMNS], struct gs_err *err)
 {
     for (int c = 0; c < N_COLUMNS; c++)
         place[c] = -1;
-    if (read_record(r, err))
+    if (csv_reader_next(r, err))
         return -1;
     if (r->n == 0)
         return gs_fail(err, GS_E_USER_MAP, "%s: the file is empty", r->name);
@@ -136,7 +62,7 @@ static int read_header(struct reader *r, int place[N_COLUMNS], struct gs_err *er
 }
 
 /* *out NULL when the column is absent or empty. */
-static int text_of(struct reader *r, int at, char **out, struct gs_err *err)
+static int text_of(struct csv_reader *r, int at, char **out, struct gs_err *err)
 {
     *out = NULL;
     if (at < 0)
@@ -149,7 +75,7 @@ static int text_of(struct reader *r, int at, char **out, struct gs_err *err)
     return 0;
 }
 
-static int id_of(struct reader *r, int at, const char *column, int64_t *out, struct gs_err *err)
+static int id_of(struct csv_reader *r, int at, const char *column, int64_t *out, struct gs_err *err)
 {
     gs_autofree char *s = NULL;
     *out = 0;
@@ -166,7 +92,7 @@ static int id_of(struct reader *r, int at, const char *column, int64_t *out, str
     return 0;
 }
 
-static int read_line(struct reader *r, const int place[N_COLUMNS], unsigned columns, struct users_csv_line *l,
+static int read_line(struct csv_reader *r, const int place[N_COLUMNS], unsigned columns, struct users_csv_line *l,
                      struct gs_err *err)
 {
     if (r->n != columns)
@@ -216,7 +142,7 @@ static int check_twice(struct users_csv *c, struct gs_err *err)
     return 0;
 }
 
-static int parse(struct reader *r, struct users_csv *c, struct gs_err *err)
+static int parse(struct csv_reader *r, struct users_csv *c, struct gs_err *err)
 {
     int place[N_COLUMNS];
     size_t cap = 0;
@@ -224,7 +150,7 @@ static int parse(struct reader *r, struct users_csv *c, struct gs_err *err)
         return -1;
     unsigned columns = r->n;
     for (;;) {
-        if (read_record(r, err))
+        if (csv_reader_next(r, err))
             return -1;
         if (r->n == 0)
             return check_twice(c, err);
@@ -246,23 +172,12 @@ int users_csv_parse(const char *name, const char *text, size_t len, struct users
     GS_AUTO(users_csv) c = calloc(1, sizeof(*c));
     if (!c || !(c->name = strdup(name)))
         return gs_fail(err, GS_E_NOMEM, "out of memory");
-    if (len >= 3 && memcmp(text, "\xef\xbb\xbf", 3) == 0) {
-        text += 3;
-        len -= 3;
-    }
-    struct reader r = {.name = c->name, .p = text, .end = text + len, .line = 1, .next_line = 1};
-    for (size_t i = 0; i < MAX_COLUMNS; i++)
-        gs_buf_init(&r.field[i], 1 << 16);
+    struct csv_reader r;
+    csv_reader_init(&r, c->name, text, len, GS_E_USER_MAP);
     int rc = parse(&r, c, err);
-    for (size_t i = 0; i < MAX_COLUMNS; i++)
-        gs_buf_release(&r.field[i]);
-    if (rc) {
-        if (err->code == GS_E_LIMIT) {
-            gs_err_clear(err);
-            return gs_fail(err, GS_E_USER_MAP, "%s line %u: a field of more than 64 KiB", c->name, r.line);
-        }
+    csv_reader_release(&r);
+    if (rc)
         return -1;
-    }
     *out = gs_steal(&c);
     return 0;
 }

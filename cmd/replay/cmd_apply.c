@@ -107,7 +107,10 @@ static int apply(struct cli *cli, const struct opts *o, struct session *s, bool 
             return -1;
     }
     struct state_tally tally;
-    if (state_tally(s->state, &tally, err))
+    uint64_t sent;
+    if (state_tally(s->state, &tally, err) || report_sent(s->state, &sent, err))
+        return -1;
+    if (s->planned && !sent && tally.done + tally.failed == 0 && plan_still(s->state, s->bundle, s->client, &s->target, err))
         return -1;
     if ((o->rebase || tally.ops > tally.done + tally.failed + tally.skipped) &&
         load_confirm(cli, o->yes, "load this into", s, err))

@@ -1,7 +1,9 @@
 /* replay plan: says everything that a load would do, and writes nothing to the target. */
+#include "cmd/replay/report_page.h"
 #include "cmd/replay/session.h"
 #include "cmd/replay/show.h"
 #include "cmd/replay/verbs.h"
+#include "libcommon/io.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -12,13 +14,19 @@ struct opts {
     struct cli_trust trust;
     struct session_args args;
     bool csv;
+    const char *html;
 };
 
 static const struct cli_opt opts[] = {
     {.name = "csv",
      .type = CLI_FLAG,
      .offset = offsetof(struct opts, csv),
-     .help = "one line per thing to do and per loss, as CSV"},
+     .help = "one line per thing to do and per loss, as CSV, with two columns for --decisions"},
+    {.name = "html",
+     .type = CLI_STR,
+     .offset = offsetof(struct opts, html),
+     .arg = "OUT.html",
+     .help = "the plan as one HTML file besides; an older file is replaced"},
     {0},
 };
 static const struct cli_part parts[] = {{cli_opts_remote, 0},
@@ -47,9 +55,21 @@ static int make_room(struct session *s, struct gs_err *err)
     return 0;
 }
 
+static int write_html(const struct opts *o, struct session *s, const struct show_opts *so, struct gs_err *err)
+{
+    const char *least = NULL;
+    struct report_page x = {.state = s->state, .state_path = s->state_path, .bundle = s->bundle, .proven = true};
+    int r = show_least(s->state, so, &least, err) || report_page_plan(&x, least, err) ||
+            gs_write_file(o->html, gs_buf_str(&x.page.html), x.page.html.len, 0666, true, err);
+    page_release(&x.page);
+    return r ? -1 : 0;
+}
+
 static int print(struct cli *cli, const struct opts *o, struct session *s, struct gs_err *err)
 {
     struct show_opts so = session_shown(s, &o->r);
+    if (o->html && write_html(o, s, &so, err))
+        return -1;
     if (o->csv)
         return show_plan_csv(cli, s->state, err);
     if (o->r.c.json) {
@@ -102,6 +122,10 @@ const struct cli_verb replay_verb_plan = {
         "\n"
         "People are matched by their public email, which must be a confirmed address of an active user of the target,\n"
         "unless the user map says otherwise. A line of the map with an empty target leaves that person out.\n"
+        "\n"
+        "With --csv the plan is a table. Write 'skip', or for a group 'rename NEW', into its column decision, and plan again with the\n"
+        "table as --decisions; a reason in the column beside it is kept, and 'failures' shows it. 'apply' refuses a plan (exit code 30) that\n"
+        "was made for another bundle, for another version of the target, or before somebody took the place of the tree.\n"
         "\n"
         "The exit code is 30 when a group exists on the target already (see --rename, --into and --on-existing).",
     .opts = opts,

@@ -4,10 +4,8 @@
 #include "libreplay/decide.h"
 #include "libreplay/undo.h"
 
-#include <pwd.h>
 #include <stdio.h>
 #include <string.h>
-#include <unistd.h>
 
 struct opts {
     struct cli_common c;
@@ -36,17 +34,6 @@ static const struct cli_opt opts[] = {
     {0},
 };
 static const struct cli_part parts[] = {{filter_opts, offsetof(struct opts, which)}, {0}};
-
-static const char *user_name(char *out, size_t cap)
-{
-    struct passwd pw, *found = NULL;
-    char room[4096];
-    if (getpwuid_r(getuid(), &pw, room, sizeof room, &found) == 0 && found)
-        snprintf(out, cap, "%s", pw.pw_name);
-    else
-        snprintf(out, cap, "uid %ld", (long)getuid());
-    return out;
-}
 
 static int relation_text(void *cookie, const char *name, uint64_t n, struct gs_err *err)
 {
@@ -95,7 +82,7 @@ static int skip(struct cli *cli, const struct opts *o, const char *key, struct g
     struct report_filter f = filter_of(&o->which, key);
     struct decide_result d;
     char user[256], words[600];
-    user_name(user, sizeof user);
+    filter_user(user, sizeof user);
     if (state_open(o->state, STATE_WRITE, &s, err) || report_filter_check(s, &f, err) || state_begin(s, err))
         return -1;
     bool undone = false;

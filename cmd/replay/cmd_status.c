@@ -14,6 +14,7 @@ struct opts {
     struct cli_common c;
     const char *state;
     bool groups, watch;
+    int csv;
 };
 
 static const struct cli_opt opts[] = {
@@ -24,6 +25,12 @@ static const struct cli_opt opts[] = {
      .required = true,
      .help = "the state file of the load"},
     {.name = "groups", .type = CLI_FLAG, .offset = offsetof(struct opts, groups), .help = "a line for every group"},
+    {.name = "csv",
+     .type = CLI_CHOICE,
+     .offset = offsetof(struct opts, csv),
+     .arg = "LIST",
+     .choices = "none|groups|relations|losses|people|runs",
+     .help = "one list as CSV (RFC 4180): the groups, the relations, the losses, the people who are nobody on the target, the runs"},
     {.name = "watch",
      .letter = 'w',
      .type = CLI_FLAG,
@@ -55,6 +62,8 @@ static int print_json(struct cli *cli, struct state *s, const struct live *l, st
 static int print(struct cli *cli, const struct opts *o, struct state *s, const struct live *l, struct gs_err *err)
 {
     struct show_opts so = {.groups = o->groups};
+    if (o->csv)
+        return show_csv(cli, s, (enum show_list)o->csv, err);
     if (o->c.json)
         return print_json(cli, s, l, err);
     if (live_head(cli, s, l, err) || show_books(cli, s, &so, err))
@@ -182,6 +191,8 @@ static int run(struct cli *cli, void *optv, int argc, char **argv)
     struct gs_err err = {0};
     (void)argc;
     (void)argv;
+    if (o->csv && (o->c.json || o->watch))
+        return cli_usage(cli, "--csv excludes --json and --watch");
     return (o->watch ? watch(cli, o, &err) : once(cli, o, &err)) ? cli_error(cli, &err) : 0;
 }
 

@@ -1,6 +1,8 @@
 #include "cmd/replay/filter.h"
 
+#include <pwd.h>
 #include <stdio.h>
+#include <unistd.h>
 
 const struct cli_opt filter_opts[] = {
     {.name = "code",
@@ -38,4 +40,15 @@ const char *filter_words(const struct report_filter *f, char *out, size_t cap)
             n +=
                 (size_t)snprintf(out + n, cap - n, "%s%s '%s'", n ? ", " : "", parts[i].name, cli_safe(parts[i].value));
     return *out ? out : "all";
+}
+
+const char *filter_user(char *out, size_t cap)
+{
+    struct passwd pw, *found = NULL;
+    char room[4096];
+    if (getpwuid_r(getuid(), &pw, room, sizeof room, &found) == 0 && found)
+        snprintf(out, cap, "%s", pw.pw_name);
+    else
+        snprintf(out, cap, "uid %ld", (long)getuid());
+    return out;
 }

@@ -15,4 +15,7 @@ struct report_filter filter_of(const struct filter_args *a, const char *key);
 /* "code refused, relation labels", or "all" */
 const char *filter_words(const struct report_filter *f, char *out, size_t cap);
 
+/* Who decides: the name of the user who runs this program. */
+const char *filter_user(char *out, size_t cap);
+
 #endif

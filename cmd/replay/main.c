@@ -7,7 +7,7 @@ static const struct cli_verb *const verbs[] = {
     &cli_verb_verify, &cli_verb_inspect,     &cli_verb_cat,          &replay_verb_users,
     &replay_verb_plan,
     &replay_verb_apply, &replay_verb_status, &replay_verb_failures,
-    &replay_verb_retry, &replay_verb_skip,   &replay_verb_undo,     &replay_verb_reconcile, &replay_verb_receipt, &replay_verb_report,
+    &replay_verb_retry, &replay_verb_skip,   &replay_verb_undo,     &replay_verb_reconcile, &replay_verb_receipt, &replay_verb_report, &replay_verb_why,
     NULL,
 };
 

@@ -104,7 +104,7 @@ static int tree(struct report_page *x, struct gs_err *err)
     if (report_groups(x->state, group_row, x, err))
         return -1;
     page_table_end(&x->page);
-    cut(x, "replay status --groups --csv groups --state STATE");
+    cut(x, "replay status --csv groups --state STATE");
     return 0;
 }
 

@@ -1,5 +1,7 @@
 #include "cmd/replay/session.h"
 
+#include "cmd/replay/filter.h"
+
 #include "libreplay/report.h"
 #include "libreplay/undo.h"
 
@@ -19,6 +21,11 @@ const struct cli_opt session_opts[] = {
      .offset = offsetof(struct session_args, rename),
      .arg = "OLD=NEW",
      .help = "another path segment (NEW, or NEW:Name) for the group whose full path at the source is OLD"},
+    {.name = "decisions",
+     .type = CLI_STR,
+     .offset = offsetof(struct session_args, decisions),
+     .arg = "FILE.csv",
+     .help = "the table of 'plan --csv' with decisions in it: 'skip', or 'rename NEW[:Name]' for a group"},
     {.name = "on-existing",
      .type = CLI_CHOICE,
      .offset = offsetof(struct session_args, on_existing),
@@ -120,6 +127,21 @@ static int probe(struct session *s, bool read_only, struct gs_err *err)
     return 0;
 }
 
+/* Renames may stand among the decisions, too. */
+static int read_decisions(struct session *s, struct gs_err *err)
+{
+    const struct session_args *a = s->args;
+    if (a->decisions && decisions_load(a->decisions, &s->decisions, err))
+        return -1;
+    s->n_rename = a->rename.n + s->decisions.n_rename;
+    s->rename = calloc(s->n_rename + 1, sizeof *s->rename);
+    if (!s->rename)
+        return gs_fail(err, GS_E_NOMEM, "out of memory");
+    for (size_t i = 0; i < s->n_rename; i++)
+        s->rename[i] = i < a->rename.n ? a->rename.v[i] : s->decisions.rename[i - a->rename.n];
+    return 0;
+}
+
 int session_open(struct session *s, struct cli *cli, const struct cli_remote *r, const struct cli_trust *trust,
                  const struct session_args *args, const char *file, bool read_only, struct gs_err *err)
 {
@@ -127,7 +149,7 @@ int session_open(struct session *s, struct cli *cli, const struct cli_remote *r,
     if (!file && !args->state)
         return gs_fail(err, GS_E_USAGE, "name the bundle, or its state file with --state");
     if (keep(&s->state_path, args->state ? strdup(args->state) : default_state(file), err) ||
-        ask_state(s, !file, !r->url, err))
+        ask_state(s, !file, !r->url, err) || read_decisions(s, err))
         return -1;
     if (file && keep(&s->bundle_path, strdup(file), err))
         return -1;
@@ -159,8 +181,8 @@ static void plan_options(const struct session *s, struct plan_opts *o)
     const struct session_args *a = s->args;
     *o = (struct plan_opts){
         .into = a->into,
-        .rename = a->rename.v,
-        .n_rename = a->rename.n,
+        .rename = s->rename,
+        .n_rename = s->n_rename,
         .user_map = a->user_map,
         .match_username = a->match_username,
         .load = {.merge = a->on_existing == 1, .keep_owner = a->keep_owner, .max_fillers = a->max_fillers, .as_authors = a->as_authors,
@@ -171,7 +193,7 @@ static void plan_options(const struct session *s, struct plan_opts *o)
 /* Were options given that belong to a plan? One that goes on need not repeat them. */
 static bool any_option(const struct session_args *a)
 {
-    return a->into || a->user_map || a->rename.n || a->on_existing || a->keep_owner || a->max_fillers || a->match_username ||
+    return a->into || a->user_map || a->rename.n || a->decisions || a->on_existing || a->keep_owner || a->max_fillers || a->match_username ||
            a->as_authors || a->prefer || a->no_attribution || a->epics_api;
 }
 
@@ -195,6 +217,8 @@ int session_state(struct session *s, const char *path, struct gs_err *err)
         return gs_fail(err, GS_E_UNDONE, "the load of state file '%s' was taken back, or has begun to be", path);
     struct plan_opts o;
     plan_options(s, &o);
+    if (decisions_check(s->state, &s->decisions, err))
+        return -1;
     return plan_check(s->state, s->bundle, gl_client_url(s->client), s->target.user_id, any_option(s->args) ? &o : NULL,
                       err);
 }
@@ -212,6 +236,9 @@ int session_plan(struct session *s, struct gs_err *err)
     o.cookie = s->cli;
     int rc = plan_make(s->state, s->bundle, s->client, &s->target, &o, err);
     cli_progress_end(s->cli);
+    char user[256];
+    if (!rc)
+        rc = decisions_apply(s->state, &s->decisions, filter_user(user, sizeof user), err);
     if (!rc)
         rc = state_meta_set(s->state, "bundle_path", s->bundle_path, err);
     if (rc)
@@ -276,6 +303,8 @@ void session_close(struct session *s)
     gl_client_free(s->client);
     bundle_close(s->bundle);
     sign_trust_release(&s->trust);
+    decisions_release(&s->decisions);
+    free(s->rename);
     free(s->bundle_path);
     free(s->state_path);
     free(s->url);

@@ -8,12 +8,14 @@
 
 #include "cmd/cli.h"
 #include "cmd/replay/show.h"
+#include "libreplay/decisions.h"
 #include "libreplay/plan.h"
 #include "libreplay/state.h"
 
 struct session_args {
     const char *into, *user_map, *state;
     struct cli_list rename;
+    const char *decisions;
     int on_existing; /* 0 fail, 1 merge */
     bool keep_owner, match_username, as_authors, no_attribution;
     int prefer; /* 0 author, 1 dates */
@@ -30,6 +32,9 @@ struct session {
     struct gl_client *client;
     struct gl_instance target;
     struct state *state;
+    struct decisions decisions;
+    const char **rename; /* of the options and of the decisions together */
+    size_t n_rename;
     char *bundle_path, *state_path, *url; /* bundle_path: absolute */
     uint64_t stop_after;                  /* steps of the run; 0: all */
     unsigned window_from, window_to;      /* minutes of the day; equal: always */

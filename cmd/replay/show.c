@@ -402,13 +402,24 @@ static int plan_row(void *cookie, const struct report_row *r, struct gs_err *err
 {
     struct ctx *x = cookie;
     return CSV_ROW(x->cli, err, r->loss ? "loss" : "do", r->group, r->target_group, r->relation, r->key, r->what,
-                   csv_number(r->count), r->detail);
+                   csv_number(r->count), r->detail, NULL, NULL);
 }
 
 int show_plan_csv(struct cli *cli, struct state *s, struct gs_err *err)
 {
     struct ctx x = {.cli = cli};
-    if (CSV_ROW(cli, err, "row", "group", "target_group", "relation", "key", "what", "count", "detail"))
+    if (CSV_ROW(cli, err, "row", "group", "target_group", "relation", "key", "what", "count", "detail", "decision", "reason"))
         return -1;
     return report_rows(s, plan_row, &x, err);
+}
+
+int show_least(struct state *s, const struct show_opts *o, const char **out, struct gs_err *err)
+{
+    int64_t requests;
+    struct least l;
+    if (report_fact(s, "requests", &requests, err))
+        return -1;
+    least_time(o, requests, &l);
+    *out = l.ms > 0 ? cli_span(l.ms) : NULL;
+    return 0;
 }

@@ -27,6 +27,11 @@ int show_books(struct cli *cli, struct state *s, const struct show_opts *o, stru
 int show_json(struct gs_jw *w, struct state *s, const struct show_opts *o, struct gs_err *err) GS_MUST_USE;
 /* Why a person of the bundle is nobody on the target, in words: of user_row.how. */
 const char *show_why_nobody(const char *how);
+/* One list as CSV. */
+enum show_list { SHOW_NONE, SHOW_GROUPS, SHOW_RELATIONS, SHOW_LOSSES, SHOW_PEOPLE, SHOW_RUNS };
+int show_csv(struct cli *cli, struct state *s, enum show_list which, struct gs_err *err) GS_MUST_USE;
+/* How long the load takes at least, as far as that is known: "3m 20s"; NULL: it is not. */
+int show_least(struct state *s, const struct show_opts *o, const char **out, struct gs_err *err) GS_MUST_USE;
 /* One line per thing to do and per loss. */
 int show_plan_csv(struct cli *cli, struct state *s, struct gs_err *err) GS_MUST_USE;
 

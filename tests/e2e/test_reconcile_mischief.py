@@ -17,7 +17,7 @@ sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 import gstest  # noqa: E402
 
 a = argparse.ArgumentParser()
-a.add_argument("--seeds", type=int, default=int(os.environ.get("MISCHIEF_SEEDS", "80")))
+a.add_argument("--seeds", type=int, default=int(os.environ.get("MISCHIEF_SEEDS", "86")))
 a.add_argument("--seed", type=int, help="this one alone")
 a = a.parse_args()
 t = gstest.Tap()

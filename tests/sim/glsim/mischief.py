@@ -17,6 +17,7 @@ import random
 
 from . import boards, groups, group_settings as gs, png
 from .auth import ancestor_ids
+from .db import dumps
 
 
 class Record:
@@ -175,6 +176,38 @@ def copy_member(w, r):
     return u["username"]
 
 
+def copy_cadence(w, r):
+    cols = dict({k: r.row[k] for k in r.row if k != "id"}, title=r.row["title"] + " (2)")
+    new = w.db.insert("iterations_cadences", **cols)
+    for x in w.db.all("SELECT * FROM iterations WHERE cadence_id=?", r.row["id"]):
+        iid = w.db.val("SELECT max(iid) FROM iterations") + 100
+        w.db.insert("iterations", **dict({k: x[k] for k in x.keys() if k != "id"}, cadence_id=new, iid=iid))
+    return cadence_key(cols)
+
+
+def cadence_key(row):
+    return dumps([row["title"], row["start_date"]])
+
+
+def iteration(name, value):
+    """One iteration of a cadence is another one in this column."""
+    def change(w, r):
+        rows = w.db.all("SELECT * FROM iterations WHERE cadence_id=? ORDER BY start_date", r.row["id"])
+        if not rows:
+            return False
+        x = rows[w.random.randrange(len(rows))]
+        w.db.update("iterations", x["id"], **{name: value(x)})
+        return True
+    return change
+
+
+def iteration_gone(w, r):
+    last = w.db.val("SELECT max(id) FROM iterations WHERE cadence_id=?", r.row["id"])
+    if last:
+        w.db.run("DELETE FROM iterations WHERE id=?", last)
+    return bool(last)
+
+
 def setting(name, *values):
     """One that was not set could have come from the group above, so it takes a value that this one does not have either."""
     def change(w, r):
@@ -266,6 +299,16 @@ KINDS = [
 ]
 
 
+CADENCES = Kind("iterations_cadences", "iterations_cadences", cadence_key,
+                ("SELECT 1 FROM boards WHERE iteration_cadence_id=?", "SELECT 1 FROM lists WHERE iteration_id IN (SELECT id FROM iterations WHERE cadence_id=?)",
+                 "SELECT 1 FROM boards WHERE iteration_id IN (SELECT id FROM iterations WHERE cadence_id=?)"),
+                {"title": column("title", unique_title), "description": column("description", lambda r: (r["description"] or "") + " changed"),
+                 "active": column("active", 0, 1), "roll_over": column("roll_over", 1, 0)}, copy_cadence, move=False)
+KINDS.append(CADENCES)
+ITERATIONS = {"title": iteration("title", lambda x: (x["title"] or "") + " changed"),
+              "description": iteration("description", lambda x: (x["description"] or "") + " changed"), "missing": iteration_gone}
+
+
 def catalogue():
     """Everything that can be done: (how, kind, attribute)."""
     out = []
@@ -274,6 +317,7 @@ def catalogue():
         out += [("reparent", k, None)] if k.move else []
     boards_kind = KINDS[3]
     out += [("list", boards_kind, a) for a in LISTS] + [("reorder", boards_kind, None)]
+    out += [("iteration", CADENCES, a) for a in ITERATIONS]
     out += [("alter-group", None, a) for a in SELF] + [("alter-avatar", None, None), ("drop-avatar", None, None)]
     out += [("drop-group", None, None), ("duplicate-group", None, None), ("reparent-group", None, None)]
     return out
@@ -298,7 +342,8 @@ class World:
         for r in self.db.all("SELECT * FROM %s ORDER BY id" % kind.table):
             if r["group_id"] in self.path and r["group_id"] not in self.closed and (kind.table, r["id"]) not in self.used:
                 if not any(self.db.val(q, r["id"]) for q in kind.refs):
-                    key = None if kind.key is None else self.users[r[kind.key]] if kind.key == "user_id" else r[kind.key]
+                    key = (None if kind.key is None else kind.key(r) if callable(kind.key) else
+                           self.users[r[kind.key]] if kind.key == "user_id" else r[kind.key])
                     out.append(Record(kind.table, r, self.path[r["group_id"]], key))
         self.random.shuffle(out)
         return out
@@ -325,10 +370,14 @@ def on_record(w, how, kind, attribute):
             expect = [finding("differs", r.path, kind.relation, r.key, attribute)]
         elif how == "list" and LISTS[attribute](w, r):
             expect = [finding("differs", r.path, kind.relation, r.key, "lists")]
+        elif how == "iteration" and ITERATIONS[attribute](w, r):
+            expect = [finding("differs", r.path, kind.relation, r.key, "iterations")]
         elif how == "reorder" and list_order(w, r):
             name, expect = "lists", [finding("differs", r.path, kind.relation, r.key, "lists")]
         elif how == "drop":
             w.db.run("DELETE FROM %s WHERE id=?" % kind.table, r.row["id"])
+            if kind is CADENCES:
+                w.db.run("DELETE FROM iterations WHERE cadence_id=?", r.row["id"])
             if kind.table == "boards":
                 w.db.run("DELETE FROM lists WHERE board_id=?", r.row["id"])
                 w.db.run("DELETE FROM board_labels WHERE board_id=?", r.row["id"])
