@@ -484,7 +484,7 @@ const struct relation relations[] = {
     {"namespace_settings", "group settings", "", true, REL_PHASE_LOCKS, "14.1", false, namespace_settings_attrs, NULL},
     {"labels", "labels", "title", false, REL_PHASE_LABELS, "14.0", false, label_attrs, NULL},
     {"milestones", "milestones", "title", false, REL_PHASE_MILESTONES, "14.0", false, milestone_attrs, NULL},
-    {"iterations_cadences", "iteration cadences", "title,start_date", false, REL_PHASE_ITERATIONS, "15.4", true,
+    {"iterations_cadences", "iteration cadences", "title", false, REL_PHASE_ITERATIONS, "15.4", true,
      cadence_attrs, cadence_nested},
     {"badges", "badges", "", false, REL_PHASE_BADGES, "14.0", false, badge_attrs, NULL},
     {"boards", "issue boards", "name", false, REL_PHASE_BOARDS, "14.0", false, board_attrs, board_nested},

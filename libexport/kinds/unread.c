@@ -65,7 +65,7 @@ static int answered(struct cap_group *g, yyjson_val *data, struct gs_err *err)
 {
     yyjson_val *group = yyjson_obj_get(data, "group");
     for (size_t i = 0; i < GS_COUNT(asked); i++) {
-        if ((g->exported & 1u << i) ||
+        if ((g->exported & 1u << i) || (g->cap->o.once && !asked[i].kind) ||
             yyjson_arr_size(yyjson_obj_get(yyjson_obj_get(group, asked[i].connection), "nodes")) == 0)
             continue;
         if (asked[i].kind ? read_kind(g, i, err)

@@ -102,6 +102,9 @@ with gstest.scratch() as d:
             got = losses(r)
             t.is_eq(got.get(("cadence-start-date", "iterations_cadences")), 1, f"{via}: where the automation begins is a loss record", str(got))
             made = {x["relation"]: x["loaded"] for x in r.json()["relations"]}
+            r = gstest.replay("reconcile", via + ".gsnap", "--trust", "key.pub", "--url", sim.url, "--state", via + ".state", token=sim.tokens["admin"], cwd=d)
+            row = [x.split() for x in r.out.splitlines() if x.startswith("iterations_cadences")]
+            t.is_eq(row[:1], [["iterations_cadences", "3", "3", "2", "1", "0", "0", "0", "0", "0", "0"]], f"{via}: reconcile finds them, one with another start", str(r))
             t.is_eq((made["iterations_cadences"], made["iterations"]), (3, 30), f"{via}: the report counts them", repr(made))
             starts = {c["title"]: c["start_date"] for c in sim.dump()["iterations_cadences"]}
             ahead = min(i["start_date"] for i in truth["iterations"] if i["start_date"] > day(0) and i["cadence_id"] == next(c["id"] for c in truth["iterations_cadences"] if c["automatic"]))
