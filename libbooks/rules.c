@@ -29,6 +29,7 @@ static const struct {
     {"milestone-title-sanitised", "title"},
     {"milestone-date-dropped", OF_DETAIL},
     {"made-twice", ""},
+    {"author-in-text", "description,note"},
     {"author-no-right", "author,user"},
     {"text-action-kept", "description,note"},
     {"text-rewritten", "description,note"},

@@ -15,6 +15,8 @@ const struct loss_rule loss_rules[] = {
     {"made-twice", "*", false,
      "something before the target, or the target itself, did a request twice; the object that was one too many is removed where the load "
      "made the group"},
+    {"author-in-text", "*", false,
+     "the target is not told who wrote it, so that the end of its text says it"},
     {"author-no-right", "*", false,
      "its author may not make it on the target, so that it is the token's user's; its text says who wrote it"},
     {"text-action-kept", "*", false,

@@ -80,7 +80,7 @@ with gstest.scratch() as d:
         t.is_eq(lost, {("text-rewritten", "self"): 1, ("text-rewritten", "labels"): 2, ("text-rewritten", "milestones"): 1, ("text-rewritten", "iterations"): 1,
                        ("text-rewritten", "iterations_cadences"): 1, ("text-reference-left", "self"): 1, ("text-reference-left", "labels"): 2,
                        ("text-reference-left", "milestones"): 1}, "each record that was changed, or names what is not there, has a loss", str(lost))
-            r = gstest.replay("reconcile", pack, "--trust", "key.pub", "--url", sim.url, "--state", "a.state", token=own, cwd=d)
+        r = gstest.replay("reconcile", pack, "--trust", "key.pub", "--url", sim.url, "--state", "a.state", token=own, cwd=d)
         t.ok(r.code == 0 and "balance 0" in r.out and "text-rewritten" in r.out, "reconcile knows which texts were rewritten", str(r))
     # lost answers: what is found is compared with what was sent, not with what was captured
     for do in ({"lose_answer": True},):
