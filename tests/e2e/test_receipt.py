@@ -33,7 +33,7 @@ with gstest.scratch() as d:
     with gstest.Sim(d, "to", "--tier", "premium", "--empty", "--users", gstest.DEMO_USERS) as sim:
         def apply(*args):
             return gstest.replay("apply", "demo.gsnap", "--trust", "source.pub", "--url", sim.url, "--yes", *args, token=sim.tokens["owner"], cwd=d)
-        apply("--stop-after", "60")
+        apply("--stop-after", "30", "--jobs", "1")
         t.is_eq(reconcile(sim, "early.books").code, 3, "a load that is not finished does not balance")
         t.is_eq(apply().code, 0, "the load is finished")
         t.is_eq(reconcile(sim, "demo.books").code, 0, "and balances")

@@ -108,7 +108,7 @@ with gstest.scratch() as d:
                     "do": {"status": 422, "body": {"message": "no <i>scripts</i> here"}}},
                    {"match": {"method": "POST", "path": "/milestones$", "nth": 4}, "do": {"status": 429, "headers": {"Retry-After": "4"}, "body": "Retry later\n"}})
         base = ("demo.gsnap", "--trust", "key.pub", "--url", sim.url)
-        gstest.replay("apply", *base, "--yes", "--stop-after", "40", token=sim.tokens["owner"], cwd=d)
+        gstest.replay("apply", *base, "--yes", "--stop-after", "30", "--jobs", "1", token=sim.tokens["owner"], cwd=d)
         r = gstest.replay("report", "--state", "demo.state", "--html", "half.html", cwd=d)
         t.is_eq(r.code, 0, "a report of a load that is not finished", str(r))
         look(path("half.html"), "half")

@@ -332,6 +332,7 @@ class World:
         self.groups = db.all("SELECT * FROM groups WHERE tids GLOB ? ORDER BY id", self.root["tids"] + "*")
         self.path = {g["id"]: g["full_path"][len(root):].lstrip("/") for g in self.groups}
         self.users = {u["id"]: u["username"] for u in db.all("SELECT id, username FROM users")}
+        self.last = {k.table: db.val("SELECT max(id) FROM %s" % k.table) or 0 for k in KINDS}  # what is made from here on is ours
         self.used, self.closed = set(), set()  # records, and groups that are touched as a whole
 
     def leaf(self, g):
@@ -340,7 +341,7 @@ class World:
     def records(self, kind):
         out = []
         for r in self.db.all("SELECT * FROM %s ORDER BY id" % kind.table):
-            if r["group_id"] in self.path and r["group_id"] not in self.closed and (kind.table, r["id"]) not in self.used:
+            if r["id"] <= self.last[kind.table] and r["group_id"] in self.path and r["group_id"] not in self.closed and (kind.table, r["id"]) not in self.used:
                 if not any(self.db.val(q, r["id"]) for q in kind.refs):
                     key = (None if kind.key is None else kind.key(r) if callable(kind.key) else
                            self.users[r[kind.key]] if kind.key == "user_id" else r[kind.key])
