@@ -45,6 +45,14 @@ static int list(struct run *r, const char *at, struct gl_request **out_req, enum
                      err);
 }
 
+/* Who gave it at the source; 0 in older state files, which have only those of the token's user. */
+static int64_t giver(struct run *r)
+{
+    int64_t user = 0;
+    gs_json_i64(r->rec, "user_id", &user);
+    return user;
+}
+
 struct new_award {
     const char *at, *name;
 };
@@ -79,6 +87,11 @@ static int create(struct run *r, const char *at, struct gl_request **out_req, en
     gs_buf_init(&body, 4096);
     struct gs_jw w;
     struct new_award a = {at, gs_json_str(r->rec, "name")};
+    bool told = giver(r) == 0;
+    if (!told && (run_acts_as(r, giver(r), &told, err) || (told && run_as_author(r, giver(r), err))))
+        return -1;
+    if (!told) /* nobody gives it for him */
+        return step_lost(r, "award-of-others", NULL, out, err);
     if (run_epics_items(r))
         return step_send_repeatable(r, CREATE, items_request("award_emoji_add", false, put_award, &a, err), out_req, out, err);
     gs_jw_init(&w, &body, 0, err);
@@ -90,9 +103,12 @@ static int create(struct run *r, const char *at, struct gl_request **out_req, en
 
 static bool fits(struct run *r, yyjson_val *it)
 {
-    int64_t user = 0;
+    int64_t user = 0, want = run_self(r);
+    struct gs_err ignored = {0};
     gs_json_i64(step_get(it, "user"), "id", &user);
-    return user == run_self(r) && step_same_text(gs_json_str(r->rec, "name"), gs_json_str(it, "name"));
+    if (giver(r))
+        GS_IGNORE(run_user(r, giver(r), &want, &ignored), "then it is nobody's");
+    return user == want && step_same_text(gs_json_str(r->rec, "name"), gs_json_str(it, "name"));
 }
 
 static int listed(struct run *r, const char *at, const struct gl_response *rsp, struct gl_request **out_req,
@@ -167,7 +183,10 @@ static int step(struct run *r, const struct gl_response *rsp, struct gl_request 
         if (a == ANS_REFUSED)
             return refused(r, at, rsp, out_req, out, err);
         *out = STEP_DONE;
-        return step_doc(rsp, &doc, err) ? -1 : step_take_id(r, yyjson_doc_get_root(doc), err);
+        return step_doc(rsp, &doc, err) || (giver(r) && run_author_is(r, giver(r), step_get(yyjson_doc_get_root(doc), "user"), err)) ||
+                       step_take_id(r, yyjson_doc_get_root(doc), err)
+                   ? -1
+                   : 0;
     default:
         return gs_fail(err, GS_E_INTERNAL, "emoji in phase %d", r->phase);
     }
@@ -199,6 +218,7 @@ static int plan_one(struct plan *p, const struct grp *g, const struct pending *h
     gs_jw_init(&w, &arg, 0, err);
     gs_jw_obj(&w);
     gs_jw_kstr(&w, "name", name);
+    gs_jw_ki64(&w, "user_id", user);
     if (on_note)
         gs_jw_kstr(&w, "note", holder->key);
     gs_jw_end(&w);

@@ -273,6 +273,8 @@ static int post(struct run *r, const char *filler, struct gl_request **out_req, 
     if (!filler && (label_titles(r, true, &labels, &ids, &n_labels, err) ||
                     text_to_send(r, gs_json_str(r->rec, "description"), r->rec, &text, err)))
         return -1;
+    if (!filler && run_as_author(r, number(r->rec, "author_id"), err))
+        return -1;
     struct new_epic e = {r, filler, type, text, gs_buf_str(&labels), &ids};
     if (run_epics_items(r))
         return step_send(r, phase, items_request("work_item_create", false, put_item, &e, err), out_req, out, err);
@@ -306,7 +308,8 @@ static int compare(struct run *r, yyjson_val *there, struct gs_err *err)
     gs_buf_init(&lost, 4096);
     gs_buf_init(&labels, 1 << 20);
     if (text_to_send(r, gs_json_str(r->rec, "description"), r->rec, &text, err) ||
-        label_titles(r, false, &labels, NULL, &n_labels, err))
+        label_titles(r, false, &labels, NULL, &n_labels, err) ||
+        (step_get(there, "author") && run_author_is(r, number(r->rec, "author_id"), step_get(there, "author"), err)))
         return -1;
     static const char *const switches[] = {"confidential", "start_date_is_fixed", "due_date_is_fixed"};
     static const char *const dates[] = {"start_date_fixed", "due_date_fixed"};
@@ -586,7 +589,8 @@ int author_is_self(struct plan *p, int64_t src_user, bool *out, struct gs_err *e
     if (src_user <= 0 || state_user(plan_state(p), src_user, &u, &found, err))
         return src_user <= 0 ? 0 : -1;
     if (found) {
-        *out = u.target_id == plan_target(p)->user_id;
+        const struct load_opts *o = plan_opts(p);
+        *out = u.target_id && (u.target_id == plan_target(p)->user_id || (o->as_authors && !o->prefer_dates));
         user_row_release(&u);
     }
     return 0;

@@ -37,7 +37,7 @@ int awards_plan(struct plan *p, const struct grp *g, const struct pending *epic,
 /* Places in the tree: what was put aside of all groups, when all epics are planned. */
 int tree_plan_add(struct plan *p, const struct grp *g, yyjson_val *rec, struct gs_err *err) GS_MUST_USE;
 int tree_plan_end(struct plan *p, struct gs_err *err) GS_MUST_USE;
-/* Is this person of the source the user whose token loads? Whatever is made is made as him. */
+/* Is what this person of the source made entered under his name: is he the user whose token loads, or is he acted as (--as-authors)? */
 int author_is_self(struct plan *p, int64_t src_user, bool *out, struct gs_err *err) GS_MUST_USE;
 
 #endif

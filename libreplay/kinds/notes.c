@@ -132,6 +132,8 @@ static int create(struct run *r, const struct epic_at *e, struct gl_request **ou
         return -1;
     if (first != note && !thread)
         return epic_dependency(r, "the comment that it answers", out, err);
+    if (run_as_author(r, number(note, "author_id"), err))
+        return -1;
     struct new_note item = {e->id, text, thread, is_internal(note)};
     if (run_epics_items(r))
         return step_send(r, CREATE, items_request("note_create", false, put_note, &item, err), out_req, out, err);
@@ -168,7 +170,8 @@ static int take(struct run *r, yyjson_val *there, const char *thread, enum step_
     if (step_take_id(r, there, err) || (thread && state_address_set(r->state, r->op.id, thread, err)) ||
         text_to_send(r, gs_json_str(note, "note"), note, &text, err))
         return -1;
-    if (!step_same_text(text, gs_json_str(there, "body")) && step_name(&lost, "text", err))
+    if ((step_get(there, "author") && run_author_is(r, number(note, "author_id"), step_get(there, "author"), err)) ||
+        (!step_same_text(text, gs_json_str(there, "body")) && step_name(&lost, "text", err)))
         return -1;
     if (is_internal(note) != is_internal(there) && step_name(&lost, "internal", err))
         return -1;

@@ -140,4 +140,34 @@ with gstest.scratch() as d:
         sim.call("/_sim/config", {"impersonation_enabled": False})
         code, lines = drive("act:101", state="po.state")
         t.ok(code == 0 and "rest 101 101" in lines and any(x.startswith("refused 101") for x in lines), "where impersonation is turned off, REST still goes", str(lines))
+    # ---- the planning tree as its authors: over REST, and as work items ----
+    tree = os.path.join(gstest.TOP, "tests/sim/planning_tree.json")
+    seed = json.load(open(tree, encoding="utf-8"))
+
+    def made(dump):
+        """Who made what: epics by path and number, comments and reactions as they are on them."""
+        names, paths = {u["id"]: u["username"] for u in dump["users"]}, {g["id"]: g["full_path"] for g in dump["groups"]}
+        at = {e["id"]: (paths[e["group_id"]], e["iid"]) for e in dump["epics"]}
+        notes = {n["id"]: n for n in dump["notes"] if not n["system"]}
+        return ({at[e["id"]]: names[e["author_id"]] for e in dump["epics"]},
+                sorted((at[n["noteable_id"]], names[n["author_id"]]) for n in notes.values()),
+                sorted((at[a["awardable_id"] if a["awardable_type"] == "Epic" else notes[a["awardable_id"]]["noteable_id"]], a["name"], names[a["user_id"]])
+                       for a in dump["award_emoji"] if a["awardable_type"] == "Epic" or a["awardable_id"] in notes))
+
+    with gstest.Sim(d, "planning", "--seed", tree, "--tier", "ultimate", "--version", "16.11.0-ee") as source:
+        r = gstest.snap("create", "--url", source.url, seed["groups"][0]["path"], "-o", "plan.gsnap", "--key", "key", "--via", "api", token=source.tokens["admin"], cwd=d)
+        t.is_eq(r.code, 0, "the planning tree is captured", str(r))
+        want = made(source.dump())
+    for version in ("16.11.0-ee", "18.8.0-ee"):
+        with gstest.Target(d, "as-" + version, "--version", version, "--tier", "ultimate", users={"users": seed["users"], "tokens": seed["tokens"]}) as sim:
+            r = gstest.replay("apply", "plan.gsnap", "--trust", "key.pub", "--url", sim.url, "--state", version + ".as", "--json", "--yes", "--match-username", "--as-authors",
+                              token=sim.tokens["admin"], cwd=d)
+            t.is_eq(r.code, 0, f"{version}: loaded as their authors", str(r))
+            got = made(sim.dump())
+            t.ok(len(set(want[0].values())) > 3 and got[0] == want[0], f"{version}: every epic is its author's")
+            t.is_eq(got[1], want[1], f"{version}: every comment")
+            t.is_eq(got[2], want[2], f"{version}: every reaction")
+            t.is_eq([x["code"] for x in r.json()["losses"] if "author" in x["code"] or x["code"] == "award-of-others"], [], f"{version}: nothing of that is a loss")
+            left = [x for u in seed["users"][:12] if u.get("id") for x in sim.call(f"/api/v4/users/{u['id']}/impersonation_tokens?state=active", token=sim.tokens["admin"])]
+            t.is_eq(left, [], f"{version}: no token is left")
 t.done()
