@@ -26,6 +26,7 @@ def plain(sdl):
     sdl = re.sub(r'(?m)^\s*"(?:[^"\\]|\\.)*"\s*$', "", sdl)
     if not re.search(r"(?m)^schema\b", sdl):
         sdl = "schema { query: Query mutation: Mutation }\n" + sdl
+    sdl = re.sub(r"(?m)^(interface \w+) implements [^{]*", r"\1 ", sdl)
     return re.sub(r"(?m)^((?:type|interface) .*implements )(.*)\{", lambda m: m[1] + m[2].replace("&", ",") + "{", sdl)
 
 
