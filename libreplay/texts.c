@@ -207,7 +207,7 @@ static int find(void *cookie, const struct text_ref *ref, struct text_target *ou
     switch (ref->kind) {
     case TEXT_MILESTONE: return find_milestone(r, g, ref, out, err);
     case TEXT_LABEL: return find_label(r, g, ref, out, err);
-    case TEXT_EPIC: return find_numbered(r, g, "epics", "CAST(key AS INTEGER)", true, ref, out, err);
+    case TEXT_EPIC: return find_numbered(r, g, "epics", "CAST(ltrim(key, '&') AS INTEGER)", true, ref, out, err);
     case TEXT_BOARD: return find_numbered(r, g, "boards", "src_id", false, ref, out, err);
     case TEXT_EPIC_BOARD: return find_numbered(r, g, "epic_boards", "src_id", false, ref, out, err);
     case TEXT_CADENCE: return find_numbered(r, g, "iterations_cadences", "src_id", false, ref, out, err);

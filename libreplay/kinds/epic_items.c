@@ -170,9 +170,9 @@ int items_answer(struct run *r, const struct gl_response *rsp, const char *field
     yyjson_val *data = NULL, *it;
     gs_autobuf text;
     struct gs_jw w;
+    gs_buf_init(&text, (size_t)64 << 20);
     if (gl_graphql_answer(rsp, &doc, &data, NULL, err))
         return -1;
-    gs_buf_init(&text, (size_t)64 << 20);
     gs_jw_init(&w, &text, 0, err);
     if (field) {
         it = step_get(step_get(data, field), "workItem");
@@ -207,9 +207,9 @@ int items_discussions(struct run *r, const struct gl_response *rsp, yyjson_doc *
     gs_autobuf text;
     struct gs_jw w;
     size_t i, k, max, max_k;
+    gs_buf_init(&text, (size_t)256 << 20);
     if (widget_connection(rsp, "discussions", &doc, &all, err))
         return -1;
-    gs_buf_init(&text, (size_t)256 << 20);
     gs_jw_init(&w, &text, 0, err);
     gs_jw_arr(&w);
     yyjson_arr_foreach(step_get(all, "nodes"), i, max, d)

@@ -239,6 +239,7 @@ static int created_item(struct run *r, const struct gl_response *rsp, enum step_
     yyjson_val *data = NULL;
     gs_autobuf text;
     GS_AUTO(yyjson_doc) there = NULL;
+    gs_buf_init(&text, (size_t)64 << 20);
     if (gl_graphql_answer(rsp, &doc, &data, NULL, err)) {
         if (!strstr(err->text, "Commands only"))
             return gs_wrap(err, "writing the comment");
@@ -249,7 +250,6 @@ static int created_item(struct run *r, const struct gl_response *rsp, enum step_
     if (!note)
         return step_lost(r, "note-commands", NULL, out, err);
     struct gs_jw w;
-    gs_buf_init(&text, (size_t)64 << 20);
     gs_jw_init(&w, &text, 0, err);
     gs_jw_obj(&w);
     gs_jw_ki64(&w, "id", gid_of(note));
