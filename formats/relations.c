@@ -282,7 +282,7 @@ static const struct rel_attr epic_attrs[] = {
     VALUE_OR("label_links", ARRAY, "[]"),
     VALUE_OR("award_emoji", ARRAY, "[]"),
     VALUE_OR("notes", ARRAY, "[]"),
-    VALUE("relative_position", INT),
+    COMPUTED("relative_position", INT), /* gaps mean nothing, and the API shows no number */
     VALUE("health_status", ANY),
     VALUE("weight", INT),
     SERVER("author", USER),

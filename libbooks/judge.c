@@ -122,11 +122,12 @@ struct parts {
 static int count_parts(struct known *k, const struct diff_item *i, const char *relation, struct parts *out, struct gs_err *err)
 {
     const char *called = known_called(k, i->key);
-    gs_autofree char *from = gs_asprintf("%s / ", called), *to = gs_asprintf("%s / \xff", called);
+    const char *sep = *called == '&' ? " " : " / ";
+    gs_autofree char *from = gs_asprintf("%s%s", called, sep), *to = gs_asprintf("%s%s\xff", called, sep), *itself = strdup(called);
     sqlite3_stmt *st = from && to ? known_stmt(k, KNOWN_PREFIX, err) : NULL;
     int rc;
     *out = (struct parts){0};
-    if (!from || !to)
+    if (!from || !to || !itself)
         return gs_fail(err, GS_E_NOMEM, "no memory for a key");
     if (!st)
         return -1;
@@ -134,6 +135,7 @@ static int count_parts(struct known *k, const struct diff_item *i, const char *r
     sqlite3_bind_text(st, 2, relation, -1, SQLITE_STATIC);
     sqlite3_bind_text(st, 3, from, -1, SQLITE_STATIC);
     sqlite3_bind_text(st, 4, to, -1, SQLITE_STATIC);
+    sqlite3_bind_text(st, 5, itself, -1, SQLITE_STATIC);
     while ((rc = sqlite3_step(st)) == SQLITE_ROW) {
         const struct loss_rule *l = loss_find(column(st, 0));
         if (!l)

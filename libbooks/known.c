@@ -12,7 +12,7 @@ static const char *const sql[KNOWN_QUERIES] = {
     [KNOWN_LOSS] = "SELECT code, detail, op FROM temp.known_loss WHERE grp = ?1 AND relation = ?2 AND key = ?3"
                    " UNION ALL SELECT code, detail, op FROM temp.known_loss WHERE grp = ?1 AND relation = ?2 AND key = ''"
                    " UNION ALL SELECT code, detail, op FROM temp.known_loss WHERE grp = ?1 AND relation = ?2 AND key = ?5 AND ?5 <> ?3",
-    [KNOWN_PREFIX] = "SELECT code, detail, op FROM temp.known_loss WHERE grp = ?1 AND relation = ?2 AND key >= ?3 AND key < ?4",
+    [KNOWN_PREFIX] = "SELECT code, detail, op FROM temp.known_loss WHERE grp = ?1 AND relation = ?2 AND (key >= ?3 AND key < ?4 OR key = ?5)",
 };
 
 /* What is looked up by what the state has no index for. */
@@ -180,6 +180,10 @@ const char *known_called(struct known *k, const char *key)
 {
     struct gs_err ignored = {0};
     GS_AUTO(yyjson_doc) doc = NULL;
+    if (*key && strspn(key, "0123456789") == strlen(key)) { /* epics are called as GitLab refers to them */
+        snprintf(k->called, sizeof k->called, "&%s", key);
+        return k->called;
+    }
     if ((*key != '[' && *key != '{') || gs_json_parse(key, strlen(key), NULL, &doc, &ignored))
         return key;
     yyjson_val *v = yyjson_doc_get_root(doc);

@@ -110,6 +110,13 @@ static int below(struct reshape *x, const struct rel_nested *n, yyjson_mut_val *
     size_t i, max;
     if (!yyjson_mut_is_arr(v))
         return walk(x, r, v, depth + 1);
+    /* what GitLab writes under a record by itself, it writes there as well, about what happened there */
+    yyjson_mut_arr_iter it = yyjson_mut_arr_iter_with(v);
+    while ((e = yyjson_mut_arr_iter_next(&it)))
+        if (yyjson_mut_is_true(yyjson_mut_obj_get(e, "system"))) {
+            yyjson_mut_arr_iter_remove(&it);
+            x->changed = true;
+        }
     yyjson_mut_arr_foreach(v, i, max, e)
     {
         if (walk(x, r, e, depth + 1))
@@ -175,7 +182,7 @@ static bool needed(const struct reshape *x, const struct relation *r, yyjson_val
         if (below && below->name && yyjson_is_arr(v)) {
             yyjson_arr_foreach(v, i, max, e)
             {
-                if (needed(x, relation_find(below->relation), e, depth + 1))
+                if (gs_json_true(e, "system") || needed(x, relation_find(below->relation), e, depth + 1))
                     return true;
             }
         }
