@@ -119,7 +119,7 @@ with gstest.scratch() as d:
 
     for via in ("relations", "api"):
         with Target("by-" + via, "--tier", "ultimate", "--version", "17.11.0-ee") as sim:
-            r = replay("plan", sim, via + ".gsnap", "--no-attribution", "--json", "--state", via + ".state")
+            r = replay("plan", sim, via + ".gsnap", "--json", "--state", via + ".state")
             t.is_eq(r.code, 0, f"{via}: planned", str(r))
             said = losses(r)
             events = [e for e in source["events"] if e["target_type"] == "Epic"]
@@ -130,7 +130,7 @@ with gstest.scratch() as d:
             t.is_eq(said.get(("notes", "note-author")), sum(users[n["author_id"]] != me for n in notes), f"{via}: foreign comments are counted")
             t.is_eq(said.get(("notes", "note-system")), len(source["notes"]) - len(notes), f"{via}: system notes are counted")
             t.is_eq(said.get(("award_emoji", "award-of-others")), sum(users[a["user_id"]] != me for a in source["award_emoji"]), f"{via}: emoji of others are counted")
-            r = replay("apply", sim, via + ".gsnap", "--yes", "--no-attribution", "--json", "--state", via + ".state")
+            r = replay("apply", sim, via + ".gsnap", "--yes", "--json", "--state", via + ".state")
             t.is_eq(r.code, 0, f"{via}: loaded", str(r))
             there = sim.dump()
             got = picture(there)
@@ -141,7 +141,7 @@ with gstest.scratch() as d:
             t.is_eq([e["title"] for e in there["epics"] if "groupsnap filler" in e["title"]], [], f"{via}: no filler remains")
             log = [x for x in sim.requests() if x["method"] == "POST" and x["path"].endswith("/epics")]
             t.ok(len(log) > len(want), f"{via}: gaps were filled ({len(log)} created for {len(want)})")
-            r = replay("apply", sim, via + ".gsnap", "--yes", "--no-attribution", "--json", "--state", via + ".state")
+            r = replay("apply", sim, via + ".gsnap", "--yes", "--json", "--state", via + ".state")
             t.is_eq((r.code, len(sim.dump()["epics"])), (0, len(want)), f"{via}: the same command again does nothing")
     # ---- as an administrator, in the names of the authors: times of epics and comments are theirs to lose ----
     with Target("authors", "--tier", "ultimate", "--version", "17.11.0-ee") as sim:
@@ -159,12 +159,12 @@ with gstest.scratch() as d:
 
     # ---- epics are gone from REST and GraphQL: work items ----
     with Target("items", "--tier", "ultimate", "--version", "18.8.0-ee", "--config", '{"epic_rest": false, "epic_graphql": false}') as sim:
-        r = replay("plan", sim, "api.gsnap", "--no-attribution", "--json", "--state", "items.state")
+        r = replay("plan", sim, "api.gsnap", "--json", "--state", "items.state")
         said = losses(r)
         t.is_eq((said.get(("epics", "epic-updated-at")), said.get(("epic_boards", "epic-boards-not-available"))), (len(want), len(source_boards)),
                 "work items: what they cannot be told is counted before")
         together = said.get(("epics", "epic-dates-together"), 0)
-        r = replay("apply", sim, "api.gsnap", "--yes", "--no-attribution", "--json", "--state", "items.state")
+        r = replay("apply", sim, "api.gsnap", "--yes", "--json", "--state", "items.state")
         t.is_eq(r.code, 0, "work items: loaded", str(r))
         there = sim.dump()
         got = picture(there)

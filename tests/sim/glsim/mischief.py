@@ -186,7 +186,7 @@ def copy_cadence(w, r):
 
 
 def cadence_key(row):
-    return dumps([row["title"], row["start_date"]])
+    return row["title"]
 
 
 def iteration(name, value):
