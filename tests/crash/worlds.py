@@ -413,6 +413,7 @@ class Create(World):
         digest = hashlib.sha256(open(path, "rb").read()).hexdigest() if os.path.exists(path) else None
         left = sorted(x for x in os.listdir(self.cwd) if x != "out.gsnap")
         if digest and not hasattr(self, "want"):  # the unbroken run: a campaign about files needs some
+            shutil.copy(path, os.path.join(self.d, "unbroken.gsnap"))
             files = [x["path"].split("/")[2] for x in gstest.run(SNAP, "inspect", "out.gsnap", "--json", cwd=self.cwd).json()["members"] if x["file"]]
             kinds = {"avatar"} if self.shared["via"] == "api" else {"avatar", "uploads"}
             if self.shared["tree"] == gstest.DEMO_TREE and not kinds <= set(files):
@@ -426,13 +427,20 @@ class Create(World):
         return {"bundle": digest, "left": left, "asked": collections.Counter(kept),
                 "look": {x for x in asked[begin:] if "/invitations" not in x and "epicBoards" not in x}}
 
+    def other_members(self):
+        """Names of what differs from the unbroken bundle."""
+        def members(file):
+            return {x["path"]: x for x in gstest.run(SNAP, "inspect", file, "--json", cwd=self.cwd).json()["members"]}
+        a, b = members("../unbroken.gsnap"), members("out.gsnap")
+        return sorted(x for x in set(a) | set(b) if a.get(x) != b.get(x)) or ["nothing but the manifest"]
+
     def judge(self, want, got, kills):
         """What was on the way when the run was killed may be asked for again, and of several jobs as many answers as are not stored
         yet; nothing else."""
         v = Verdict()
         if got["bundle"] != want["bundle"]:
             v.lost = got["bundle"] is None
-            v.words.append("there is no bundle" if v.lost else "the bundle has other bytes")
+            v.words.append("there is no bundle" if v.lost else "the bundle has other bytes: " + ", ".join(self.other_members()))
         if got["left"]:
             v.words.append(f"left beside the bundle: {got['left']}")
         # a probe of which kinds a server tells may meet another group than in the unbroken run; that is nothing again
