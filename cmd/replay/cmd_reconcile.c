@@ -94,6 +94,8 @@ static int reconcile(struct cli *cli, const struct opts *o, struct session *s, s
                                .stop = &cli_stop, .progress = progress, .cookie = cli};
     int r = readback_run(read, &ro, err);
     cli_progress_end(cli);
+    if (r && err->code == GS_E_GROUP_NOT_FOUND)
+        return gs_wrap(err, "reading back what was loaded (who loaded leaves the groups at the end: give a token of one who sees them)");
     if (r)
         return gs_wrap(err, "reading back group '%s'", root);
     struct books_head h = {.bundle = s->bundle, .bundle_path = s->bundle_path, .state_path = used ? s->state_path : NULL,
