@@ -111,12 +111,13 @@ static int below(struct reshape *x, const struct rel_nested *n, yyjson_mut_val *
     if (!yyjson_mut_is_arr(v))
         return walk(x, r, v, depth + 1);
     /* what GitLab writes under a record by itself, it writes there as well, about what happened there */
-    yyjson_mut_arr_iter it = yyjson_mut_arr_iter_with(v);
-    while ((e = yyjson_mut_arr_iter_next(&it)))
-        if (yyjson_mut_is_true(yyjson_mut_obj_get(e, "system"))) {
-            yyjson_mut_arr_iter_remove(&it);
+    for (i = yyjson_mut_arr_size(v); i > 0; i--) {
+        e = yyjson_mut_arr_remove_first(v);
+        if (yyjson_mut_is_true(yyjson_mut_obj_get(e, "system")))
             x->changed = true;
-        }
+        else
+            yyjson_mut_arr_append(v, e);
+    }
     yyjson_mut_arr_foreach(v, i, max, e)
     {
         if (walk(x, r, e, depth + 1))
@@ -150,8 +151,9 @@ static int walk(struct reshape *x, const struct relation *r, yyjson_mut_val *obj
         } else if (a && yyjson_mut_is_str(v) && (a->type == REL_STR || a->type == REL_TEXT)) {
             if (text(x, v, a, &drop))
                 return -1;
-            if (drop) {
-                yyjson_mut_obj_iter_remove(&it);
+            if (drop) { /* and from the start, since the iterator cannot take one out: the others stay as they are now */
+                yyjson_mut_obj_remove_key(obj, name);
+                it = yyjson_mut_obj_iter_with(obj);
                 x->changed = true;
             }
         }
