@@ -156,6 +156,11 @@ with gstest.scratch() as d:
         t.is_eq([n for n, x in theirs.items() if sorted((disarmed(m[1]), m[4]) for m in x["notes"] if m[4] not in nobody) !=
                  sorted((m[1], m[4]) for m in got[n]["notes"] if (m[1], m[4]) in {(disarmed(k[1]), k[4]) for k in x["notes"]})], [], "as authors: so are comments")
         t.ok(losses(r).get(("epics", "epic-created-at"), 0) > 0, "as authors: a time that was lost for that is said", repr(losses(r)))
+        r = gstest.replay("reconcile", "api.gsnap", "--trust", "key.pub", "--url", sim.url, "--state", "authors.state", "--json",
+                          token=sim.tokens["admin"], cwd=d)
+        total = r.lines()[-1].get("total", {})
+        t.is_eq([total.get(x) for x in ("captured", "missing", "extra", "unread")], [total.get("loaded", 0) + total.get("lost_whole", 0), 0, 0, 0],
+                "as authors: read back, nothing is missing or too much", str(r))
 
     # ---- epics are gone from REST and GraphQL: work items ----
     with Target("items", "--tier", "ultimate", "--version", "18.8.0-ee", "--config", '{"epic_rest": false, "epic_graphql": false}') as sim:
