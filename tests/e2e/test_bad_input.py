@@ -415,7 +415,7 @@ def disk_full(d, src, users, token):
                 t.ok(got == want, f"and the target is as after a whole load (full in the {full_from})")
                 for f in os.listdir(m.path):
                     os.unlink(os.path.join(m.path, f))
-                m.resize("200k")
+                m.resize("1m")
 
 
 # ---- the state file and the target ----
