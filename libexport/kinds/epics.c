@@ -2,8 +2,7 @@
  * epics with labels, comments, emoji and events: GraphQL, a few in each answer, and REST for the events, which it alone shows. All of a
  * group are kept until they are complete, and are stored in the order of their ids. Read of groups that have some (kinds/unread.c).
  *
- * Where GraphQL has no epics any more, they are read as work items, which know one switch for both dates and no places among
- * siblings as numbers.
+ * Where GraphQL has no epics any more, they are not read: the ledger names them (kinds/unread.c).
  */
 #include "libexport/capture_priv.h"
 

@@ -1,7 +1,6 @@
 /*
- * Kinds that few groups have: which of them do is asked for in one request per group. Iterations are then read; of the others,
- * which this version does not carry over the API, it goes to the ledger, so that nothing is left behind in silence. What cannot be
- * asked for like that is named once for the tree.
+ * Kinds that few groups have: which of them do is asked for in one request per group. They are then read. What cannot be
+ * asked for like that goes to the ledger, once for the tree, so that nothing is left behind in silence.
  */
 #include "libexport/capture_priv.h"
 

@@ -33,7 +33,7 @@ def plain(sdl):
 NOTE_16 = ["awardEmoji", "internal", "lastEditedAt", "systemNoteMetadata"]
 NEWER = {"epic_list_epics": ["epicBoardList"], "epic_notes_16": NOTE_16, "group_epics_16": ["color"] + NOTE_16, "group_epic_boards_16": ["displayColors"],
          "group_labels_16": ["lockOnMerge"], "group_labels_18": ["lockOnMerge", "archived"]}
-ITEMS = ("award_emoji_add", "epic_item_notes", "group_epic_items", "group_unread_items", "note_create")
+ITEMS = ("award_emoji_add", "note_create")
 built = {}
 for edition, name in schemas.items():
     path = os.path.join(gstest.CONTRACT, "graphql", name)
