@@ -125,6 +125,21 @@ void page_release(struct page *p)
     gs_buf_release(&p->html);
 }
 
+int page_told(struct cli *cli, bool json, const char *file, uint64_t bytes, struct gs_err *err)
+{
+    if (!json) {
+        cli_out(cli, "'%s' holds the report, %s\n", cli_safe(file), cli_bytes(bytes));
+        return 0;
+    }
+    struct gs_jw w;
+    gs_autobuf buf;
+    gs_buf_init(&buf, 1 << 20);
+    cli_json_begin(&w, &buf, "report", err);
+    gs_jw_kstr(&w, "file", cli_valid(file));
+    gs_jw_ki64(&w, "bytes", (int64_t)bytes);
+    return cli_json_end(cli, &w);
+}
+
 void page_section(struct page *p, const char *id, const char *heading)
 {
     if (p->in_section)

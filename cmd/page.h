@@ -10,6 +10,7 @@
 #ifndef CMD_PAGE_H
 #define CMD_PAGE_H
 
+#include "cmd/cli.h"
 #include "libcommon/buf.h"
 #include "libcommon/err.h"
 
@@ -29,6 +30,8 @@ struct page {
 void page_begin(struct page *p, const char *title, const char *subtitle, const char *state, bool good, struct gs_err *err);
 int page_finish(struct page *p) GS_MUST_USE;
 void page_release(struct page *p);
+/* Says that the file holds the report: in words, or as JSON. */
+int page_told(struct cli *cli, bool json, const char *file, uint64_t bytes, struct gs_err *err) GS_MUST_USE;
 
 /* A heading; what follows belongs to it. `id` is a word for links, unique in the page. */
 void page_section(struct page *p, const char *id, const char *heading);

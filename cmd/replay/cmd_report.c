@@ -76,17 +76,7 @@ static int run(struct cli *cli, void *optv, int argc, char **argv)
     uint64_t bytes;
     if (report(cli, o, argc ? argv[0] : NULL, &bytes, &err))
         return cli_error(cli, &err);
-    if (!o->c.json) {
-        cli_out(cli, "'%s' holds the report, %s\n", cli_safe(o->html), cli_bytes(bytes));
-        return 0;
-    }
-    struct gs_jw w;
-    gs_autobuf buf;
-    gs_buf_init(&buf, 1 << 20);
-    cli_json_begin(&w, &buf, "report", &err);
-    gs_jw_kstr(&w, "file", cli_valid(o->html));
-    gs_jw_ki64(&w, "bytes", (int64_t)bytes);
-    return cli_json_end(cli, &w) ? cli_error(cli, &err) : 0;
+    return page_told(cli, o->c.json, o->html, bytes, &err) ? cli_error(cli, &err) : 0;
 }
 
 const struct cli_verb replay_verb_report = {
