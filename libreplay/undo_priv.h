@@ -1,4 +1,4 @@
-/* undo_priv: what undo.c (rows, order) and undo_group.c (one group: read, judge, remove) share. */
+/* undo_priv: what undo.c (rows, order), undo_look.c (one group as it is) and undo_group.c (judge, remove) share. */
 #ifndef RP_UNDO_PRIV_H
 #define RP_UNDO_PRIV_H
 

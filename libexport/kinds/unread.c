@@ -9,7 +9,7 @@
 
 enum { LUCK_GRAPHQL = 9 };
 
-/* Connections of the document group_unread. Those with a kind are read by it where there are some. */
+/* Connections of the document group_unread, and the kinds that read them where there are some. */
 static const struct {
     const char *connection, *relation;
     const struct cap_kind *kind;
@@ -64,12 +64,8 @@ static int answered(struct cap_group *g, yyjson_val *data, struct gs_err *err)
 {
     yyjson_val *group = yyjson_obj_get(data, "group");
     for (size_t i = 0; i < GS_COUNT(asked); i++) {
-        if ((g->exported & 1u << i) || (g->cap->o.once && !asked[i].kind) ||
-            yyjson_arr_size(yyjson_obj_get(yyjson_obj_get(group, asked[i].connection), "nodes")) == 0)
-            continue;
-        if (asked[i].kind ? read_kind(g, i, err)
-                          : book_left_out(g->cap->book, g->id, asked[i].relation, "relation-not-read", NULL, 0,
-                                   "some; number unknown; only a relation export gives them", err))
+        if (!(g->exported & 1u << i) && yyjson_arr_size(yyjson_obj_get(yyjson_obj_get(group, asked[i].connection), "nodes")) > 0 &&
+            read_kind(g, i, err))
             return -1;
     }
     return 0;

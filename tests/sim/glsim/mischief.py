@@ -182,11 +182,7 @@ def copy_cadence(w, r):
     for x in w.db.all("SELECT * FROM iterations WHERE cadence_id=?", r.row["id"]):
         iid = w.db.val("SELECT max(iid) FROM iterations") + 100
         w.db.insert("iterations", **dict({k: x[k] for k in x.keys() if k != "id"}, cadence_id=new, iid=iid))
-    return cadence_key(cols)
-
-
-def cadence_key(row):
-    return row["title"]
+    return cols["title"]
 
 
 def iteration(name, value):
@@ -299,7 +295,7 @@ KINDS = [
 ]
 
 
-CADENCES = Kind("iterations_cadences", "iterations_cadences", cadence_key,
+CADENCES = Kind("iterations_cadences", "iterations_cadences", lambda row: row["title"],
                 ("SELECT 1 FROM boards WHERE iteration_cadence_id=?", "SELECT 1 FROM lists WHERE iteration_id IN (SELECT id FROM iterations WHERE cadence_id=?)",
                  "SELECT 1 FROM boards WHERE iteration_id IN (SELECT id FROM iterations WHERE cadence_id=?)"),
                 {"title": column("title", unique_title), "description": column("description", lambda r: (r["description"] or "") + " changed"),
