@@ -36,6 +36,7 @@
 #include "formats/age.h"
 #include "formats/bundle.h"
 #include "formats/sign.h"
+#include "formats/trust.h"
 #include "libcommon/buf.h"
 #include "libcommon/err.h"
 #include "libcommon/json.h"
@@ -121,10 +122,17 @@ extern const struct cli_opt cli_opts_remote_known[]; /* the same where a state f
 struct cli_trust {
     struct cli_list trust, identity;
     const char *age_passphrase_file;
+    unsigned require;
     uint64_t max_bundle, max_manifest, max_sums, max_index, max_member, max_ledger, max_record;
     unsigned max_members, max_depth, threads;
 };
-extern const struct cli_opt cli_opts_trust[]; /* --trust (list) --identity (list) --age-passphrase-file --threads and the limits --max-... */
+extern const struct cli_opt cli_opts_trust[]; /* --trust (list) --require --identity (list) --age-passphrase-file --threads and the limits --max-... */
+
+/* Options of verbs that say whether a bundle may be loaded: is it older than what was loaded before? */
+struct cli_fresh {
+    bool allow_rollback;
+};
+extern const struct cli_opt cli_opts_fresh[]; /* --allow-rollback */
 
 /* Options of verbs that sign. */
 struct cli_key {
@@ -231,7 +239,10 @@ int cli_client(struct cli *cli, const struct cli_remote *r, bool need_token, str
 void cli_progress(struct cli *cli, const char *fmt, ...) GS_PRINTF(2, 3);
 void cli_progress_end(struct cli *cli);
 
-/* The trusted keys; none given is GS_E_NO_TRUST when `need`. `out` is to be released by the caller in any case. */
+/*
+ * The trusted keys: of --trust, otherwise of the trust store. None is GS_E_NO_TRUST when `need`, or with --require. What was revoked in
+ * the store counts in any case. `out` is to be released by the caller in any case.
+ */
 int cli_trust_load(const struct cli_trust *t, bool need, struct sign_trust *out, struct gs_err *err) GS_MUST_USE;
 /*
  * Opens a bundle under the options' limits and threads. `trust` without keys: not verified (a verb that may do so says it).
@@ -239,11 +250,30 @@ int cli_trust_load(const struct cli_trust *t, bool need, struct sign_trust *out,
  */
 int cli_bundle_open(struct cli *cli, const struct cli_trust *t, const struct sign_trust *trust, const char *path, struct bundle **out,
                     struct gs_err *err) GS_MUST_USE;
-/* The same without looking into it: a file as it is, or what is in an encrypted one. */
-int cli_source_open(struct cli *cli, const struct cli_trust *t, const char *path, struct gs_source *out,
+/* The same of a source that is open, which the bundle then owns, also when this fails; `path` is its name. */
+int cli_bundle_open_source(struct cli *cli, const struct cli_trust *t, const struct sign_trust *trust, const char *path, struct gs_source *src,
+                           struct bundle **out, struct gs_err *err) GS_MUST_USE;
+/* What is in an encrypted source; another one stays as it is. It is closed when this fails. */
+int cli_source_decrypt(struct cli *cli, const struct cli_trust *t, const char *path, struct gs_source *src, struct gs_err *err) GS_MUST_USE;
+/* The same without looking into it: a file as it is, or what is in an encrypted one, or in the volumes that `path` names one of or the
+ * folder of, whose labels are verified against `trust`. */
+int cli_source_open(struct cli *cli, const struct cli_trust *t, const struct sign_trust *trust, const char *path, struct gs_source *out,
                     struct gs_err *err) GS_MUST_USE;
 /* Header and keys of the encrypted file that the options ask for; *out NULL: they ask for none. The caller frees it. */
 int cli_seal_new(struct cli *cli, const struct cli_seal *o, struct age_seal **out, struct gs_err *err) GS_MUST_USE;
+/* The folder of the trust store of who runs the tool, and the file that remembers what was loaded; NULL: there is no home. The caller
+ * frees it. */
+char *cli_trust_dir(void);
+char *cli_seen_file(void);
+/* Is a bundle whose signature holds older than one of the same source that was loaded before? GS_E_ROLLBACK, or a warning. */
+int cli_fresh_check(struct cli *cli, const struct cli_fresh *f, const struct bundle *b, struct gs_err *err) GS_MUST_USE;
+/* Remembers that this bundle is loaded; what prevents that is a warning. */
+void cli_fresh_note(struct cli *cli, const struct bundle *b);
+/* The name of what was divided, when `path` is a volume or the folder of one ("x/team.gsnap.vol03" -> "x/team.gsnap"); another name
+ * stays. The caller frees it. */
+char *cli_divided_name(const char *path);
+/* The name of the file beside `path` that holds a signature by this key. The caller frees it. */
+char *cli_beside_name(const char *path, const uint8_t id[SIGN_KEYID_LEN]);
 /* Puts the file in front of an error's text unless that names it already. Returns -1. */
 int cli_wrap_file(struct gs_err *err, const char *path);
 /* The secret key, with its passphrase from --passphrase-file or the terminal when it has one. */
@@ -262,6 +292,6 @@ int cli_ask_twice(struct cli *cli, const char *prompt, enum gs_code empty, const
 int cli_ask_yes(struct cli *cli, const char *question, const char *about, bool *out, struct gs_err *err) GS_MUST_USE;
 
 /* Verbs that both tools have. */
-extern const struct cli_verb cli_verb_inspect, cli_verb_verify, cli_verb_cat;
+extern const struct cli_verb cli_verb_inspect, cli_verb_verify, cli_verb_cat, cli_verb_trust, cli_verb_join, cli_verb_repair;
 
 #endif

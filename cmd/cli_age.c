@@ -1,5 +1,6 @@
 /* Options of verbs that open or make encrypted files, and what is made from them. */
 #include "cmd/cli_priv.h"
+#include "cmd/volumes.h"
 
 #include <string.h>
 
@@ -95,12 +96,47 @@ static int decrypt(struct cli *cli, const struct cli_trust *t, const char *path,
     return r;
 }
 
-int cli_source_open(struct cli *cli, const struct cli_trust *t, const char *path, struct gs_source *out,
+int cli_source_decrypt(struct cli *cli, const struct cli_trust *t, const char *path, struct gs_source *src, struct gs_err *err)
+{
+    return age_is(src) && decrypt(cli, t, path, src, err) ? cli_wrap_file(err, path) : 0;
+}
+
+/* A volume, or a folder of them: what was divided, put together as it is read. */
+static int open_volumes(struct cli *cli, const struct cli_trust *t, const struct sign_trust *trust, const char *path, struct gs_source *out, struct gs_err *err)
+{
+    struct volume_set *s = NULL;
+    const struct volume_seen *v;
+    struct volumes_screen screen;
+    struct volume_about a;
+    if (volumes_open(&path, 1, false, trust, &s, err))
+        return -1;
+    volume_set_about(s, &a);
+    size_t n = volume_set_seen(s, &v);
+    bool lacks = false;
+    for (size_t i = 0; i < a.data; i++)
+        lacks |= v[i].state != VOLUME_GOOD;
+    /* out of a volume that is damaged another one would be computed wrongly: so all are looked at first */
+    struct volume_progress p = volumes_progress(&screen, cli, "checking volumes");
+    if (lacks && volume_set_verify(s, t->threads, &p, err)) {
+        volume_set_close(s);
+        return -1;
+    }
+    cli_progress_end(cli);
+    n = volume_set_seen(s, &v);
+    for (size_t i = 0; i < n; i++)
+        if (v[i].why.code)
+            cli_warn(cli, "'%s': %s [%s]", v[i].path, v[i].why.text, gs_code_name(v[i].why.code));
+        else if (v[i].state == VOLUME_MISSING)
+            cli_note(cli, "volume %u is missing", v[i].number);
+    return volume_set_source(s, out, err);
+}
+
+int cli_source_open(struct cli *cli, const struct cli_trust *t, const struct sign_trust *trust, const char *path, struct gs_source *out,
                     struct gs_err *err)
 {
-    if (gs_source_open(path, out, err))
-        return -1;
-    return age_is(out) && decrypt(cli, t, path, out, err) ? cli_wrap_file(err, path) : 0;
+    if (volume_paths_meant(path) ? open_volumes(cli, t, trust, path, out, err) : gs_source_open(path, out, err))
+        return cli_wrap_file(err, path);
+    return cli_source_decrypt(cli, t, path, out, err);
 }
 
 /* ---- writing ---- */

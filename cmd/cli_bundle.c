@@ -12,7 +12,9 @@
 
 const struct cli_opt cli_opts_trust[] = {
     {.name = "trust", .letter = 't', .type = CLI_LIST, .offset = offsetof(struct cli_trust, trust), .arg = "PUB|DIR",
-     .help = "public key of a signer, or a folder whose *.pub files are all taken"},
+     .help = "public key of a signer, or a folder whose *.pub files are all taken (otherwise the keys of the trust store)"},
+    {.name = "require", .type = CLI_UINT, .offset = offsetof(struct cli_trust, require), .arg = "N", .min = 1, .max = 64,
+     .help = "demand signatures by N different trusted keys (1)"},
     {.name = "identity", .letter = 'i', .type = CLI_LIST, .offset = offsetof(struct cli_trust, identity), .arg = "FILE",
      .help = "identity file (of 'snap keygen --age' or age-keygen) that opens an encrypted bundle"},
     {.name = "age-passphrase-file", .type = CLI_STR, .offset = offsetof(struct cli_trust, age_passphrase_file), .arg = "FILE",
@@ -40,43 +42,6 @@ const struct cli_opt cli_opts_key[] = {
      .help = "file whose first line is the passphrase of the key (otherwise the terminal is asked)"},
     {0},
 };
-
-int cli_trust_load(const struct cli_trust *t, bool need, struct sign_trust *out, struct gs_err *err)
-{
-    *out = (struct sign_trust){0};
-    for (size_t i = 0; i < t->trust.n; i++)
-        if (sign_trust_add(out, t->trust.v[i], err))
-            return gs_wrap(err, "--trust");
-    if (t->trust.n == 0 && need)
-        return gs_fail(err, GS_E_NO_TRUST, "no trusted key is named");
-    if (t->trust.n > 0 && out->n == 0)
-        return gs_fail(err, GS_E_NO_TRUST, "no public key stands in '%s'", t->trust.v[0]);
-    return 0;
-}
-
-int cli_bundle_open(struct cli *cli, const struct cli_trust *t, const struct sign_trust *trust, const char *path, struct bundle **out,
-                    struct gs_err *err)
-{
-    struct bundle_opts o = {
-        .trust = trust,
-        .no_verify = !trust || trust->n == 0,
-        .threads = t->threads,
-        .limits = {
-            .max_bundle = t->max_bundle,
-            .max_manifest = t->max_manifest,
-            .max_sums = t->max_sums,
-            .max_index_raw = t->max_index,
-            .max_members = t->max_members,
-            .max_member_raw = t->max_member,
-            .max_ledger_raw = t->max_ledger,
-            .record = {.max_bytes = t->max_record, .max_depth = t->max_depth},
-        },
-    };
-    struct gs_source src;
-    if (cli_source_open(cli, t, path, &src, err))
-        return -1;
-    return bundle_open_source(&src, &o, out, err) ? cli_wrap_file(err, path) : 0;
-}
 
 int cli_wrap_file(struct gs_err *err, const char *path)
 {

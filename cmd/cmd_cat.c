@@ -131,8 +131,9 @@ static int run(struct cli *cli, void *optv, int argc, char **argv)
     if (r == 0)
         r = cli_bundle_open(cli, &o->trust, &trust, argv[0], &b, &err);
     if (r == 0) {
-        if (trust.n == 0)
-            cli_warn(cli, "no --trust is given: nothing proves where '%s' comes from", argv[0]);
+        if (!bundle_proven(b))
+            cli_warn(cli, trust.n ? "no key that is trusted here signed it: nothing proves where '%s' comes from"
+                                  : "no --trust is given: nothing proves where '%s' comes from", argv[0]);
         struct cat c = {.cli = cli, .b = b, .o = o};
         gs_buf_init(&c.line, (size_t)2 << 30);
         r = argc > 1 ? cat_path(&c, argv[1], &err) : cat_groups(&c, NULL, &err);

@@ -78,8 +78,26 @@ static void print_origin(const struct inspect *in)
                                   : "");
     if (tls)
         cli_out(cli, "            TLS certificate sha256 %s\n", cli_safe(tls));
+    int64_t ahead;
+    if (gs_json_i64(src, "clock_offset_s", &ahead)) {
+        if (ahead)
+            cli_out(cli, "            its clock was %s %s that of the capturing machine\n", cli_span((ahead < 0 ? -ahead : ahead) * 1000),
+                    ahead < 0 ? "behind" : "ahead of");
+        else
+            cli_out(cli, "            its clock and that of the capturing machine agreed to a second\n");
+    }
     if (user)
         cli_out(cli, "read by     user '%s'%s%s\n", cli_safe(user), role ? ", " : "", safe_or(role, ""));
+    yyjson_val *red = yyjson_obj_get(m, "redaction");
+    if (yyjson_is_obj(red)) {
+        int64_t n[3] = {0};
+        static const char *const keys[] = {"records", "values", "files"};
+        for (size_t i = 0; i < 3; i++)
+            GS_IGNORE(gs_json_i64(red, keys[i], &n[i]), "0: not known");
+        cli_out(cli, "REDACTED    %s records, %s parts of records and %s files were withheld by policy %s\n", cli_count((uint64_t)n[0]),
+                cli_count((uint64_t)n[1]), cli_count((uint64_t)n[2]), safe_or(gs_json_str(red, "policy"), "?"));
+        cli_out(cli, "            of bundle %s\n", safe_or(gs_json_str(red, "of"), "?"));
+    }
     cli_out(cli, "captured    via %s", safe_or(gs_json_str(cap, "via"), "?"));
     const char *from = gs_json_str(cap, "started_at"), *to = gs_json_str(cap, "finished_at");
     int64_t t0, t1;
@@ -455,7 +473,7 @@ static int run(struct cli *cli, void *optv, int argc, char **argv)
     if (r == 0)
         r = cli_bundle_open(cli, &o->trust, &trust, argv[0], &in.b, &err);
     if (r == 0) {
-        in.proven = trust.n > 0;
+        in.proven = bundle_proven(in.b);
         cli_progress(cli, "reading the ledger of %s ...", argv[0]);
         r = contents_load(in.b, &in.all, &err);
         if (r == 0)

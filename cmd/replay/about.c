@@ -16,9 +16,18 @@ const char replay_files[] =
     "passphrase, and decrypted in memory only.\n\n"
     "NAME.state is the state file of one load of one bundle into one target. Keep it as long as the load matters:\n"
     "it knows what was made there. It holds no records, but ids and names (paths, titles, user names), and is not\n"
-    "encrypted.";
+    "encrypted.\n\n"
+    "FILE.vol01 ... are the volumes of a bundle (snap split). One of them, or their folder, may be named wherever a bundle is\n"
+    "read; what they are is told by their content and not by their names.\n\n"
+    "FILE.<key id>.minisig beside a bundle is one more signature of it (snap sign --beside).\n\n"
+    "$XDG_CONFIG_HOME/groupsnap/trust or ~/.config/groupsnap/trust is the trust store (trust): the keys that are believed\n"
+    "where --trust is not given, and those that were revoked.\n\n"
+    "$XDG_STATE_HOME/groupsnap/seen.json or ~/.local/state/groupsnap/seen.json remembers the newest bundle of each source\n"
+    "that was loaded, so that an older one is refused (--allow-rollback).\n\n"
+    "BUNDLE.token holds the token that the target's importer has to show to 'serve' (mode 0600). It is of use while that runs only.";
 
 const char replay_environment[] =
+    "XDG_CONFIG_HOME and XDG_STATE_HOME, when absolute, are used in place of ~/.config and ~/.local/state.\n\n"
     "GITLAB_TOKEN is the access token, unless --token-file or --token-command is given. A token is never taken\n"
     "from the command line.\n\n"
     "NO_COLOR, when set and not empty, turns colours off. TERM=dumb turns the status line off.";
@@ -36,6 +45,11 @@ const char replay_examples[] =
     "Try again what failed, leave the rest out, or take everything back:\n\n"
     "  %s retry --state team.state --trust key.pub --yes\n"
     "  %s skip --state team.state --code refused --reason 'agreed with the owner'\n"
-    "  %s undo --state team.state --trust key.pub";
+    "  %s undo --state team.state --trust key.pub\n\n"
+    "Let the target's own importer pull from the bundle, or make it a file to upload:\n\n"
+    "  %s serve team.gsnap --trust key.pub --listen :443 --tls-cert serve.pem --tls-key serve.key\n"
+    "  %s archive team.gsnap --trust key.pub -o team-export.tar.gz\n\n"
+    "Or upload that file and see what came of it:\n\n"
+    "  %s archive team.gsnap --trust key.pub --upload --url https://gitlab.internal --into imported";
 
 const char replay_see_also[] = "snap(1), age(1), minisign(1), tar(1), zstd(1), b2sum(1)";

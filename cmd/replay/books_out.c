@@ -10,6 +10,7 @@
 #define FILE_BUF ((size_t)256 << 10)
 #define TEXT_LINES 1000 /* findings that people are shown; the file and the CSV hold all */
 
+static const char *const importers[] = {NULL, "transfer", "file"};
 static const char *const kinds[] = {"missing", "extra", "differs"};
 
 static const char *shown_relation(const char *relation)
@@ -105,6 +106,7 @@ static void about(struct gs_jw *w, const struct books_head *h)
     times(w, h->read);
     gs_jw_end(w);
     gs_jw_kbool(w, "state_used", h->state_path != NULL);
+    gs_jw_kstr(w, "importer", importers[h->importer]);
     gs_jw_kstr(w, "tool_version", GS_VERSION);
 }
 
@@ -127,7 +129,11 @@ int books_out_head(struct books_out *o, const struct books_head *h, struct gs_er
     cli_out(o->cli, "bundle      %s\n", cli_safe(h->bundle_path));
     cli_out(o->cli, "target      %s, GitLab %s, read as %s from %.19sZ to %.19sZ\n", cli_safe(h->target_url), cli_safe(h->target->version),
             cli_safe(h->target->username), from, until);
-    cli_out(o->cli, "state file  %s\n\n", h->state_path ? cli_safe(h->state_path) : "none: what the load itself noted is not known");
+    cli_out(o->cli, "state file  %s\n\n",
+            h->state_path                      ? cli_safe(h->state_path)
+            : h->importer == NATIVE_TRANSFER ? "none: GitLab's direct transfer made this"
+            : h->importer == NATIVE_FILE     ? "none: GitLab's import of an export file made this"
+                                             : "none: what the load itself noted is not known");
     return 0;
 }
 
@@ -303,6 +309,8 @@ static int end_json(struct books_out *o, const struct books_head *h, const struc
     numbers(&w, &r->total);
     gs_jw_end(&w);
     gs_jw_ki64(&w, "findings", (int64_t)r->findings);
+    if (h->importer != NATIVE_NONE)
+        gs_jw_ki64(&w, "placeholders", (int64_t)r->placeholders);
     gs_jw_ki64(&w, "requests", (int64_t)h->read->http.requests);
     gs_jw_ki64(&w, "balance", (int64_t)books_balance(&r->total));
     gs_jw_ki64(&w, "exit", exit_code);
@@ -331,6 +339,9 @@ static void end_text(struct books_out *o, const struct reconcile_result *r)
     for (size_t i = 0; i < o->n_codes; i++)
         cli_out(cli, "%s%9s  %s%s%s\n", i ? "" : "\nexplained:\n", cli_count(o->codes[i].n), o->codes[i].verdict,
                 *o->codes[i].code ? ": " : "", cli_safe(o->codes[i].code));
+    if (r->placeholders)
+        cli_out(cli, "\n%s people stand there as placeholder users: an Owner reassigns them under Members > Placeholders\n",
+                cli_count(r->placeholders));
     uint64_t balance = books_balance(&r->total);
     if (balance == 0)
         cli_out(cli, "\nbalance 0: every record of the bundle is on the target, or named above as lost by a rule or refused\n");

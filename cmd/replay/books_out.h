@@ -20,6 +20,7 @@ struct books_head {
     const char *target_url;
     const struct gl_instance *target;
     const struct readback *read;
+    enum native_importer importer;
 };
 
 struct books_out {

@@ -9,6 +9,7 @@
 struct opts {
     struct cli_remote r;
     struct cli_trust trust;
+    struct cli_fresh fresh;
     struct session_args args;
     bool yes, dry_run, rebase;
     unsigned stop_after;
@@ -41,6 +42,7 @@ static const struct cli_opt opts[] = {
 };
 static const struct cli_part parts[] = {{cli_opts_remote_known, 0},
                                         {cli_opts_trust, offsetof(struct opts, trust)},
+                                        {cli_opts_fresh, offsetof(struct opts, fresh)},
                                         {session_opts, offsetof(struct opts, args)},
                                         {0}};
 
@@ -121,6 +123,7 @@ static int apply(struct cli *cli, const struct opts *o, struct session *s, bool 
         cli_note(cli, "%s that were done are looked up again", cli_count(tally.done));
     }
     s->stop_after = o->stop_after;
+    cli_fresh_note(cli, s->bundle);
     return load_run(cli, s, "apply", o->r.c.json, out_incomplete, err);
 }
 
@@ -133,6 +136,7 @@ static int run(struct cli *cli, void *optv, int argc, char **argv)
     int rc = read_window(o, &s, &err) || session_open(&s, cli, &o->r, &o->trust, &o->args, argc ? argv[0] : NULL, o->dry_run, &err)
                  ? -1
                  : 0;
+    s.fresh = &o->fresh;
     if (!rc)
         rc = apply(cli, o, &s, &incomplete, &err);
     int code = rc ? cli_error(cli, &err) : incomplete ? 3 : 0;

@@ -12,6 +12,7 @@
 struct opts {
     struct cli_remote r;
     struct cli_trust trust;
+    struct cli_fresh fresh;
     struct session_args args;
     bool csv;
     const char *html;
@@ -31,6 +32,7 @@ static const struct cli_opt opts[] = {
 };
 static const struct cli_part parts[] = {{cli_opts_remote, 0},
                                         {cli_opts_trust, offsetof(struct opts, trust)},
+                                        {cli_opts_fresh, offsetof(struct opts, fresh)},
                                         {session_opts, offsetof(struct opts, args)},
                                         {0}};
 
@@ -81,8 +83,9 @@ static int print(struct cli *cli, const struct opts *o, struct session *s, struc
     }
     if (show_plan(cli, s->state, &so, err))
         return -1;
-    cli_out(cli, "\nnothing was written to the target. To load:\n  %s apply %s --trust %s --url %s --state %s\n",
-            cli->tool, cli_safe(s->bundle_path), o->trust.trust.n ? cli_safe(o->trust.trust.v[0]) : "PUB",
+    bool named = o->trust.trust.n > 0; /* otherwise the keys are those of the store */
+    cli_out(cli, "\nnothing was written to the target. To load:\n  %s apply %s%s%s --url %s --state %s\n", cli->tool,
+            cli_safe(s->bundle_path), named ? " --trust " : "", named ? cli_safe(o->trust.trust.v[0]) : "",
             cli_safe(o->r.url), cli_safe(s->state_path));
     return 0;
 }
@@ -96,6 +99,7 @@ static int run(struct cli *cli, void *optv, int argc, char **argv)
     if (o->csv && o->r.c.json)
         return cli_usage(cli, "--csv and --json exclude each other");
     int rc = session_open(&s, cli, &o->r, &o->trust, &o->args, argv[0], true, &err);
+    s.fresh = &o->fresh;
     if (!rc) {
         rc = make_room(&s, &err) || session_state(&s, s.state_path, &err) || session_plan(&s, &err);
         if (!rc)

@@ -33,7 +33,7 @@ static int read_bundle(struct cli *cli, const struct opts *o, const char *path, 
         plan_check(x->state, *out, NULL, 0, NULL, err))
         return -1;
     x->bundle = *out;
-    x->proven = trust->n > 0;
+    x->proven = bundle_proven(*out);
     return 0;
 }
 

@@ -96,17 +96,38 @@ static int source(struct why *y, struct gs_err *err)
 
 /* ---- what is there now ---- */
 
+/* Where the object of a step is asked for; *out NULL: nowhere. Epics by their numbers, where the target has them over REST. */
+static int place_of(struct why *y, const struct story_step *x, char **out, struct gs_err *err)
+{
+    long long group = y->grp.target_id, id = x->op.target_id;
+    gs_autofree char *api = NULL, *number = NULL;
+    *out = NULL;
+    if (x->at) {
+        *out = *x->at ? gs_asprintf("/groups/%lld/%s/%lld", group, x->at, id) : gs_asprintf("/groups/%lld?with_projects=false", group);
+        return *out ? 0 : gs_fail(err, GS_E_NOMEM, "out of memory");
+    }
+    if (strcmp(x->op.kind, "epics") != 0)
+        return 0;
+    if (state_meta_get(y->state, "epics_api", &api, err) || state_address(y->state, x->op.id, &number, err))
+        return -1;
+    if (api && strcmp(api, "work-items") == 0)
+        return 0;
+    *out = gs_asprintf("/groups/%lld/epics/%s", group, number ? number : y->of.key);
+    return *out ? 0 : gs_fail(err, GS_E_NOMEM, "out of memory");
+}
+
 /* *out NULL: it cannot be asked for; *out_gone: the target does not have it. */
 static int there_now(struct why *y, const struct story_step *x, yyjson_doc **out, bool *out_gone, struct gs_err *err)
 {
     *out = NULL;
     *out_gone = false;
-    if (!y->client || !x->at || !x->op.target_id || !y->grp.target_id)
+    gs_autofree char *path = NULL;
+    if (!y->client || !x->op.target_id || !y->grp.target_id)
         return 0;
-    gs_autofree char *path = *x->at ? gs_asprintf("/groups/%lld/%s/%lld", (long long)y->grp.target_id, x->at, (long long)x->op.target_id)
-                                    : gs_asprintf("/groups/%lld?with_projects=false", (long long)y->grp.target_id);
+    if (place_of(y, x, &path, err))
+        return -1;
     if (!path)
-        return gs_fail(err, GS_E_NOMEM, "out of memory");
+        return 0;
     if (gl_get(y->client, path, out, err) == 0) {
         /* where a label of this id is gone, one whose title is the number is shown */
         int64_t id = 0;

@@ -81,9 +81,12 @@ const struct cli_opt session_opts[] = {
     {0},
 };
 
-/* NAME.gsnap and NAME.gsnap.age -> NAME.state, anything else -> ANYTHING.state */
-static char *default_state(const char *bundle)
+/* NAME.gsnap and NAME.gsnap.age -> NAME.state, anything else -> ANYTHING.state; volumes as what was divided */
+static char *default_state(const char *named)
 {
+    gs_autofree char *bundle = cli_divided_name(named);
+    if (!bundle)
+        return NULL;
     size_t len = strlen(bundle);
     if (len > 10 && strcmp(bundle + len - 10, ".gsnap.age") == 0)
         len -= 4;
@@ -117,7 +120,7 @@ static int ask_state(struct session *s, bool need_bundle, bool need_url, struct 
 }
 
 /* The first requests tell how long one takes. */
-static int probe(struct session *s, bool read_only, struct gs_err *err)
+int session_probe(struct session *s, bool read_only, struct gs_err *err)
 {
     struct gl_stats st;
     if (gl_instance_probe(s->client, read_only, &s->target, err))
@@ -144,6 +147,12 @@ static int read_decisions(struct session *s, struct gs_err *err)
 
 int session_open(struct session *s, struct cli *cli, const struct cli_remote *r, const struct cli_trust *trust,
                  const struct session_args *args, const char *file, bool read_only, struct gs_err *err)
+{
+    return session_files(s, cli, r, trust, args, file, err) || session_probe(s, read_only, err) ? -1 : 0;
+}
+
+int session_files(struct session *s, struct cli *cli, const struct cli_remote *r, const struct cli_trust *trust,
+                  const struct session_args *args, const char *file, struct gs_err *err)
 {
     *s = (struct session){.cli = cli, .args = args};
     if (!file && !args->state)
@@ -173,7 +182,13 @@ int session_open(struct session *s, struct cli *cli, const struct cli_remote *r,
         if (keep(&s->bundle_path, strdup(real), err))
             return -1;
     }
-    return cli_client(cli, &remote, true, &s->client, err) || probe(s, read_only, err) ? -1 : 0;
+    return cli_client(cli, &remote, true, &s->client, err);
+}
+
+int session_borrow(struct session *s, struct cli *cli, const struct session_args *args, struct bundle *bundle, const char *file, struct gs_err *err)
+{
+    *s = (struct session){.cli = cli, .args = args, .bundle = bundle, .borrowed = true};
+    return keep(&s->state_path, default_state(file), err) || keep(&s->bundle_path, strdup(file), err) || read_decisions(s, err) ? -1 : 0;
 }
 
 static void plan_options(const struct session *s, struct plan_opts *o)
@@ -234,7 +249,9 @@ int session_plan(struct session *s, struct gs_err *err)
     plan_options(s, &o);
     o.progress = on_progress;
     o.cookie = s->cli;
-    int rc = plan_make(s->state, s->bundle, s->client, &s->target, &o, err);
+    int rc = s->fresh ? cli_fresh_check(s->cli, s->fresh, s->bundle, err) : 0;
+    if (!rc)
+        rc = plan_make(s->state, s->bundle, s->client, &s->target, &o, err);
     cli_progress_end(s->cli);
     char user[256];
     if (!rc)
@@ -300,8 +317,10 @@ void session_forget(struct session *s)
 void session_close(struct session *s)
 {
     state_close(s->state);
-    gl_client_free(s->client);
-    bundle_close(s->bundle);
+    if (!s->borrowed) {
+        gl_client_free(s->client);
+        bundle_close(s->bundle);
+    }
     sign_trust_release(&s->trust);
     decisions_release(&s->decisions);
     free(s->rename);

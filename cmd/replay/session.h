@@ -27,6 +27,7 @@ extern const struct cli_opt session_opts[];
 struct session {
     struct cli *cli;
     const struct session_args *args;
+    const struct cli_fresh *fresh; /* set by the verb before session_plan(); NULL: older bundles are not refused */
     struct sign_trust trust;
     struct bundle *bundle;
     struct gl_client *client;
@@ -38,6 +39,7 @@ struct session {
     char *bundle_path, *state_path, *url; /* bundle_path: absolute */
     uint64_t stop_after;                  /* steps of the run; 0: all */
     unsigned window_from, window_to;      /* minutes of the day; equal: always */
+    bool borrowed;                        /* bundle and client are the caller's */
     bool planned;                         /* the state held a plan when it was opened */
     int64_t request_ms;                   /* measured time of one request */
     uint64_t retried;                     /* steps that were taken up again */
@@ -49,6 +51,13 @@ struct session {
  */
 int session_open(struct session *s, struct cli *cli, const struct cli_remote *r, const struct cli_trust *trust,
                  const struct session_args *args, const char *file, bool read_only, struct gs_err *err) GS_MUST_USE;
+/* The same in two steps, for who has something to ask of the target that may travel with that. */
+int session_files(struct session *s, struct cli *cli, const struct cli_remote *r, const struct cli_trust *trust,
+                  const struct session_args *args, const char *file, struct gs_err *err) GS_MUST_USE;
+/* Of a bundle that is open, without a state file; the caller sets `client` before session_probe(), and keeps both. */
+int session_borrow(struct session *s, struct cli *cli, const struct session_args *args, struct bundle *bundle, const char *file,
+                   struct gs_err *err) GS_MUST_USE;
+int session_probe(struct session *s, bool read_only, struct gs_err *err) GS_MUST_USE;
 /* Opens the state file for writing, or makes it. A plan that it holds is compared with bundle, target and options. */
 int session_state(struct session *s, const char *path, struct gs_err *err) GS_MUST_USE;
 /* Makes the plan; a state file that is then of no use is removed again. */

@@ -18,9 +18,15 @@ const char snap_files[] =
     "complete, so that the same command goes on after a stop, a failure or a crash; status shows what is in it, and\n"
     "--fresh throws it away. It holds answers as they came, also what the bundle withholds, and only its owner may read\n"
     "it. It is not encrypted, also when the bundle is; when it is removed, its blocks on the disk are not overwritten.\n\n"
+    "FILE.vol01 ... are the volumes of a bundle (snap split). One of them, or their folder, may be named wherever a bundle is\n"
+    "read; what they are is told by their content and not by their names.\n\n"
+    "FILE.<key id>.minisig beside a bundle is one more signature of it (sign --beside).\n\n"
+    "$XDG_CONFIG_HOME/groupsnap/trust or ~/.config/groupsnap/trust is the trust store (trust): the keys that are believed\n"
+    "where --trust is not given, and those that were revoked.\n\n"
     "KEY and KEY.pub are a key pair in minisign's format. IDENTITY and IDENTITY.recipient are one in age's.";
 
 const char snap_environment[] =
+    "XDG_CONFIG_HOME and XDG_STATE_HOME, when absolute, are used in place of ~/.config and ~/.local/state.\n\n"
     "GITLAB_TOKEN is the access token, unless --token-file or --token-command is given. A token is never taken\n"
     "from the command line.\n\n"
     "NO_COLOR, when set and not empty, turns colours off. TERM=dumb turns the status line off.";

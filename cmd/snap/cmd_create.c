@@ -2,11 +2,14 @@
 #include "cmd/snap/capture_status.h"
 #include "cmd/snap/output.h"
 #include "cmd/snap/verbs.h"
+#include "cmd/snap/withhold.h"
 #include "libcommon/clock.h"
+#include "libcommon/io.h"
 #include "libexport/capture.h"
 #include "libexport/staging.h"
 
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -18,6 +21,7 @@ struct opts {
     struct cli_key key;
     struct cli_seal seal;
     struct snap_output_opts out;
+    const char *policy;
     int via;
     unsigned export_timeout;
     bool no_subgroups, fresh;
@@ -30,6 +34,8 @@ static const struct cli_opt opts[] = {
              "where they are open and over the API where they are not (auto)"},
     {.name = "export-timeout", .type = CLI_UINT, .offset = offsetof(struct opts, export_timeout), .arg = "SECONDS", .min = 1,
      .help = "give an export up that makes no progress for so long, 5400 unless told otherwise"},
+    {.name = "policy", .letter = 'p', .type = CLI_STR, .offset = offsetof(struct opts, policy), .arg = "FILE",
+     .help = "withhold what this policy says, as 'redact' does"},
     {.name = "no-subgroups", .type = CLI_FLAG, .offset = offsetof(struct opts, no_subgroups),
      .help = "only the group itself"},
     {.name = "fresh", .type = CLI_FLAG, .offset = offsetof(struct opts, fresh),
@@ -150,16 +156,16 @@ static int add_moves(struct moves *m, const struct book_summary *s, unsigned pas
  * Passes over the source until nothing moved, or as many as are allowed. Each is a whole capture, with a writer of its own; but only
  * what moved is asked for again, the other answers are kept. The last one is left in *out_c.
  */
-static int capture(struct cli *cli, const struct opts *o, struct capture_opts *co, struct snap_output *out, struct moves *moves,
-                   struct capture **out_c, struct gs_err *err)
+static int capture(struct cli *cli, const struct opts *o, struct capture_opts *co, struct snap_output *out, const char *dir,
+                   struct moves *moves, struct capture **out_c, struct gs_err *err)
 {
     for (co->pass = 1;; co->pass++) {
         GS_AUTO(capture) c = NULL;
         struct book_summary s;
         co->settled = moves->v;
         co->n_settled = moves->n;
-        if (snap_output_begin(out, &o->out, staging_pack_dir(co->staging), err) || capture_new(co, out->writer, &c, err) ||
-            capture_run(c, err))
+        if ((co->pass > 1 && snap_output_begin(out, &o->out, dir, err)) ||
+            capture_new(co, out->writer, &c, err) || capture_run(c, err))
             return -1;
         capture_summary(c, &s);
         if (s.changed == 0 || co->pass > o->until_stable) {
@@ -184,20 +190,112 @@ static void remove_staging(struct cli *cli, struct snap_output *out, struct stag
         cli_warn(cli, "the bundle is complete, but its work folder stays: %s", err.text);
 }
 
-static int create(struct cli *cli, const struct opts *o, const char *group, struct snap_output *out, struct gs_err *err)
+/* The folder for what is received, and the writer that works in it. */
+struct store {
+    const struct opts *o;
+    struct snap_output *out; /* of what is captured */
+    struct snap_output *made; /* of what is made at FILE: the same without a policy */
+    struct staging_opts so;
+    struct staging *staging;
+    char *dir; /* the writer's */
+};
+
+static void store_release(struct store *s)
 {
+    free(s->dir);
+}
+
+static int open_store(void *cookie, struct gs_err *err)
+{
+    struct store *s = cookie;
+    if (staging_open(s->out->work, &s->so, &s->staging, err))
+        return -1;
+    /* with a policy two bundles are made there, one after the other */
+    const char *pack = staging_pack_dir(s->staging);
+    s->dir = s->o->policy ? gs_asprintf("%s/all", pack) : strdup(pack);
+    if (!s->dir)
+        return gs_fail(err, GS_E_NOMEM, "no memory for a path");
+    if (s->o->policy && gs_mkdir(pack, err))
+        return -1;
+    return snap_output_begin(s->out, &s->o->out, s->dir, err);
+}
+
+static void close_store(struct store *s, struct gs_err *err)
+{
+    bool kept = false;
+    struct gs_err e = {0};
+    bundle_writer_free(gs_steal(&s->out->writer));
+    bundle_writer_free(gs_steal(&s->made->writer));
+    if (s->staging && s->o->policy)
+        GS_IGNORE(gs_remove_tree(staging_pack_dir(s->staging), &e), "the next run does it");
+    staging_close(gs_steal(&s->staging), err, &kept);
+    if (kept)
+        say_kept(err, s->out->work);
+}
+
+/* What a policy leaves of the capture: the bundle of everything, in the work folder, and what is made of it. */
+struct guarded {
+    const struct policy *policy;
+    char *path, *dir;
+    struct bundle *all;
+    struct snap_withheld held;
+};
+
+static void guarded_release(struct guarded *g)
+{
+    snap_withheld_release(&g->held);
+    bundle_close(g->all);
+    free(g->path);
+    free(g->dir);
+}
+
+/* Packs everything into a bundle that stays in the work folder, and writes what may leave it for `out`, up to snap_output_finish(). */
+static int guard(struct cli *cli, const struct opts *o, struct guarded *g, const char *pack, struct snap_output *all,
+                 struct bundle_meta *meta, struct snap_output *out, struct gs_err *err)
+{
+    struct sign_pubkey pub;
+    sign_seckey_public(all->key, &pub);
+    struct sign_trust own = {.keys = &pub, .n = 1};
+    struct bundle_opts bo = {.trust = &own};
+    struct bundle_verify_opts vo = {.stop = &cli_stop};
+    g->path = gs_asprintf("%s/all.gsnap", pack);
+    g->dir = gs_asprintf("%s/part", pack);
+    if (!g->path || !g->dir)
+        return gs_fail(err, GS_E_NOMEM, "no memory for a path");
+    all->path = g->path;
+    if (snap_output_finish(cli, all, meta, err))
+        return -1;
+    bundle_writer_free(gs_steal(&all->writer));
+    return bundle_open(g->path, &bo, &g->all, err) || bundle_verify_with(g->all, &vo, NULL, err) ||
+                   snap_withhold(cli, g->all, g->policy, &o->out, g->dir, out, &g->held, err)
+               ? -1
+               : 0;
+}
+
+static int create(struct cli *cli, const struct opts *o, const struct policy *policy, const char *group, struct snap_output *out,
+                  struct gs_err *err)
+{
+    /* with a policy, what is captured goes into a bundle that is not `out` */
+    struct snap_output all = {.path = out->path, .work = out->work, .key = out->key, .time_ms = out->time_ms, .serial = out->serial,
+                              .begun_ms = out->begun_ms, .lock_fd = -1};
+    struct snap_output *into = policy ? &all : out;
+    struct guarded g __attribute__((cleanup(guarded_release))) = {.policy = policy};
     GS_AUTO(capture_ahead) ahead = NULL; /* freed after the client */
     GS_AUTO(gl_client) client = NULL;
     GS_AUTO(capture) c = NULL;
     struct gl_instance instance;
-    struct staging *staging = NULL;
-    struct staging_opts so = {.fresh = o->fresh, .log = &cli->log};
+    struct store store __attribute__((cleanup(store_release))) = {.o = o, .out = into, .made = out, .so = {.fresh = o->fresh, .log = &cli->log}};
     /* with a single job nothing travels together, and an answer that came before the staging is open could be lost */
-    bool tree = !o->no_subgroups && o->r.jobs != 1 && (o->fresh || access(out->work, F_OK) != 0);
+    bool none = access(out->work, F_OK) != 0, together = o->r.jobs != 1;
+    bool tree = !o->no_subgroups && together && (o->fresh || none);
+    /* what an earlier run received is touched only when the server and the token are known to be good */
+    bool beside = together && none;
     if (cli_client(cli, &o->r, true, &client, err) || capture_ask_ahead(client, group, tree, &ahead, err) ||
-        gl_instance_probe(client, true, &instance, err) ||
-        staging_open(out->work, &so, &staging, err))
+        gl_instance_probe_beside(client, true, beside ? open_store : NULL, &store, &instance, err) || (!beside && open_store(&store, err))) {
+        close_store(&store, err);
         return cli_error(cli, err);
+    }
+    struct staging *staging = store.staging;
     if (out->seal)
         cli_note(cli, "until the bundle is complete, '%s' holds what is received without encryption, for this user only", out->work);
     struct screen screen = {.cli = cli, .staging = staging, .file = o->out.path, .begun_ms = gs_mono_ms()};
@@ -210,20 +308,22 @@ static int create(struct cli *cli, const struct opts *o, const char *group, stru
     struct book_summary sums;
     struct gl_stats stats;
     struct moves moves = {0};
-    int r = capture(cli, o, &co, out, &moves, &c, err);
+    int r = capture(cli, o, &co, into, store.dir, &moves, &c, err);
     if (r == 0) {
         capture_meta(c, &meta);
         capture_summary(c, &sums);
+        if (policy) {
+            r = guard(cli, o, &g, staging_pack_dir(staging), into, &meta, out, err);
+            meta = g.held.meta.meta;
+        }
+    }
+    if (r == 0) {
         /* so that a run which is ended before it can tidy up is known to have made the bundle */
         r = snap_output_identify(out, &meta, err) || staging_note_bundle(staging, out->file_id, snap_output_exit(&sums), err) ||
             snap_output_finish(cli, out, &meta, err);
     }
     if (r) {
-        bool kept = false;
-        bundle_writer_free(gs_steal(&out->writer));
-        staging_close(staging, err, &kept);
-        if (kept)
-            say_kept(err, out->work);
+        close_store(&store, err);
         free(moves.v);
         return cli_error(cli, err);
     }
@@ -269,13 +369,16 @@ static int run(struct cli *cli, void *optv, int argc, char **argv)
     const struct opts *o = optv;
     struct gs_err err = {0};
     struct snap_output out;
+    GS_AUTO(policy) policy = NULL;
     int rc;
     if (!*argv[0])
         return cli_usage(cli, "GROUP is empty: give its full path or id");
+    if (o->policy && policy_load(o->policy, &policy, &err))
+        return cli_error(cli, &err);
     if (snap_output_open(cli, &o->out, &o->key, &o->seal, &out, &err))
         rc = err.code == GS_E_EXISTS && !o->fresh ? complete_already(cli, o, argv[0], &out, &err) : cli_error(cli, &err);
     else
-        rc = create(cli, o, argv[0], &out, &err);
+        rc = create(cli, o, policy, argv[0], &out, &err);
     snap_output_close(&out);
     return rc;
 }
@@ -316,6 +419,9 @@ const struct cli_verb snap_verb_create = {
             "counts; when the user's role in GROUP is another now, all but labels, milestones, badges and boards is read again,\n"
             "since more or less of it is shown. FILE.work holds the answers as they came, for this user's eyes only. 'status' shows how\n"
             "far a capture is, and so does SIGUSR1 on stderr.\n"
+            "\n"
+            "With --policy FILE is the bundle that 'redact' would make of the whole one, and the whole one never leaves FILE.work. The\n"
+            "table at the end is of what was captured; what of it was withheld is said below it, and stands in the ledger.\n"
             "\n"
             "With --encrypt-to or a passphrase FILE is written encrypted, in the format age v1, as 'seal' would make it of the\n"
             "bundle; it may be called FILE.age. No two encrypted files are the same, also with --time. FILE.work is NOT\n"

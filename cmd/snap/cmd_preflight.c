@@ -22,11 +22,14 @@ static const struct cli_part parts[] = {{cli_opts_remote, 0}, {0}};
 static const struct {
     const char *rule;
     int kind; /* whose count it is; -1: no number */
+    bool items; /* only where epics are work items and nothing else */
 } losses[] = {
-    {"badge-times-not-readable", PREFLIGHT_BADGES},
-    {"relation-not-read", PREFLIGHT_EPICS},
-    {"secret-field", -1},
-    {"pending-invitation", -1},
+    {"badge-times-not-readable", PREFLIGHT_BADGES, false},
+    {"events-not-readable", PREFLIGHT_EPICS, false},
+    {"attribute-not-readable", PREFLIGHT_EPICS, true}, /* of dates, of who closed it */
+    {"relation-not-read", -1, true},                   /* boards of epics */
+    {"secret-field", -1, false},
+    {"pending-invitation", -1, false},
 };
 
 static void progress(void *cookie, uint64_t groups, uint64_t counted)
@@ -37,9 +40,9 @@ static void progress(void *cookie, uint64_t groups, uint64_t counted)
 static bool applies(const struct preflight *p, size_t i, uint64_t *out_count)
 {
     *out_count = losses[i].kind >= 0 ? p->kinds[losses[i].kind].count : 0;
-    if (p->by_export && losses[i].kind >= 0) /* the export has them */
+    if ((losses[i].items && !p->epics_are_items) || (p->by_export && (losses[i].kind >= 0 || losses[i].items))) /* the export has them */
         return false;
-    return losses[i].kind < 0 || losses[i].kind == PREFLIGHT_EPICS || *out_count > 0;
+    return losses[i].kind < 0 || *out_count > 0;
 }
 
 static const char *known(int v, const char *yes, const char *no)
@@ -137,9 +140,8 @@ static void print_text(struct cli *cli, const struct gl_client *c, const struct 
         cli_out(cli, ", of which %s were counted: the numbers are estimates", cli_count(p->counted));
     cli_out(cli, "\n\n");
     for (unsigned k = 0; k < PREFLIGHT_KINDS; k++)
-        cli_out(cli, "  %-12s %s%s%s\n", p->kinds[k].name, p->kinds[k].known ? about : "",
-                p->kinds[k].known ? cli_count(p->kinds[k].count) : "not readable, or not there",
-                k == PREFLIGHT_EPICS && !p->by_export && p->kinds[k].known && p->kinds[k].count ? "  (not carried over the API in this version)" : "");
+        cli_out(cli, "  %-12s %s%s\n", p->kinds[k].name, p->kinds[k].known ? about : "",
+                p->kinds[k].known ? cli_count(p->kinds[k].count) : "not readable, or not there");
     cli_out(cli, "\nestimate   %s requests, %s at %lld ms each with %u jobs, %s on disk\n", cli_count(p->requests),
             cli_span(p->duration_ms), (long long)p->latency_ms, jobs, cli_bytes(p->bytes));
     cli_out(cli, "\nNot carried, or poorer than at the source:\n");

@@ -5,7 +5,7 @@
 
 static const struct cli_verb *const verbs[] = {
     &snap_verb_keygen,  &snap_verb_groups, &snap_verb_preflight, &snap_verb_create, &snap_verb_status,
-    &snap_verb_import_archive, &snap_verb_sign,    &snap_verb_seal,   &cli_verb_verify,  &cli_verb_inspect,    &cli_verb_cat,     &snap_verb_diff, &snap_verb_receipt_check, &snap_verb_report,
+    &snap_verb_import_archive, &snap_verb_sign,    &snap_verb_redact, &snap_verb_seal,   &snap_verb_split, &snap_verb_reissue, &cli_verb_repair, &cli_verb_join, &cli_verb_trust,   &cli_verb_verify,  &cli_verb_inspect,    &cli_verb_cat,     &snap_verb_diff, &snap_verb_receipt_check, &snap_verb_report,
     NULL,
 };
 

@@ -191,8 +191,9 @@ int snap_output_tidy(struct snap_output *out, const char *url, const char *group
 int snap_output_identify(struct snap_output *out, const struct bundle_meta *meta, struct gs_err *err)
 {
     uint8_t h[16];
+    char id[AGE_ID_LEN];
     randombytes_buf(h, sizeof h);
-    if (out->time_ms) {
+    if (out->time_ms && !meta->set_id) {
         /* the id must not be random then: it follows from what the bundle is about */
         gs_autofree char *of = gs_asprintf("%s\n%s\n%" PRId64 "\n%" PRId64 "\n%" PRIu64, meta->source_url ? meta->source_url : "",
                                            meta->root_path ? meta->root_path : "", meta->root_id, out->time_ms, out->serial);
@@ -201,7 +202,8 @@ int snap_output_identify(struct snap_output *out, const struct bundle_meta *meta
         crypto_generichash(h, sizeof h, (const unsigned char *)of, strlen(of), NULL, 0);
     }
     sodium_bin2hex(out->set_id, sizeof out->set_id, h, sizeof h);
-    char id[AGE_ID_LEN];
+    if (meta->set_id)
+        snprintf(out->set_id, sizeof out->set_id, "%s", meta->set_id);
     if (out->seal)
         age_seal_id(out->seal, id);
     snprintf(out->file_id, sizeof out->file_id, "%s%s", out->seal ? ENCRYPTED : "", out->seal ? id : out->set_id);
@@ -212,8 +214,10 @@ int snap_output_finish(struct cli *cli, struct snap_output *out, struct bundle_m
 {
     const struct sign_seckey *keys[] = {out->key};
     meta->serial = out->serial;
-    if (out->time_ms)
+    if (out->time_ms) {
         meta->created_at_ms = meta->started_at_ms = meta->finished_at_ms = out->time_ms;
+        meta->clock_known = false; /* against which clock? */
+    }
     if (!out->set_id[0] && snap_output_identify(out, meta, err))
         return -1;
     meta->set_id = out->set_id;
@@ -246,6 +250,18 @@ static void json_changes(struct gs_jw *w, const struct book_change *v, size_t n)
             gs_jw_ki64(w, "pass", v[i].pass);
         gs_jw_end(w);
     }
+    gs_jw_end(w);
+}
+
+void snap_output_json_withheld(const struct snap_output *out, struct gs_jw *w)
+{
+    if (!out->withheld)
+        return;
+    gs_jw_key(w, "withheld");
+    gs_jw_obj(w);
+    gs_jw_ki64(w, "records", (int64_t)out->withheld->records);
+    gs_jw_ki64(w, "values", (int64_t)out->withheld->values);
+    gs_jw_ki64(w, "files", (int64_t)out->withheld->files);
     gs_jw_end(w);
 }
 
@@ -285,6 +301,7 @@ static int report_json(struct cli *cli, const struct snap_output *out, const cha
         }
         gs_jw_end(&w);
     }
+    snap_output_json_withheld(out, &w);
     gs_jw_ki64(&w, "changed", (int64_t)s->changed);
     gs_jw_key(&w, "changes");
     json_changes(&w, s->changes, s->n_changes);
@@ -361,6 +378,9 @@ int snap_output_report(struct cli *cli, struct snap_output *out, const char *wha
     reasons_lines(s->reasons, s->n_reasons, print_line, cli);
     report_rules(cli, s, true);
     report_rules(cli, s, false);
+    if (out->withheld)
+        cli_out(cli, "\nWithheld by the policy, of what is counted above: %s records, %s parts of records, %s files\n",
+                cli_count(out->withheld->records), cli_count(out->withheld->values), cli_count(out->withheld->files));
     cli_out(cli, "\n%s  %s in %s", cli_safe(out->path), cli_bytes(out->size), cli_span(gs_mono_ms() - out->begun_ms));
     if (stats)
         cli_out(cli, ", %s requests (%s repeated)", cli_count(stats->requests), cli_count(stats->retries));

@@ -10,6 +10,7 @@
 
 #include "cmd/cli.h"
 #include "libexport/book.h"
+#include "libexport/redact.h"
 
 /* Options of these verbs besides --key. */
 struct snap_output_opts {
@@ -29,6 +30,7 @@ struct snap_output {
     int64_t time_ms;  /* of --time; 0: now */
     uint64_t serial;
     int64_t begun_ms;
+    const struct redact_result *withheld; /* by a policy; NULL: there was none */
     char set_id[33];
     char file_id[80]; /* by which a later run knows the file again: the set id, or the id of an encrypted file's header */
     /* after snap_output_finish() */
@@ -52,7 +54,10 @@ int snap_output_exit(const struct book_summary *s);
  */
 int snap_output_tidy(struct snap_output *out, const char *url, const char *group, bool *out_done, int *out_exit,
                      struct gs_err *err) GS_MUST_USE;
-/* The ids of the bundle and its file, in out->set_id and out->file_id. snap_output_finish() does it where it was not done before. */
+/*
+ * The ids of the bundle and its file, in out->set_id and out->file_id; that of the bundle is meta->set_id where there is one.
+ * snap_output_finish() does it where it was not done before.
+ */
 int snap_output_identify(struct snap_output *out, const struct bundle_meta *meta, struct gs_err *err) GS_MUST_USE;
 /* Packs and signs. Sets the times and ids of `meta` that the options fix. */
 int snap_output_finish(struct cli *cli, struct snap_output *out, struct bundle_meta *meta, struct gs_err *err) GS_MUST_USE;
@@ -60,6 +65,8 @@ int snap_output_finish(struct cli *cli, struct snap_output *out, struct bundle_m
 int snap_output_report(struct cli *cli, struct snap_output *out, const char *what, const struct bundle_meta *meta,
                        uint64_t groups, const struct book_summary *s, const struct gl_stats *stats,
                        const struct cli_key *key);
+/* "withheld" of the verbs that know a policy; nothing where there was none. */
+void snap_output_json_withheld(const struct snap_output *out, struct gs_jw *w);
 void snap_output_close(struct snap_output *out);
 
 #endif
