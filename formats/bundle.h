@@ -37,11 +37,14 @@ struct bundle_meta {
     const char *source_url, *source_host, *tls_sha256, *gitlab_version, *gitlab_revision;
     int enterprise;           /* 1 yes, 0 no, -1 not known */
     const char *token_user, *token_role;
+    bool clock_known;         /* is the next one? */
+    int64_t clock_offset_ms;  /* the source's clock less that of the capturing machine */
     const char *via;          /* "api", "relations", "archive" */
     int64_t started_at_ms, finished_at_ms;
     const char *root_path;    /* full path of the root group on the source */
     int64_t root_id;
     const char *watermarks_json; /* a JSON object, or NULL */
+    const char *redaction_json;  /* the same, of a bundle that was redacted (policy.h) */
 };
 
 struct bundle_writer_opts {
@@ -107,6 +110,12 @@ GS_DEFINE_AUTO(bundle_writer, bundle_writer_free);
 
 /* Adds a signature to an existing bundle, whose signature by a trusted key need not be there: content is checked against SUMS first. */
 int bundle_add_signature(const char *path, const struct sign_seckey *key, struct gs_err *err) GS_MUST_USE;
+/*
+ * The same without touching the file, for one that cannot be changed (encrypted, in volumes, on a disc): appends the text of a
+ * signature of the manifest to `out`, to be kept in a file beside it (struct bundle_beside).
+ */
+struct bundle;
+int bundle_sign_beside(struct bundle *b, const struct sign_seckey *key, struct gs_buf *out, struct gs_err *err) GS_MUST_USE;
 
 /* ------------------------------------------------------------------ reading */
 
@@ -123,8 +132,17 @@ struct bundle_limits { /* 0: the default in brackets (bundle.md) */
     struct record_limits record;
 };
 
+/* A signature of the manifest that is not in the bundle but in a file of its own, by any program. */
+struct bundle_beside {
+    const char *name, *text; /* of the file; its content */
+    size_t len;
+};
+
 struct bundle_opts {
     const struct sign_trust *trust; /* NULL: only allowed with `no_verify` */
+    unsigned require;           /* signatures by so many different trusted keys are demanded, 0: one */
+    const struct bundle_beside *beside;
+    size_t n_beside;
     bool no_verify;             /* inspect and cat of a bundle of unknown origin: signature is reported, not demanded */
     unsigned threads;           /* of bundle_verify(), 0: number of cores */
     struct bundle_limits limits;
@@ -133,7 +151,8 @@ struct bundle_opts {
 struct bundle_signature {
     char member[96];
     struct sign_info info;
-    enum gs_code result;        /* GS_OK, GS_E_SIG_UNKNOWN_KEY, GS_E_SIG_INVALID, GS_E_SIG_FORMAT */
+    bool beside;                /* `member` is a file beside the bundle */
+    enum gs_code result;        /* GS_OK, GS_E_SIG_UNKNOWN_KEY, GS_E_SIG_REVOKED, GS_E_SIG_EXPIRED, GS_E_SIG_INVALID, GS_E_SIG_FORMAT */
 };
 
 struct bundle_member {          /* one line of the index, or a plain file */
@@ -169,6 +188,7 @@ const uint8_t *bundle_digest(const struct bundle *b);            /* BLAKE2b-256 
 enum record_encoding bundle_encoding(const struct bundle *b);
 uint64_t bundle_size(const struct bundle *b);
 size_t bundle_signatures(const struct bundle *b, const struct bundle_signature **out);
+bool bundle_proven(const struct bundle *b);                      /* signed by as many different trusted keys as are demanded */
 size_t bundle_groups(const struct bundle *b, const struct bundle_group **out);   /* root first, parents before children */
 size_t bundle_members(const struct bundle *b, const struct bundle_member **out); /* sorted by path */
 /* Records of a relation in a group, over all parts; 0 when there are none. */
@@ -191,11 +211,22 @@ int bundle_cursor_next(struct bundle_cursor *c, const void **out_data, size_t *o
 void bundle_cursor_close(struct bundle_cursor *c);
 GS_DEFINE_AUTO(bundle_cursor, bundle_cursor_close);
 /* The same over "users" and "ledger" (group_id 0) and "index". */
+/* Every record of a relation in a group, or of the users (group_id 0), parsed; `rec` lives during the call. Ends early when `fn` returns -1. */
+typedef int bundle_record_fn(void *cookie, yyjson_val *rec, const struct bundle_ref *ref, struct gs_err *err);
+int bundle_each(const struct bundle *b, int64_t group_id, const char *relation, bundle_record_fn *fn, void *cookie, struct gs_err *err) GS_MUST_USE;
 
 /* Reads one record again by its place; keeps a few frames in memory. Appends the stored bytes (bundle_encoding()) to `out`. */
 int bundle_read_ref(struct bundle *b, const struct bundle_ref *ref, struct gs_buf *out, struct gs_err *err) GS_MUST_USE;
 /* A plain file member, whole. Absent: GS_E_MEMBER_MISSING. */
 int bundle_read_file(const struct bundle *b, const char *path, size_t max, struct gs_buf *out, struct gs_err *err) GS_MUST_USE;
+/*
+ * The same piece by piece, for files of any size. The bytes are compared with SUMS at the end: *out_n is 0 only there, and only when
+ * they were right (GS_E_DIGEST otherwise). `m` is a plain file of this bundle, which outlives the reader.
+ */
+struct bundle_file;
+int bundle_file_open(const struct bundle *b, const struct bundle_member *m, struct bundle_file **out, struct gs_err *err) GS_MUST_USE;
+int bundle_file_read(struct bundle_file *f, void *buf, size_t len, size_t *out_n, struct gs_err *err) GS_MUST_USE;
+void bundle_file_close(struct bundle_file *f);
 /* First plain file member of this group and kind ("avatar"), or NULL. */
 const struct bundle_member *bundle_find_file(const struct bundle *b, int64_t group_id, const char *kind);
 

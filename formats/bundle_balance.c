@@ -24,6 +24,7 @@ struct account {
     uint64_t stored, left_out;
     uint64_t by_rules;  /* records of the "left_out" lines */
     uint64_t truncated; /* of these: announced, and never given */
+    uint64_t redacted;  /* of these: came, and were withheld later */
     uint64_t looked_at; /* records of the "watermark" line */
     uint64_t came[MAX_ENDPOINTS], came_in_all;
     size_t endpoints;
@@ -37,6 +38,7 @@ struct audit {
     bool begun; /* `a` is one */
     uint64_t lines, balances, stored; /* "relation" lines, and their sum */
     uint64_t pages, retries;
+    uint64_t group_withheld, withheld; /* of these files, later */
     uint64_t group_files, files; /* that came by the "fetch" lines of this group's files, and of all */
     bool group_has_files, has_files; /* there are such lines */
     bool has_capture;
@@ -137,7 +139,7 @@ static int check_account(const struct audit *t, const struct account *a, struct 
         snprintf(text, sizeof text, "%" PRIu64 " left out, the rules account for %" PRIu64, a->left_out, a->by_rules);
         return unequal(err, a, text);
     }
-    if (a->looked_at > a->stored) {
+    if (a->looked_at > a->stored + a->redacted) {
         snprintf(text, sizeof text, "%" PRIu64 " stored, %" PRIu64 " seen at the end, and no change of the source", a->stored,
                  a->looked_at);
         return unequal(err, a, text);
@@ -187,11 +189,17 @@ static int take_rule(struct audit *t, yyjson_val *line, struct gs_err *err)
         return -1;
     if (is_files(t->a.relation))
         t->a.told += count;
+    if (strcmp(name, "redacted-file") == 0) {
+        t->group_withheld += count;
+        t->withheld += count;
+    }
     if (!rule || !rule->record) /* unknown: of a newer version, and none of the balance that this one knows */
         return 0;
     t->a.by_rules += count;
     if (strcmp(name, "truncated-by-server") == 0)
         t->a.truncated += count;
+    if (strcmp(name, "redacted-record") == 0)
+        t->a.redacted += count;
     return 0;
 }
 
@@ -227,9 +235,9 @@ static int take_capture(struct audit *t, yyjson_val *line, struct gs_err *err)
 /* The export's archive of uploads holds the avatar too: both are counted together. */
 static int check_files(struct audit *t, struct gs_err *err)
 {
-    uint64_t have = t->group_has_files ? bundle_count_files(t->b, t->a.group) : 0, came = t->group_files;
+    uint64_t have = t->group_has_files ? bundle_count_files(t->b, t->a.group) + t->group_withheld : 0, came = t->group_files;
     bool some = t->group_has_files;
-    t->group_files = 0;
+    t->group_files = t->group_withheld = 0;
     t->group_has_files = false;
     if (!some || have == came)
         return 0;
@@ -295,6 +303,7 @@ static int check_whole(const struct audit *t, struct gs_err *err)
         records += m[i].is_file ? 0 : m[i].records;
         files += m[i].is_file && is_files(m[i].relation);
     }
+    files += t->withheld;
     if (t->has_files && files != t->files)
         return gs_fail(err, GS_E_LEDGER, "the ledger says %" PRIu64 " files came, the bundle holds %" PRIu64, t->files, files);
     /* each line agreed with the index, and none stands there twice: with equal sums none is missing */

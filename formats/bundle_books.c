@@ -249,7 +249,7 @@ static int put_counts(const struct bundle_writer *w, struct gs_jw *j, struct gs_
         while (k < n && strcmp(list[k].relation, m->relation) != 0)
             k++;
         if (k == n) {
-            if (grow_array((void **)&list, &cap, n, sizeof *list, err))
+            if (gs_array_grow((void **)&list, &cap, n, sizeof *list, err))
                 return -1;
             list[n++] = (struct count){.relation = m->relation};
         }
@@ -320,6 +320,10 @@ int books_manifest(const struct bundle_writer *w, const struct bundle_meta *m, c
         gs_jw_bool(&j, m->enterprise != 0);
     gs_jw_kstr(&j, "user", m->token_user);
     gs_jw_kstr(&j, "role", m->token_role);
+    if (m->clock_known) { /* known to a second: so does the source tell it */
+        int64_t ms = m->clock_offset_ms;
+        gs_jw_ki64(&j, "clock_offset_s", (ms < 0 ? ms - 500 : ms + 500) / 1000);
+    }
     gs_jw_end(&j);
     gs_jw_key(&j, "capture");
     gs_jw_obj(&j);
@@ -334,6 +338,10 @@ int books_manifest(const struct bundle_writer *w, const struct bundle_meta *m, c
     gs_jw_kstr(&j, "path", m->root_path ? m->root_path : w->groups[0].full_path);
     kint(&j, "id", m->root_id ? m->root_id : w->groups[0].id);
     gs_jw_end(&j);
+    if (m->redaction_json) {
+        gs_jw_key(&j, "redaction");
+        gs_jw_raw(&j, m->redaction_json, strlen(m->redaction_json));
+    }
     gs_jw_kstr(&j, "encoding", record_encoding_name(w->o.encoding));
     if (put_counts(w, &j, err))
         return -1;

@@ -76,6 +76,14 @@ static int check_shown(yyjson_val *root, struct gs_err *err)
         check_texts(root, "capture", capture, err) || check_texts(root, "root", root_keys, err))
         return -1;
     yyjson_val *r = yyjson_obj_get(root, "root"), *w = yyjson_obj_get(yyjson_obj_get(root, "capture"), "watermarks");
+    yyjson_val *clock = yyjson_obj_get(yyjson_obj_get(root, "source"), "clock_offset_s");
+    int64_t offset;
+    if (clock && !yyjson_is_null(clock) && !gs_json_val_i64(clock, &offset))
+        return bad(err, "clock_offset_s", "no whole number");
+    yyjson_val *red = yyjson_obj_get(root, "redaction");
+    static const char *const redaction[] = {"of", "of_set_id", "policy", NULL};
+    if (red && !yyjson_is_null(red) && check_texts(root, "redaction", redaction, err))
+        return -1;
     yyjson_val *ee = yyjson_obj_get(yyjson_obj_get(root, "source"), "enterprise");
     if (!gs_json_str(r, "path") || !gs_json_i64(r, "id", &id) || id <= 0)
         return bad(err, "root", "without path or id");

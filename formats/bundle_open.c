@@ -120,66 +120,122 @@ static int read_entry(const struct bundle *b, const struct entry *e, size_t max,
 
 /* ---- signatures ---- */
 
-static int check_signature(struct bundle *b, const struct entry *e, const struct sign_trust *trust,
-                           struct bundle_signature *out, struct gs_err *err)
+/* One signature over the manifest. `out->result` says how it stands; `err` is filled when it does not hold, and -1 is a failure to look. */
+static int check_text(struct bundle *b, const char *text, size_t len, bool canonical, const struct sign_trust *trust,
+                      struct bundle_signature *out, struct gs_err *err)
+{
+    int r = (canonical && sign_canonical(text, len, err)) ||
+            sign_verify(text, len, b->manifest_text.data, b->manifest_text.len, trust, &out->info, err);
+    out->result = r ? err->code : GS_OK;
+    return 0;
+}
+
+static int check_member(struct bundle *b, const struct entry *e, const struct sign_trust *trust,
+                        struct bundle_signature *out, struct gs_err *err)
 {
     gs_autobuf text;
     gs_buf_init(&text, 0);
     char hex[SIGN_KEYID_HEX];
     const char *name = entry_name(b, e);
     snprintf(out->member, sizeof out->member, "%s", name);
-    if (read_entry(b, e, b->lim.max_signature, "max_signature", &text, err))
+    if (read_entry(b, e, b->lim.max_signature, "max_signature", &text, err) ||
+        check_text(b, gs_buf_str(&text), text.len, true, trust, out, err))
         return -1;
-    struct gs_err why = {0};
-    int r =
-        sign_canonical(gs_buf_str(&text), text.len, &why) ||
-        sign_verify(gs_buf_str(&text), text.len, b->manifest_text.data, b->manifest_text.len, trust, &out->info, &why);
-    out->result = r ? why.code : GS_OK;
     if (e->kind == NAME_SIGNATURE_MORE && out->result != GS_E_SIG_FORMAT) {
         sign_keyid_hex(out->info.id, hex);
         if (memcmp(name + strlen(BUNDLE_MANIFEST "."), hex, SIGN_KEYID_HEX - 1) != 0) {
             out->result = GS_E_SIG_FORMAT;
-            gs_fail(&why, GS_E_SIG_FORMAT, "it was made with key %s", hex);
+            gs_err_clear(err);
+            gs_fail(err, GS_E_SIG_FORMAT, "it was made with key %s", hex);
         }
     }
-    if (out->result != GS_OK)
-        *err = why; /* for the caller's message: this is no failure yet */
     return 0;
+}
+
+static int check_beside(struct bundle *b, const struct bundle_beside *s, const struct sign_trust *trust,
+                        struct bundle_signature *out, struct gs_err *err)
+{
+    out->beside = true;
+    snprintf(out->member, sizeof out->member, "%s", s->name);
+    if (s->len > b->lim.max_signature)
+        return gs_fail(err, GS_E_LIMIT, "'%s' has %zu bytes, limit %zu (max_signature)", s->name, s->len, b->lim.max_signature);
+    return check_text(b, s->text, s->len, false, trust, out, err);
+}
+
+/* How many different keys made the signatures that hold? One key under two ids is one. */
+static unsigned distinct_signers(const struct bundle *b)
+{
+    unsigned n = 0;
+    for (size_t i = 0; i < b->n_sigs; i++) {
+        bool again = b->sigs[i].result != GS_OK;
+        for (size_t k = 0; k < i && !again; k++)
+            again = b->sigs[k].result == GS_OK &&
+                    memcmp(b->sigs[k].info.key->key, b->sigs[i].info.key->key, sizeof b->sigs[i].info.key->key) == 0;
+        n += !again;
+    }
+    return n;
+}
+
+/* What is told when no signature counts: a key that was revoked says more than one that nobody knows. */
+static unsigned weight(enum gs_code code)
+{
+    return code == GS_E_SIG_REVOKED ? 3 : code == GS_E_SIG_EXPIRED ? 2 : code == GS_OK ? 0 : 1;
+}
+
+static int judge_signatures(struct bundle *b, const struct bundle_opts *o, const struct gs_err *worst, struct gs_err *err)
+{
+    unsigned need = o->require ? o->require : 1, good = distinct_signers(b);
+    char hex[SIGN_KEYID_HEX];
+    b->proven = good >= need;
+    if (o->no_verify || b->proven)
+        return 0;
+    if (b->n_sigs == 0)
+        return gs_fail(err, GS_E_SIG_MISSING, "the bundle is not signed");
+    if (need == 1) {
+        *err = *worst;
+        return -1;
+    }
+    const struct bundle_signature *one = NULL;
+    for (size_t i = 0; i < b->n_sigs && !one; i++)
+        one = b->sigs[i].result == GS_OK ? &b->sigs[i] : NULL;
+    if (one)
+        sign_keyid_hex(one->info.id, hex);
+    return gs_fail(err, GS_E_SIG_TOO_FEW, "signatures by %u different trusted keys are required, and %u %s there%s%s%s%s", need, good,
+                   good == 1 ? "is" : "are", one ? ": key " : "", one ? hex : "", worst->code ? "; another is " : "",
+                   worst->code ? worst->text : "");
 }
 
 /*
  * A signature that is malformed, or that a trusted key did not make although it carries that key's id, ends everything:
- * no honest program writes one. Signatures by keys that we do not know are only reported, when a trusted one is there.
+ * no honest program writes one. Signatures by keys that we do not know, or believe no longer, are only reported when there are
+ * enough others.
  */
 static int check_signatures(struct bundle *b, const struct scan *s, const struct bundle_opts *o, struct gs_err *err)
 {
-    struct gs_err first = {0};
-    size_t good = 0;
-    for (size_t i = 1; i < s->n && (s->e[i].kind == NAME_SIGNATURE || s->e[i].kind == NAME_SIGNATURE_MORE); i++) {
+    struct gs_err worst = {0};
+    size_t members = 0;
+    while (members + 1 < s->n && (s->e[members + 1].kind == NAME_SIGNATURE || s->e[members + 1].kind == NAME_SIGNATURE_MORE))
+        members++;
+    for (size_t i = 0; i < members + o->n_beside; i++) {
         struct gs_err why = {0};
         if (b->n_sigs == BUNDLE_MAX_SIGNATURES)
             return gs_fail(err, GS_E_LIMIT, "more than %d signatures", BUNDLE_MAX_SIGNATURES);
         struct bundle_signature *sig = &b->sigs[b->n_sigs];
-        if (check_signature(b, &s->e[i], o->trust, sig, &why)) {
+        if (i < members ? check_member(b, &s->e[i + 1], o->trust, sig, &why)
+                        : check_beside(b, &o->beside[i - members], o->trust, sig, &why)) {
             *err = why;
             return -1;
         }
         b->n_sigs++;
-        if (sig->result == GS_OK) {
-            good++;
-        } else if (!o->no_verify && sig->result != GS_E_SIG_UNKNOWN_KEY) {
+        b->n_beside += i >= members;
+        if (!o->no_verify && (sig->result == GS_E_SIG_FORMAT || sig->result == GS_E_SIG_INVALID)) {
             *err = why;
             return gs_wrap(err, "'%s'", sig->member);
-        } else if (first.code == GS_OK) {
-            first = why;
         }
+        if (weight(sig->result) > weight(worst.code))
+            worst = why;
     }
-    if (o->no_verify || good)
-        return 0;
-    if (b->n_sigs == 0)
-        return gs_fail(err, GS_E_SIG_MISSING, "the bundle is not signed");
-    *err = first;
-    return -1;
+    return judge_signatures(b, o, &worst, err);
 }
 
 /* ---- SUMS ---- */
@@ -242,7 +298,7 @@ static int match_sums(struct bundle *b, const struct scan *s, size_t from, const
 static int open_sums(struct bundle *b, const struct scan *s, const struct manifest *mf, struct gs_err *err)
 {
     static const char *const books[] = {BUNDLE_INDEX, BUNDLE_LEDGER, BUNDLE_USERS};
-    size_t at = 1 + b->n_sigs;
+    size_t at = 1 + b->n_sigs - b->n_beside;
     uint8_t digest[BUNDLE_DIGEST_LEN];
     if (at >= s->n || s->e[at].kind != NAME_SUMS)
         return gs_fail(err, GS_E_MEMBER_MISSING, "the bundle has no " BUNDLE_SUMS);
@@ -397,6 +453,11 @@ size_t bundle_signatures(const struct bundle *b, const struct bundle_signature *
 {
     *out = b->sigs;
     return b->n_sigs;
+}
+
+bool bundle_proven(const struct bundle *b)
+{
+    return b->proven;
 }
 
 size_t bundle_groups(const struct bundle *b, const struct bundle_group **out)

@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #define COPY_CHUNK ((size_t)1 << 20)
+#define GATHER ((size_t)256 << 10) /* small members reach the file together */
 
 /* ---- the tar ---- */
 
@@ -17,14 +18,26 @@
 struct pack {
     int fd;
     const char *path;
+    struct gs_buf gathered; /* of what goes to `fd` */
     struct age_writer *age;
     struct gs_source spool;
     char *chunk;
 };
 
+static int flush(struct pack *p, struct gs_err *err)
+{
+    int r = gs_write_all(p->fd, p->gathered.data, p->gathered.len, p->path, err);
+    gs_buf_reset(&p->gathered);
+    return r;
+}
+
 static int put(struct pack *p, const void *data, size_t len, struct gs_err *err)
 {
-    return p->age ? age_writer_write(p->age, data, len, err) : gs_write_all(p->fd, data, len, p->path, err);
+    if (p->age)
+        return age_writer_write(p->age, data, len, err);
+    if (p->gathered.len + len > GATHER && flush(p, err))
+        return -1;
+    return len > GATHER ? gs_write_all(p->fd, data, len, p->path, err) : gs_buf_add(&p->gathered, data, len, err);
 }
 
 static int put_header(struct pack *p, const char *name, uint64_t size, struct gs_err *err)
@@ -87,6 +100,10 @@ static int move_spool(struct pack *p, struct bundle_writer *w, uint64_t off, uin
     uint64_t done = 0;
     if (s)
         *s = (struct spent){.spool = w->spool, .off = off, .len = len};
+    if (s && flush(p, err)) {
+        free(s);
+        return -1;
+    }
     while (s && done < len) {
         off_t from = (off_t)(off + done);
         ssize_t n = copy_file_range(w->spool, &from, p->fd, NULL, (size_t)(len - done), 0);
@@ -122,6 +139,7 @@ static int pack_begin(struct pack *p, const struct gs_stage *st, struct age_seal
                       struct gs_err *err)
 {
     *p = (struct pack){.fd = st->fd, .path = st->path, .chunk = malloc(COPY_CHUNK)};
+    gs_buf_init(&p->gathered, GATHER);
     if (!p->chunk)
         return gs_fail(err, GS_E_NOMEM, "no memory to copy with");
     return seal ? age_writer_new(seal, threads, st->fd, st->path, &p->age, err) : 0;
@@ -129,12 +147,13 @@ static int pack_begin(struct pack *p, const struct gs_stage *st, struct age_seal
 
 static int pack_end(struct pack *p, struct gs_err *err)
 {
-    return p->age ? age_writer_finish(p->age, err) : 0;
+    return p->age ? age_writer_finish(p->age, err) : flush(p, err);
 }
 
 static void pack_release(struct pack *p)
 {
     age_writer_free(p->age);
+    gs_buf_release(&p->gathered);
     free(p->chunk);
 }
 
@@ -264,20 +283,39 @@ static int find_place(const struct bundle *b, const struct named_sig *sig, uint6
     return 0;
 }
 
+/* Nobody signs twice: it would look like two. */
+static int not_signed_by(const struct bundle *b, const struct sign_seckey *key, struct gs_err *err)
+{
+    struct sign_pubkey pk;
+    char hex[SIGN_KEYID_HEX];
+    sign_seckey_public(key, &pk);
+    sign_keyid_hex(pk.id, hex);
+    for (size_t i = 0; i < b->n_sigs; i++)
+        if (memcmp(b->sigs[i].info.id, pk.id, sizeof pk.id) == 0)
+            return gs_fail(err, GS_E_EXISTS, "the bundle is signed with key %s already", hex);
+    return 0;
+}
+
+int bundle_sign_beside(struct bundle *b, const struct sign_seckey *key, struct gs_buf *out, struct gs_err *err)
+{
+    struct named_sig sig = {0};
+    if (not_signed_by(b, key, err) || bundle_verify(b, false, NULL, err))
+        return -1;
+    gs_buf_init(&sig.text, 4096);
+    int r = sign_manifest(key, true, &b->manifest_text, gs_unix_ms(), &sig, err) ||
+            gs_buf_add(out, gs_buf_str(&sig.text), sig.text.len, err);
+    gs_buf_release(&sig.text);
+    return r ? -1 : 0;
+}
+
 static int add_signature(struct bundle *b, const char *path, const struct sign_seckey *key, struct gs_err *err)
 {
     struct named_sig sig = {0};
-    struct sign_pubkey pk;
     struct gs_stage st;
     struct pack p = {0};
     uint64_t off = 0;
-    char hex[SIGN_KEYID_HEX];
-    sign_seckey_public(key, &pk);
-    for (size_t i = 0; i < b->n_sigs; i++)
-        if (memcmp(b->sigs[i].info.id, pk.id, sizeof pk.id) == 0) {
-            sign_keyid_hex(pk.id, hex);
-            return gs_fail(err, GS_E_EXISTS, "the bundle is signed with key %s already", hex);
-        }
+    if (not_signed_by(b, key, err))
+        return -1;
     gs_buf_init(&sig.text, 4096);
     if (sign_manifest(key, b->n_sigs == 0, &b->manifest_text, gs_unix_ms(), &sig, err) ||
         find_place(b, &sig, &off, err) || gs_stage_open(&st, path, 0644, true, err)) {

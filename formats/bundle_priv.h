@@ -116,7 +116,8 @@ struct bundle {
     struct bundle_group *groups;
     size_t n_groups, cap_groups;
     struct bundle_signature *sigs;
-    size_t n_sigs;
+    size_t n_sigs, n_beside; /* the last n_beside of them are not in the file */
+    bool proven;
     struct gs_buf manifest_text;
     yyjson_doc *manifest;
     uint8_t digest[BUNDLE_DIGEST_LEN];

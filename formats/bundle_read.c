@@ -263,6 +263,26 @@ static int cached_frame(struct bundle *b, const struct bundle_member *m, uint32_
     return 0;
 }
 
+int bundle_each(const struct bundle *b, int64_t group_id, const char *relation, bundle_record_fn *fn, void *cookie, struct gs_err *err)
+{
+    GS_AUTO(bundle_cursor) c = NULL;
+    enum record_encoding encoding = group_id ? bundle_encoding(b) : RECORD_NDJSON; /* books always are */
+    if (bundle_cursor_open(b, group_id, relation, &c, err))
+        return -1;
+    for (;;) {
+        GS_AUTO(yyjson_doc) doc = NULL;
+        struct bundle_ref ref;
+        const void *data;
+        size_t len;
+        if (bundle_cursor_next(c, &data, &len, &ref, err))
+            return -1;
+        if (!data)
+            return 0;
+        if (record_parse(encoding, data, len, NULL, &doc, err) || fn(cookie, yyjson_doc_get_root(doc), &ref, err))
+            return -1;
+    }
+}
+
 int bundle_read_ref(struct bundle *b, const struct bundle_ref *ref, struct gs_buf *out, struct gs_err *err)
 {
     const struct bundle_member *m = bundle_member_at(b, ref->member);
@@ -312,4 +332,49 @@ int bundle_read_file(const struct bundle *b, const char *path, size_t max, struc
     out->len += (size_t)m->stored;
     out->data[out->len] = 0;
     return 0;
+}
+
+struct bundle_file {
+    const struct bundle *b;
+    const struct bundle_member *m;
+    uint64_t off;
+    crypto_generichash_state hash;
+};
+
+int bundle_file_open(const struct bundle *b, const struct bundle_member *m, struct bundle_file **out, struct gs_err *err)
+{
+    struct bundle_file *f = calloc(1, sizeof *f);
+    if (!f)
+        return gs_fail(err, GS_E_NOMEM, "no memory to read with");
+    f->b = b;
+    f->m = m;
+    crypto_generichash_init(&f->hash, NULL, 0, BUNDLE_DIGEST_LEN);
+    *out = f;
+    return 0;
+}
+
+int bundle_file_read(struct bundle_file *f, void *buf, size_t len, size_t *out_n, struct gs_err *err)
+{
+    uint8_t digest[BUNDLE_DIGEST_LEN];
+    uint64_t left = f->m->stored - f->off;
+    size_t n = left < len ? (size_t)left : len;
+    *out_n = 0;
+    if (left == 0) {
+        crypto_generichash_state last = f->hash; /* the end may be asked for again */
+        crypto_generichash_final(&last, digest, sizeof digest);
+        return memcmp(digest, f->m->digest, sizeof digest) == 0
+                   ? 0
+                   : gs_fail(err, GS_E_DIGEST, "'%s' is not what SUMS says", f->m->path);
+    }
+    if (gs_source_read(&f->b->src, f->m->offset + f->off, buf, n, err))
+        return gs_wrap(err, "'%s'", f->m->path);
+    crypto_generichash_update(&f->hash, buf, n);
+    f->off += n;
+    *out_n = n;
+    return 0;
+}
+
+void bundle_file_close(struct bundle_file *f)
+{
+    free(f);
 }

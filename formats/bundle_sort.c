@@ -51,7 +51,7 @@ static int spill(struct sorter *s, struct gs_err *err)
     gs_autobuf run;
     gs_buf_init(&run, SIZE_MAX / 4);
     if (gs_buf_reserve(&run, s->bytes.len, err) ||
-        grow_array((void **)&s->runs, &s->cap_runs, s->n_runs, sizeof *s->runs, err))
+        gs_array_grow((void **)&s->runs, &s->cap_runs, s->n_runs, sizeof *s->runs, err))
         return -1;
     sort_memory(s);
     for (size_t i = 0; i < s->n; i++) {
@@ -76,7 +76,7 @@ int sorter_add(struct sorter *s, const void *data, size_t len, struct gs_err *er
         return gs_fail(err, GS_E_LIMIT, "a line of %zu bytes", len);
     if (s->n > 0 && s->bytes.len + len > s->max && spill(s, err))
         return -1;
-    if (grow_array((void **)&s->at, &s->cap, s->n, sizeof *s->at, err) || gs_buf_reserve(&s->bytes, len + 4, err))
+    if (gs_array_grow((void **)&s->at, &s->cap, s->n, sizeof *s->at, err) || gs_buf_reserve(&s->bytes, len + 4, err))
         return -1;
     s->at[s->n++] = s->bytes.len;
     GS_IGNORE(gs_buf_add(&s->bytes, &n, 4, err) || gs_buf_add(&s->bytes, data, len, err), "there is room");

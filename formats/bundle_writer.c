@@ -113,7 +113,7 @@ static int file_begin(const char *kind, const char *name, int64_t group_id, stru
 static int file_piece(struct bundle_writer *w, struct staged *s, const void *data, size_t len, struct gs_err *err)
 {
     uint64_t off;
-    if (grow_array((void **)&s->frames, &s->cap_frames, s->n_frames, sizeof *s->frames, err) || spool_write(w, data, len, &off, err))
+    if (gs_array_grow((void **)&s->frames, &s->cap_frames, s->n_frames, sizeof *s->frames, err) || spool_write(w, data, len, &off, err))
         return -1;
     s->frames[s->n_frames++] = (struct staged_frame){.spool_off = off, .stored = (uint32_t)len};
     s->raw += len;
@@ -181,7 +181,7 @@ int bundle_writer_group(struct bundle_writer *w, int64_t id, int64_t parent_id, 
     if (!path)
         return gs_fail(err, GS_E_NOMEM, "no memory for a group");
     pthread_mutex_lock(&w->lock);
-    int r = grow_array((void **)&w->groups, &w->cap_groups, w->n_groups, sizeof *w->groups, err);
+    int r = gs_array_grow((void **)&w->groups, &w->cap_groups, w->n_groups, sizeof *w->groups, err);
     if (r == 0)
         w->groups[w->n_groups++] = (struct writer_group){id, parent_id, path};
     else

@@ -73,8 +73,6 @@ struct bundle_writer {
     uint8_t made_digest[BUNDLE_DIGEST_LEN];
 };
 
-/* Makes room for one more element in an array that grows by doubling. */
-int grow_array(void **array, size_t *cap, size_t n, size_t elem, struct gs_err *err) GS_MUST_USE;
 /* A book ("ledger.ndjson.zst") as a member: always ndjson, one part, there even without any record. */
 int part_open_book(struct bundle_writer *w, const char *path, const char *relation, struct bundle_part **out,
                    struct gs_err *err) GS_MUST_USE;

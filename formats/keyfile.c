@@ -12,12 +12,10 @@
 
 #include "libcommon/io.h"
 
-#include <dirent.h>
 #include <errno.h>
 #include <sodium.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/stat.h>
 
 #define UNTRUSTED "untrusted comment: "
 #define PUB_LEN 42
@@ -73,73 +71,21 @@ int sign_pubkey_load(const char *path, struct sign_pubkey *out, struct gs_err *e
     return 0;
 }
 
-int sign_pubkey_write(const struct sign_pubkey *pk, const char *path, bool replace, struct gs_err *err)
+void sign_pubkey_text(const struct sign_pubkey *pk, char out[SIGN_PUBKEY_TEXT])
 {
     uint8_t raw[PUB_LEN] = {'E', 'd'};
-    char b64[sodium_base64_ENCODED_LEN(PUB_LEN, sodium_base64_VARIANT_ORIGINAL)], hex[SIGN_KEYID_HEX], text[256];
     memcpy(raw + 2, pk->id, SIGN_KEYID_LEN);
     memcpy(raw + 10, pk->key, 32);
-    sodium_bin2base64(b64, sizeof b64, raw, sizeof raw, sodium_base64_VARIANT_ORIGINAL);
+    sodium_bin2base64(out, SIGN_PUBKEY_TEXT, raw, sizeof raw, sodium_base64_VARIANT_ORIGINAL);
+}
+
+int sign_pubkey_write(const struct sign_pubkey *pk, const char *path, bool replace, struct gs_err *err)
+{
+    char b64[SIGN_PUBKEY_TEXT], hex[SIGN_KEYID_HEX], text[256];
+    sign_pubkey_text(pk, b64);
     sign_keyid_hex(pk->id, hex);
     int n = snprintf(text, sizeof text, UNTRUSTED "minisign public key %s\n%s\n", hex, b64);
     return gs_write_file(path, text, (size_t)n, 0644, replace, err);
-}
-
-/* ---- trust ---- */
-
-static int trust_file(struct sign_trust *t, const char *path, struct gs_err *err)
-{
-    struct sign_pubkey pk;
-    if (sign_pubkey_load(path, &pk, err))
-        return -1;
-    for (size_t i = 0; i < t->n; i++)
-        if (memcmp(t->keys[i].id, pk.id, sizeof pk.id) == 0 && memcmp(t->keys[i].key, pk.key, sizeof pk.key) == 0)
-            return 0;
-    struct sign_pubkey *k = realloc(t->keys, (t->n + 1) * sizeof *k);
-    if (!k)
-        return gs_fail(err, GS_E_NOMEM, "no memory for a public key");
-    t->keys = k;
-    t->keys[t->n++] = pk;
-    return 0;
-}
-
-static int pub_only(const struct dirent *e)
-{
-    size_t n = strlen(e->d_name);
-    return n > 4 && strcmp(e->d_name + n - 4, ".pub") == 0;
-}
-
-static int trust_dir(struct sign_trust *t, const char *dir, struct gs_err *err)
-{
-    struct dirent **names = NULL;
-    int n = scandir(dir, &names, pub_only, alphasort), r = 0;
-    if (n < 0)
-        return gs_fail_sys(err, GS_E_IO, errno, "reading folder '%s'", dir);
-    if (n == 0)
-        r = gs_fail(err, GS_E_NO_TRUST, "folder '%s' holds no file *.pub", dir);
-    for (int i = 0; i < n; i++) {
-        if (r == 0) {
-            gs_autofree char *path = gs_asprintf("%s/%s", dir, names[i]->d_name);
-            r = path ? trust_file(t, path, err) : gs_fail(err, GS_E_NOMEM, "no memory for a path");
-        }
-        free(names[i]);
-    }
-    free(names);
-    return r;
-}
-
-int sign_trust_add(struct sign_trust *t, const char *path_or_dir, struct gs_err *err)
-{
-    struct stat st;
-    if (stat(path_or_dir, &st) == 0 && S_ISDIR(st.st_mode))
-        return trust_dir(t, path_or_dir, err);
-    return trust_file(t, path_or_dir, err);
-}
-
-void sign_trust_release(struct sign_trust *t)
-{
-    free(t->keys);
-    *t = (struct sign_trust){0};
 }
 
 /* ---- secret keys ---- */

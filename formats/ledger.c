@@ -35,6 +35,9 @@ const struct ledger_rule ledger_rules[] = {
     {"wiki-not-carried", "group wikis are git repositories and are not carried", false},
     {"projects-not-carried", "projects are not part of a group bundle", false},
     {"archive-extra-file", "the archive holds a file that is not part of a group export", false},
+    {"redacted-record", "the record was withheld by a policy when the bundle was redacted", true},
+    {"redacted-value", "a part of records was withheld by a policy when the bundle was redacted", false},
+    {"redacted-file", "the file was withheld by a policy when the bundle was redacted", false},
     /* lost: carried, but poorer than at the source */
     {"relation-not-read", "the relation was not read at all", false},
     {"attribute-not-readable", "the API of this server does not show the attribute", false},
@@ -268,9 +271,15 @@ int ledger_capture_line(const struct ledger_capture *c, struct gs_buf *out, stru
 
 /* ---- secrets ---- */
 
+/* Of a letter, before a comparison of all: this is asked about every key of every record. */
+static char lower(char c)
+{
+    return c >= 'A' && c <= 'Z' ? (char)(c + ('a' - 'A')) : c;
+}
+
 static bool eq(const char *key, size_t len, const char *what)
 {
-    return len == strlen(what) && strncasecmp(key, what, len) == 0;
+    return len > 0 && lower(key[0]) == what[0] && len == strlen(what) && strncasecmp(key, what, len) == 0;
 }
 
 static bool starts(const char *key, size_t len, const char *what)
@@ -282,7 +291,7 @@ static bool starts(const char *key, size_t len, const char *what)
 static bool ends(const char *key, size_t len, const char *what)
 {
     size_t n = strlen(what);
-    return len >= n && strncasecmp(key + len - n, what, n) == 0;
+    return len >= n && n > 0 && lower(key[len - 1]) == what[n - 1] && strncasecmp(key + len - n, what, n) == 0;
 }
 
 /* `word` as a whole word between underscores, dashes and the ends, or as a hump of a camelCase name. */
@@ -290,7 +299,7 @@ static bool has_word(const char *key, size_t len, const char *word)
 {
     size_t n = strlen(word);
     for (size_t i = 0; i + n <= len; i++) {
-        if (strncasecmp(key + i, word, n) != 0)
+        if (lower(key[i]) != word[0] || strncasecmp(key + i, word, n) != 0)
             continue;
         bool left = i == 0 || key[i - 1] == '_' || key[i - 1] == '-' || (key[i] >= 'A' && key[i] <= 'Z');
         bool right = i + n == len || key[i + n] == '_' || key[i + n] == '-' || (key[i + n] >= 'A' && key[i + n] <= 'Z');

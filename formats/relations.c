@@ -310,8 +310,13 @@ static const struct rel_attr epic_attrs[] = {
     END,
 };
 
+/* What an epic is called is told of itself, and is not what finds it again. */
 static const struct rel_attr epic_ref_attrs[] = {
-    INSTANCE("id"), INSTANCE("group_id"), VALUE("iid", INT), VALUE("title", STR), VALUE("group_path", STR), END,
+    INSTANCE("id"), INSTANCE("group_id"), VALUE("iid", INT), COMPUTED("title", STR), VALUE("group_path", STR), END,
+};
+
+static const struct rel_attr listed_epic_attrs[] = {
+    INSTANCE("id"), INSTANCE("group_id"), VALUE("iid", INT), COMPUTED("title", STR), VALUE("group_path", STR), END,
 };
 
 static const struct rel_attr label_link_attrs[] = {
@@ -476,7 +481,7 @@ static const struct rel_nested note_nested[] = {
 };
 static const struct rel_nested label_event_nested[] = {{"label", "label", false}, {"user", "user", false}, NO_MORE};
 static const struct rel_nested epic_board_nested[] = {{"epic_lists", "epic_lists", true}, {"labels", "label", true}, NO_MORE};
-static const struct rel_nested epic_list_nested[] = {{"label", "label", false}, NO_MORE};
+static const struct rel_nested epic_list_nested[] = {{"label", "label", false}, {"epics", "listed_epic", true}, NO_MORE};
 static const struct rel_nested cadence_nested[] = {{"iterations", "iterations", true}, NO_MORE};
 
 const struct relation relations[] = {
@@ -510,15 +515,22 @@ const struct relation relations[] = {
     {"milestone", "milestone", "title", true, REL_PHASE_NONE, "14.0", false, milestone_ref_attrs, NULL},
     {"iteration", "iteration", "start_date,due_date", true, REL_PHASE_NONE, "14.0", true, iteration_ref_attrs, NULL},
     {"iteration_cadence", "iteration cadence", "title", true, REL_PHASE_NONE, "15.4", true, cadence_ref_attrs, NULL},
+    {"listed_epic", "epic in a list", "iid", true, REL_PHASE_NONE, "18.4", true, listed_epic_attrs, NULL},
     {"parent", "parent epic", "iid", true, REL_PHASE_NONE, "14.0", true, epic_ref_attrs, NULL},
     {"user", "user", "username", true, REL_PHASE_NONE, "14.0", false, user_attrs, NULL},
     {NULL, NULL, NULL, false, REL_PHASE_NONE, NULL, false, NULL, NULL},
 };
 
+/* Most names part in their first letter. */
+static bool same(const char *a, const char *b)
+{
+    return *a == *b && strcmp(a, b) == 0;
+}
+
 const struct relation *relation_find(const char *name)
 {
     for (const struct relation *r = relations; r->name; r++)
-        if (strcmp(r->name, name) == 0)
+        if (same(r->name, name))
             return r;
     return NULL;
 }
@@ -526,7 +538,7 @@ const struct relation *relation_find(const char *name)
 const struct rel_attr *relation_attr(const struct relation *r, const char *name)
 {
     for (const struct rel_attr *a = r->attrs; a && a->name; a++)
-        if (strcmp(a->name, name) == 0)
+        if (same(a->name, name))
             return a;
     return NULL;
 }

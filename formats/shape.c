@@ -157,11 +157,17 @@ static const struct legacy {
     {NULL, NULL, NULL, NULL, false, false, false},
 };
 
+/* Most names part in their first letter. */
+static bool same(const char *a, const char *b)
+{
+    return *a == *b && strcmp(a, b) == 0;
+}
+
 /* Is this key read as another attribute, so that it is not copied by itself? */
 static bool legacy_key(const struct relation *r, const char *key)
 {
     for (const struct legacy *l = legacy; l->relation; l++)
-        if (strcmp(l->relation, r->name) == 0 && strcmp(l->old, key) == 0)
+        if (same(l->old, key) && same(l->relation, r->name))
             return true;
     return false;
 }
@@ -188,7 +194,7 @@ static int put_legacy(const struct relation *r, const struct rel_attr *a, yyjson
                       struct gs_buf *out, struct gs_err *err)
 {
     for (const struct legacy *l = legacy; l->relation && !*out_done; l++) {
-        if (strcmp(l->relation, r->name) != 0 || strcmp(l->attr, a->name) != 0)
+        if (!same(l->attr, a->name) || !same(l->relation, r->name))
             continue;
         yyjson_val *v = yyjson_obj_get(obj, l->old);
         if (!v || yyjson_is_null(v))
@@ -235,6 +241,8 @@ static bool automatic_list(const struct relation *r, yyjson_val *v)
     int64_t n = -1;
     if (strcmp(r->name, "lists") != 0 && strcmp(r->name, "epic_lists") != 0)
         return false;
+    if (yyjson_arr_size(yyjson_obj_get(v, "epics")) > 0) /* of epic boards: the order of what is in no other list */
+        return false;
     bool number = gs_json_val_i64(type, &n);
     return yyjson_equals_str(type, "backlog") || yyjson_equals_str(type, "closed") || (number && (n == 0 || n == 2));
 }
@@ -252,6 +260,8 @@ static void place_element(const struct relation *r, yyjson_val *v, size_t index,
     if (strcmp(r->name, "notes") == 0) {
         e->index = index;
         when = gs_json_str(v, "created_at");
+    } else if (strcmp(r->name, "listed_epic") == 0) {
+        e->index = index; /* in the order of the board */
     } else if (strcmp(r->name, "iterations") == 0) {
         when = gs_json_str(v, "start_date");
     }

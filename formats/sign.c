@@ -1,5 +1,6 @@
 #include "sign_priv.h"
 
+#include "libcommon/clock.h"
 #include "libcommon/mp.h"
 
 #include <sodium.h>
@@ -122,6 +123,23 @@ static bool data_ok(const struct sig *s, const void *data, size_t len, const uin
     return crypto_sign_verify_detached(s->raw + 10, hash, sizeof hash, key) == 0;
 }
 
+/* The signature holds: may its key be believed? */
+static int key_counts(const struct sign_trust *trust, const struct sign_pubkey *k, const char *hex, struct gs_err *err)
+{
+    char time[GS_TIME_LEN];
+    const char *name = k->name[0] ? k->name : "no name";
+    if (k->revoked_ms) {
+        gs_time_format(k->revoked_ms, time);
+        return gs_fail(err, GS_E_SIG_REVOKED, "signed with key %s (%s), which was revoked on %.10s: %s", hex, name, time,
+                       k->reason);
+    }
+    if (k->expires_ms && k->expires_ms <= (trust->now_ms ? trust->now_ms : gs_unix_ms())) {
+        gs_time_format(k->expires_ms, time);
+        return gs_fail(err, GS_E_SIG_EXPIRED, "signed with key %s (%s), which expired on %.10s", hex, name, time);
+    }
+    return 0;
+}
+
 int sign_verify(const char *sig, size_t sig_len, const void *data, size_t len, const struct sign_trust *trust,
                 struct sign_info *out, struct gs_err *err)
 {
@@ -139,7 +157,7 @@ int sign_verify(const char *sig, size_t sig_len, const void *data, size_t len, c
         known = true; /* two keys may carry one id: the id proves nothing */
         if (data_ok(&s, data, len, trust->keys[i].key) && global_ok(&s, trust->keys[i].key)) {
             out->key = &trust->keys[i];
-            return 0;
+            return key_counts(trust, out->key, hex, err);
         }
     }
     if (!known)

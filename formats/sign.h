@@ -23,6 +23,9 @@ struct sign_pubkey {
     uint8_t id[SIGN_KEYID_LEN];
     uint8_t key[32];
     char name[128]; /* file name it came from, for messages; "" when unknown */
+    int64_t expires_ms; /* from then on it verifies nothing; 0: never (trust.h) */
+    int64_t revoked_ms; /* since then it verifies nothing; 0: it was not revoked */
+    char reason[256];   /* why */
 };
 
 struct sign_seckey; /* locked memory */
@@ -32,17 +35,17 @@ void sign_keyid_hex(const uint8_t id[SIGN_KEYID_LEN], char out[SIGN_KEYID_HEX]);
 /* Public keys, from the text of a file or the bare base64 line. GS_E_KEY_FORMAT. */
 int sign_pubkey_parse(const char *text, size_t len, struct sign_pubkey *out, struct gs_err *err) GS_MUST_USE;
 int sign_pubkey_load(const char *path, struct sign_pubkey *out, struct gs_err *err) GS_MUST_USE;
+#define SIGN_PUBKEY_TEXT 57 /* the base64 line, and a NUL */
+void sign_pubkey_text(const struct sign_pubkey *pk, char out[SIGN_PUBKEY_TEXT]);
 int sign_pubkey_write(const struct sign_pubkey *pk, const char *path, bool replace, struct gs_err *err) GS_MUST_USE;
 
-/*
- * A set of trusted keys: every --trust names a file, or a folder whose *.pub files are all taken.
- */
+/* A set of trusted keys; trust.h fills it. Keys that were revoked are in it, so that what they signed is told from what nobody knows. */
 struct sign_trust {
     struct sign_pubkey *keys;
     size_t n;
+    bool lenient;   /* the keys are those of the default store, and nobody asked for a proof: signatures are told of, not demanded */
+    int64_t now_ms; /* against which keys expire, 0: the clock (tests) */
 };
-int sign_trust_add(struct sign_trust *t, const char *path_or_dir, struct gs_err *err) GS_MUST_USE;
-void sign_trust_release(struct sign_trust *t);
 
 /* Secret keys. `passphrase` NULL: the key must be unencrypted, else GS_E_KEY_PASSPHRASE (wrong passphrase: the same). */
 int sign_seckey_new(struct sign_seckey **out, struct sign_pubkey *out_pub, struct gs_err *err) GS_MUST_USE;
@@ -66,13 +69,15 @@ int sign_create(const struct sign_seckey *sk, const void *data, size_t len, cons
 struct sign_info {
     uint8_t id[SIGN_KEYID_LEN];
     char trusted_comment[1024];
-    const struct sign_pubkey *key; /* the trusted key that verified it; owned by the trust set */
+    /* The key that made it, beyond doubt, also when it was revoked or has expired; owned by the trust set. */
+    const struct sign_pubkey *key;
 };
 /* Reads key id and comment without verifying anything (for messages only). GS_E_SIG_FORMAT. */
 int sign_peek(const char *sig, size_t sig_len, struct sign_info *out, struct gs_err *err) GS_MUST_USE;
 /*
  * Verifies one signature text. GS_E_SIG_FORMAT, GS_E_SIG_UNKNOWN_KEY (no trusted key has this id; the text names the id),
- * GS_E_SIG_INVALID. Key ids choose the key to try and prove nothing.
+ * GS_E_SIG_INVALID, GS_E_SIG_REVOKED and GS_E_SIG_EXPIRED (the signature holds, its key counts no more). Key ids choose the
+ * key to try and prove nothing.
  */
 int sign_verify(const char *sig, size_t sig_len, const void *data, size_t len, const struct sign_trust *trust,
                 struct sign_info *out, struct gs_err *err) GS_MUST_USE;

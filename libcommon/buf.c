@@ -113,3 +113,16 @@ char *gs_asprintf(const char *fmt, ...)
     va_end(ap);
     return p;
 }
+
+int gs_array_grow(void **array, size_t *cap, size_t n, size_t elem, struct gs_err *err)
+{
+    if (n < *cap)
+        return 0;
+    size_t c = *cap ? *cap * 2 : 8;
+    void *p = c > SIZE_MAX / elem ? NULL : realloc(*array, c * elem);
+    if (!p)
+        return gs_fail(err, GS_E_NOMEM, "no memory for %zu entries", c);
+    *array = p;
+    *cap = c;
+    return 0;
+}

@@ -41,4 +41,7 @@ char *gs_asprintf(const char *fmt, ...) GS_PRINTF(1, 2);
 
 #define gs_autobuf __attribute__((cleanup(gs_buf_release))) struct gs_buf
 
+/* Makes room for one more element behind the `n` of an array of `*cap`, which grows by doubling. The caller frees. GS_E_NOMEM. */
+int gs_array_grow(void **array, size_t *cap, size_t n, size_t elem, struct gs_err *err) GS_MUST_USE;
+
 #endif

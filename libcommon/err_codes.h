@@ -43,7 +43,13 @@ X(GS_E_SIG_MISSING, "sig-missing", 21, "sign the file with 'snap sign' on the so
 X(GS_E_SIG_FORMAT, "sig-format", 21, "the signature is not in minisign's format")
 X(GS_E_SIG_UNKNOWN_KEY, "sig-unknown-key", 21, "name the signer's public key with --trust, after checking it over another channel")
 X(GS_E_SIG_INVALID, "sig-invalid", 21, "the file changed after it was signed, or somebody else signed it: do not use it")
+X(GS_E_SIG_REVOKED, "sig-revoked", 21, "do not use the file: the key that signed it was revoked here for the reason above; get one that another key signed")
+X(GS_E_SIG_EXPIRED, "sig-expired", 21, "get a bundle that the signer's new key signed; 'replay trust add --expires' prolongs the key if that is agreed upon")
+X(GS_E_SIG_TOO_FEW, "sig-too-few", 21, "have it signed by one more person with 'snap sign', and trust that person's key, too")
+X(GS_E_ROLLBACK, "rollback", 21, "get the newest bundle of that source; --allow-rollback takes the older one")
 X(GS_E_NO_TRUST, "no-trust", 21, "name the signer's public key with --trust FILE")
+X(GS_E_TRUST_STORE, "trust-store-invalid", 20, "restore the file named above from a copy, or remove the key with 'replay trust remove' and add it anew")
+X(GS_E_TRUST_NAME, "trust-name", 10, "see 'replay trust list' for the names in the store")
 X(GS_E_KEY_FORMAT, "key-format", 2, "name a key made by 'snap keygen' or 'minisign -G'")
 X(GS_E_KEY_PASSPHRASE, "key-passphrase", 12, "type the passphrase of the key, or give it with --passphrase-file")
 /* receipts */
@@ -61,6 +67,13 @@ X(GS_E_AGE_ENCRYPTED, "age-encrypted", 2, "decrypt the file with 'age -d', run t
 X(GS_E_AGE_HEADER, "age-header", 20, "the file was cut off or changed, or is not encrypted in the format age v1: copy it again from the source")
 X(GS_E_AGE_MAC, "age-header-changed", 20, "the file was changed after it was encrypted: copy it again from the source")
 X(GS_E_AGE_DAMAGED, "age-damaged", 20, "the file was cut off or changed after it was encrypted: copy it again from the source")
+/* redaction */
+X(GS_E_POLICY, "policy-invalid", 2, "correct the policy; 'snap redact --help' shows one")
+/* volumes */
+X(GS_E_VOLUME_SIZE, "volume-size", 2, "choose larger volumes with --size")
+X(GS_E_VOLUME_LABEL, "volume-label", 20, "the volume was not made by this program, or by a faulty version of it: copy it again from the source")
+X(GS_E_VOLUME_DAMAGED, "volume-damaged", 20, "copy the volumes named above again from the source, or have them made again with 'snap reissue'")
+X(GS_E_VOLUME_MISSING, "volume-missing", 22, "find the volumes named above, or have them made again with 'snap reissue --volumes N,N'")
 /* parts and versions */
 X(GS_E_MEMBER_MISSING, "member-missing", 22, "a part of the file is missing: copy it again from the source")
 X(GS_E_SCHEMA_NEWER, "schema-newer", 23, "use a newer version of this program")
@@ -92,6 +105,9 @@ X(GS_E_STAGING_DAMAGED, "staging-damaged", 20, "begin anew with --fresh: what an
 X(GS_E_STAGING_NEWER, "staging-newer", 23, "use the version of this program that began the capture, or begin anew with --fresh")
 /* loading */
 X(GS_E_TARGET_TAKEN, "target-taken", 30, "choose another place with --into or --rename, or load into it with --on-existing merge")
+X(GS_E_IMPORT_SIZE, "import-too-large", 1, "raise the limits of the target (max_import_size in its settings, client_max_body_size of a proxy in front), or take 'replay serve'")
+X(GS_E_IMPORT_REFUSED, "import-refused", 1, "the target refused the file for the reason it gives; --rename gives the group another path and name")
+X(GS_E_IMPORT_UNKNOWN, "import-unknown", 75, "look on the target whether the group is there before the same command is run again")
 X(GS_E_STATE_OTHER, "state-other-bundle", 30, "name the state file that belongs to this bundle and target, or a new one with --state")
 X(GS_E_STATE_USER, "state-other-user", 30, "use a token of the user who began the load, or plan anew with another --state file")
 X(GS_E_STATE_OPTIONS, "state-other-options", 30, "leave these options out to go on as planned, or plan anew with another --state file and --on-existing merge")

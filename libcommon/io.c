@@ -8,6 +8,7 @@
 #include <fcntl.h>
 #include <limits.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -202,6 +203,25 @@ int gs_mkdir(const char *path, struct gs_err *err)
     return gs_fail_sys(err, GS_E_IO, errno, "creating folder '%s'", path);
 }
 
+int gs_mkdirs(const char *dir, unsigned mode, struct gs_err *err)
+{
+    gs_autofree char *path = strdup(dir);
+    if (!path)
+        return gs_fail(err, GS_E_NOMEM, "no memory for a path");
+    for (char *p = path + (*path != 0);; p++) {
+        bool end = *p == 0;
+        if (!end && *p != '/')
+            continue;
+        *p = 0;
+        struct stat st;
+        if (mkdir(path, mode) && !(errno == EEXIST && stat(path, &st) == 0 && S_ISDIR(st.st_mode)))
+            return gs_fail_sys(err, GS_E_IO, errno, "creating folder '%s'", path);
+        if (end)
+            return 0;
+        *p = '/';
+    }
+}
+
 static int remove_at(int dirfd, const char *name, int depth, struct gs_err *err)
 {
     if (depth > 64)
@@ -353,4 +373,22 @@ int gs_write_file(const char *path, const void *data, size_t len, unsigned mode,
         r = gs_stage_commit(&st, err);
     gs_stage_release(&st);
     return r;
+}
+
+int gs_temp_open(int *out_fd, struct gs_err *err)
+{
+    const char *dir = getenv("TMPDIR");
+    dir = dir && *dir ? dir : "/tmp";
+    *out_fd = open(dir, O_TMPFILE | O_RDWR | O_CLOEXEC | O_EXCL, 0600);
+    if (*out_fd >= 0)
+        return 0;
+    if (errno != EOPNOTSUPP && errno != EISDIR && errno != ENOENT && errno != EINVAL)
+        return gs_fail_sys(err, GS_E_IO, errno, "making a temporary file in '%s'", dir);
+    gs_autofree char *path = gs_asprintf("%s/groupsnap.XXXXXX", dir); /* a file system that has no files without names */
+    if (!path)
+        return gs_fail(err, GS_E_NOMEM, "no memory for a path");
+    *out_fd = mkostemp(path, O_CLOEXEC);
+    if (*out_fd < 0 || unlink(path))
+        return gs_fail_sys(err, GS_E_IO, errno, "making a temporary file in '%s'", dir);
+    return 0;
 }

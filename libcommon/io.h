@@ -42,6 +42,8 @@ int gs_read_file(const char *path, size_t max, struct gs_buf *out, struct gs_err
 int gs_sync_parent(const char *path, struct gs_err *err) GS_MUST_USE;
 /* mkdir that accepts an existing folder. */
 int gs_mkdir(const char *path, struct gs_err *err) GS_MUST_USE;
+/* The same with all folders above it; those that are made have this mode. */
+int gs_mkdirs(const char *path, unsigned mode, struct gs_err *err) GS_MUST_USE;
 /* Removes a folder with everything in it; an absent one is fine. Does not follow links. */
 int gs_remove_tree(const char *path, struct gs_err *err) GS_MUST_USE;
 
@@ -68,6 +70,9 @@ void gs_stage_release(struct gs_stage *st);
  * writing that file now. Nothing there is fine.
  */
 int gs_stage_sweep(const char *path, struct gs_err *err) GS_MUST_USE;
+/* A file without a name in $TMPDIR (/tmp), for its owner alone: nothing is left of it once *out_fd, the caller's, is closed, however the
+ * process ends. */
+int gs_temp_open(int *out_fd, struct gs_err *err) GS_MUST_USE;
 /* The three steps in one for content that is in memory. */
 int gs_write_file(const char *path, const void *data, size_t len, unsigned mode, bool replace,
                   struct gs_err *err) GS_MUST_USE;

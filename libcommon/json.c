@@ -1,4 +1,5 @@
 #include "json.h"
+#include "json_scan.h"
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -159,13 +160,11 @@ int gs_json_parse(const char *data, size_t len, const struct gs_json_opts *o, yy
 int gs_json_quote(const char *s, size_t len, struct gs_buf *out, struct gs_err *err)
 {
     static const char hex[] = "0123456789abcdef";
-    if (gs_buf_addc(out, '"', err))
+    if (gs_buf_reserve(out, len + 2, err) || gs_buf_addc(out, '"', err))
         return -1;
     size_t from = 0;
-    for (size_t i = 0; i < len; i++) {
+    for (size_t i = gs_json_plain(s, len); i < len; i += 1 + gs_json_plain(s + i + 1, len - i - 1)) {
         unsigned char c = (unsigned char)s[i];
-        if (c >= 0x20 && c != '"' && c != '\\')
-            continue;
         char esc[7] = {'\\', 0};
         size_t n = 2;
         switch (c) {

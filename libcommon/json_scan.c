@@ -52,6 +52,14 @@ static const unsigned char *skip_plain(const unsigned char *p, const unsigned ch
     return p;
 }
 
+size_t gs_json_plain(const char *s, size_t len)
+{
+    const unsigned char *begin = (const unsigned char *)s, *end = begin + len, *p = begin;
+    while ((p = skip_plain(p, end)) < end && *p >= 0x80)
+        p++;
+    return (size_t)(p - begin);
+}
+
 /* Four hexadecimal digits; -1 when they are none. */
 static int hex4(const unsigned char *p)
 {

@@ -24,6 +24,8 @@ typedef bool gs_json_key_fn(void *cookie, const char *key, size_t len, const cha
  * 0: it cannot be said. A line feed between the parts of the object makes it give up, too. `key` may be NULL.
  */
 size_t gs_json_scan(const char *text, size_t len, unsigned max_depth, gs_json_key_fn *key, void *cookie);
+/* How many of the first bytes of `s` stand in a JSON string as they are. */
+size_t gs_json_plain(const char *s, size_t len);
 
 /*
  * What a key means, remembered: records have the same few keys again and again. Zeroed at first; `classify` gives the same
