@@ -9,8 +9,11 @@ enum { ROOT, TREE, N };
 struct capture_ahead {
     struct asked {
         bool waited_for;
+        int64_t id;             /* of one of `groups` */
         struct gl_response rsp; /* status 0: none, or given away */
     } asked[N];
+    struct asked *groups;
+    size_t n_groups;
     int64_t root_id; /* 0: not known yet */
 };
 
@@ -70,17 +73,44 @@ int capture_ask_ahead(struct gl_client *client, const char *group, bool tree, st
                : 0;
 }
 
+int capture_ask_groups(struct capture_ahead *a, struct gl_client *client, const int64_t *ids, size_t n, struct gs_err *err)
+{
+    a->groups = calloc(n + 1, sizeof *a->groups);
+    if (!a->groups)
+        return gs_fail(err, GS_E_NOMEM, "no memory for a request");
+    for (; a->n_groups < n; a->n_groups++) {
+        char id[24];
+        snprintf(id, sizeof id, "%" PRId64, ids[a->n_groups]);
+        a->groups[a->n_groups].id = ids[a->n_groups];
+        if (ask(client, &a->groups[a->n_groups], ahead_root_path(id), "", err))
+            return -1;
+    }
+    return 0;
+}
+
 void capture_ahead_free(struct capture_ahead *a)
 {
     for (size_t i = 0; a && i < N; i++)
         gl_response_release(&a->asked[i].rsp);
+    for (size_t i = 0; a && i < a->n_groups; i++)
+        gl_response_release(&a->groups[i].rsp);
+    if (a)
+        free(a->groups);
     free(a);
+}
+
+static bool waits(const struct capture_ahead *a)
+{
+    bool w = a->asked[ROOT].waited_for || a->asked[TREE].waited_for;
+    for (size_t i = 0; i < a->n_groups && !w; i++)
+        w = a->groups[i].waited_for;
+    return w;
 }
 
 int ahead_root(struct capture_ahead *a, struct gl_client *client, const struct gl_response **out, struct gs_err *err)
 {
     *out = NULL;
-    while (a->asked[ROOT].waited_for || a->asked[TREE].waited_for)
+    while (waits(a))
         if (gl_poll(client, 1000, err))
             return -1;
     if (a->asked[ROOT].rsp.status)
@@ -139,6 +169,14 @@ bool ahead_find(struct capture_ahead *a, const struct gl_request *req, struct gl
         at = &a->asked[ROOT];
     else if (strncmp(req->path, tree, n) == 0 && strcmp(req->path + n, "&per_page=100") == 0)
         at = &a->asked[TREE];
+    int64_t group = 0;
+    if (!at && a->n_groups && strncmp(req->path, "/groups/", 8) == 0)
+        group = strtoll(req->path + 8, NULL, 10);
+    for (size_t i = 0; group && i < a->n_groups && !at; i++) {
+        snprintf(id, sizeof id, "%" PRId64, group);
+        gs_autofree char *own = a->groups[i].id == group ? ahead_root_path(id) : NULL;
+        at = own && strcmp(req->path, own) == 0 ? &a->groups[i] : NULL;
+    }
     if (!at || at->rsp.status == 0)
         return false;
     *out = at->rsp;

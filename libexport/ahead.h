@@ -1,6 +1,6 @@
 /*
  * ahead: what a capture asks before it knows anything of the server, so that these answers travel with those of gl_instance_probe():
- * the root group by its path, and the list of all groups below it.
+ * the root group by its path, and the list of all groups below it; and where somebody knows which groups are there, some of these.
  *
  *   capture_ask_ahead() -> gl_instance_probe() -> capture_new() with opts.ahead -> capture_run() -> the client is freed -> ahead_free()
  *
@@ -19,6 +19,8 @@ struct capture_ahead;
  * later: an answer that cannot be used is asked for again by the capture, and fails there. *out lives longer than the client.
  */
 int capture_ask_ahead(struct gl_client *client, const char *group, bool tree, struct capture_ahead **out, struct gs_err *err) GS_MUST_USE;
+/* The same for the own records of these groups; `n` as many as may be on the wire besides. */
+int capture_ask_groups(struct capture_ahead *a, struct gl_client *client, const int64_t *ids, size_t n, struct gs_err *err) GS_MUST_USE;
 void capture_ahead_free(struct capture_ahead *a);
 GS_DEFINE_AUTO(capture_ahead, capture_ahead_free);
 

@@ -18,6 +18,8 @@ struct missing {
 
 struct book {
     struct bundle_writer *w;
+    book_record_fn *record;
+    void *record_cookie;
     struct marks *marks;
     struct gs_buf line;
     struct book_rule_sum *rules;
@@ -37,19 +39,6 @@ struct book {
     struct reasons reasons;
     size_t n_lost, cap_lost;
 };
-
-static int grow(void **list, size_t *cap, size_t n, size_t size, struct gs_err *err)
-{
-    if (n < *cap)
-        return 0;
-    size_t bigger = *cap ? *cap * 2 : 16;
-    void *v = realloc(*list, bigger * size);
-    if (!v)
-        return gs_fail(err, GS_E_NOMEM, "no memory for the books");
-    *list = v;
-    *cap = bigger;
-    return 0;
-}
 
 /* A number for a relation in a group, for a set of them. Two that share one are as good as impossible. */
 static int64_t place(int64_t group_id, const char *relation)
@@ -98,6 +87,17 @@ void book_unwatch(struct book *b)
     b->marks = NULL;
 }
 
+void book_on_record(struct book *b, book_record_fn *fn, void *cookie)
+{
+    b->record = fn;
+    b->record_cookie = cookie;
+}
+
+int book_record(struct book *b, int64_t group, const char *relation, const char *json, size_t len, struct gs_err *err)
+{
+    return b->record ? b->record(b->record_cookie, group, relation, json, len, err) : 0;
+}
+
 struct bundle_writer *book_writer(const struct book *b)
 {
     return b->w;
@@ -141,7 +141,7 @@ static struct book_relation_sum *relation_sum(struct book *b, const char *relati
     for (size_t i = 0; i < b->n_rels; i++)
         if (strcmp(b->rels[i].relation, relation) == 0)
             return &b->rels[i];
-    if (grow((void **)&b->rels, &b->cap_rels, b->n_rels, sizeof *b->rels, err))
+    if (gs_array_grow((void **)&b->rels, &b->cap_rels, b->n_rels, sizeof *b->rels, err))
         return NULL;
     struct book_relation_sum *s = &b->rels[b->n_rels++];
     *s = (struct book_relation_sum){0};
@@ -162,7 +162,7 @@ int book_relation(struct book *b, int64_t group_id, const char *relation, int64_
         if (balance_line(b, group_id, relation, announced, stored, left_out, err))
             return -1;
     } else {
-        if (grow((void **)&b->gaps, &b->cap_gaps, b->n_gaps, sizeof *b->gaps, err))
+        if (gs_array_grow((void **)&b->gaps, &b->cap_gaps, b->n_gaps, sizeof *b->gaps, err))
             return -1;
         struct book_gap *g = &b->gaps[b->n_gaps++];
         *g = (struct book_gap){
@@ -195,7 +195,7 @@ static int rule_entry(struct book *b, bool lost, int64_t group_id, const char *r
         if (b->rules[i].lost == lost && strcmp(b->rules[i].rule, rule) == 0)
             s = &b->rules[i];
     if (!s) {
-        if (grow((void **)&b->rules, &b->cap_rules, b->n_rules, sizeof *b->rules, err))
+        if (gs_array_grow((void **)&b->rules, &b->cap_rules, b->n_rules, sizeof *b->rules, err))
             return -1;
         s = &b->rules[b->n_rules++];
         *s = (struct book_rule_sum){.text = r->text, .lost = lost};
@@ -230,7 +230,7 @@ int book_missing(struct book *b, int64_t group_id, const char *relation, const c
 {
     if (!ledger_rule_find(rule))
         return gs_fail(err, GS_E_INTERNAL, "the ledger has no rule '%s'", rule);
-    if (grow((void **)&b->lost, &b->cap_lost, b->n_lost, sizeof *b->lost, err))
+    if (gs_array_grow((void **)&b->lost, &b->cap_lost, b->n_lost, sizeof *b->lost, err))
         return -1;
     struct missing *m = &b->lost[b->n_lost];
     *m = (struct missing){.group_id = group_id, .detail = detail ? strdup(detail) : NULL};
@@ -268,7 +268,7 @@ int book_changed(struct book *b, int64_t group_id, const char *relation, const c
         return 0;
     b->changed++;
     if (b->n_changes < MAX_CHANGES) {
-        if (grow((void **)&b->changes, &b->cap_changes, b->n_changes, sizeof *b->changes, err))
+        if (gs_array_grow((void **)&b->changes, &b->cap_changes, b->n_changes, sizeof *b->changes, err))
             return -1;
         struct book_change *c = &b->changes[b->n_changes++];
         *c = (struct book_change){.group_id = group_id};

@@ -73,6 +73,10 @@ struct bundle_writer *book_writer(const struct book *b);
 
 /* From here on marks are taken of all records that a look after the capture can be compared with. */
 int book_watch(struct book *b, struct gs_err *err) GS_MUST_USE;
+/* Every record that a sink stores is shown to this function as well. */
+typedef int book_record_fn(void *cookie, int64_t group, const char *relation, const char *json, size_t len, struct gs_err *err);
+void book_on_record(struct book *b, book_record_fn *fn, void *cookie);
+int book_record(struct book *b, int64_t group, const char *relation, const char *json, size_t len, struct gs_err *err) GS_MUST_USE;
 struct marks *book_marks(const struct book *b); /* NULL: none are taken */
 void book_unwatch(struct book *b);              /* and none are needed any more */
 int book_watermark(struct book *b, int64_t group_id, const char *relation, uint64_t records, int64_t highest_id,

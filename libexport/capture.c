@@ -329,7 +329,8 @@ static int fill(struct capture *c, struct gs_err *err)
     while (c->recursive && c->next_recursion < c->plan.n && c->discovering < 2)
         if (discover(c, c->next_recursion++, true, err))
             return -1;
-    while (c->next < c->plan.n && c->open < max_open && gl_room(c->client) > 0)
+    /* nothing is kept of one that is read once: so that what only a list tells is not asked for last, all lists begin as early as possible */
+    while (c->next < c->plan.n && c->open < max_open && (gl_room(c->client) > 0 || (c->o.once && !c->rel)))
         if (group_open(c, c->next++, err))
             return -1;
     /* some are left for the look, of which the longest lists would else be waited for alone */
@@ -422,22 +423,6 @@ static void loop(struct capture *c)
 
 /* ---- start and end ---- */
 
-const char *capture_role_name(int64_t level)
-{
-    switch (level) {
-    case 0: return "none";
-    case 5: return "minimal";
-    case 10: return "guest";
-    case 15: return "planner";
-    case 20: return "reporter";
-    case 25: return "security_manager";
-    case 30: return "developer";
-    case 40: return "maintainer";
-    case 50: return "owner";
-    default: return NULL;
-    }
-}
-
 /* The root's record: the answer to what was asked ahead, or to a request that is sent now. */
 static int get_root(struct capture *c, yyjson_doc **out, struct gs_err *err)
 {
@@ -473,56 +458,6 @@ static int find_root(struct capture *c, struct gs_err *err)
     if (!c->root_path)
         return gs_fail(err, GS_E_NOMEM, "no memory for a path");
     return plan_add(&c->plan, c->root_id, 0, full_path, &is_new, err);
-}
-
-/* Never answered from what is kept: he may have been given another since. */
-static int ask_role(struct capture *c, struct gs_err *err)
-{
-    const struct gl_instance *i = c->o.instance;
-    struct gl_response rsp;
-    int64_t level;
-    if (!i || i->user_id <= 0)
-        return 0;
-    if (i->is_admin == 1) {
-        c->role = "admin";
-        return 0;
-    }
-    struct gl_request *r = gl_request_new(GL_GET, "/groups/%" PRId64 "/members/all/%" PRId64, c->root_id, i->user_id);
-    if (!r)
-        return gs_fail(err, GS_E_NOMEM, "no memory for a request");
-    r->live = true;
-    GS_AUTO(yyjson_doc) doc = NULL;
-    int ret = gl_perform(c->client, r, &rsp, err);
-    if (ret && cap_denied(err)) {
-        gs_err_clear(err);
-        c->role = "none";
-        ret = 0;
-    } else if (ret == 0) {
-        ret = gs_json_parse(gs_buf_str(&rsp.body), rsp.body.len, NULL, &doc, err);
-        if (ret == 0 && gs_json_i64(yyjson_doc_get_root(doc), "access_level", &level))
-            c->role = capture_role_name(level);
-    }
-    gl_response_release(&rsp);
-    return ret;
-}
-
-/* Role of the token's user in the root group, for the manifest. Who cannot ask does not know. */
-static int find_role(struct capture *c, struct gs_err *err)
-{
-    if (c->role_asked)
-        return 0;
-    c->role_asked = true;
-    if (ask_role(c, err) || (c->o.staging && staging_role(c->o.staging, c->role ? c->role : "", err)))
-        return -1;
-    bool all_seen = c->role && (strcmp(c->role, "owner") == 0 || (c->o.once && c->o.instance && c->o.instance->is_admin == 1));
-    if (c->role && !all_seen) {
-        gs_logf(c->o.log, GS_LOG_WARN,
-                "the token's user is not an Owner of '%s' (role: %s): settings and members may be incomplete",
-                c->root_path, c->role);
-        return book_lost(c->book, c->root_id, "self", "attribute-not-readable", NULL, 0,
-                         "the token's user is not an Owner: settings that only Owners see are missing in the whole tree", err);
-    }
-    return 0;
 }
 
 static int by_id(const void *a, const void *b)
@@ -638,6 +573,7 @@ int capture_new(const struct capture_opts *o, struct bundle_writer *w, struct ca
         return -1;
     }
     c->marks = book_marks(c->book);
+    book_on_record(c->book, o->record, o->record_cookie);
     *out = c;
     return 0;
 }
@@ -670,7 +606,9 @@ static int sum_watermarks(struct capture *c, struct gs_err *err)
     gs_jw_obj(&w);
     for (int k = 0; k < MARK_KINDS; k++) {
         struct mark m;
-        marks_sum(c->marks, (enum mark_kind)k, &m);
+        bool known = marks_sum(c->marks, (enum mark_kind)k, &m);
+        if (!known && k >= MARK_PLANS)
+            continue;
         gs_time_format(m.newest_s * 1000, time);
         gs_jw_key(&w, mark_relation((enum mark_kind)k));
         gs_jw_obj(&w);
@@ -742,6 +680,21 @@ static int write_cost(struct capture *c, struct gs_err *err)
     return book_capture(c->book, &l, err);
 }
 
+/* Without a store: what was asked for ahead only. */
+static int find_ahead(void *cookie, const struct gl_request *req, struct gl_response *out, bool *out_found, struct gs_err *err)
+{
+    struct capture *c = cookie;
+    (void)err;
+    *out_found = ahead_find(c->o.ahead, req, out);
+    return 0;
+}
+
+static int keep_nothing(void *cookie, const struct gl_request *req, const struct gl_response *rsp, struct gs_err *err)
+{
+    (void)cookie, (void)req, (void)rsp, (void)err;
+    return 0;
+}
+
 /* An answer that an earlier run kept, or that was asked for ahead, which then is kept under the request that it answers now. */
 static int find_kept(void *cookie, const struct gl_request *req, struct gl_response *out, bool *out_found, struct gs_err *err)
 {
@@ -772,8 +725,12 @@ static int begin_staging(struct capture *c, struct gs_err *err)
     struct staging *st = c->o.staging;
     const struct gl_instance *i = c->o.instance;
     gs_autofree char *old = NULL;
-    if (!st)
+    if (!st) {
+        struct gl_keep ahead = {.cookie = c, .find = find_ahead, .keep = keep_nothing};
+        if (c->o.ahead)
+            gl_client_keep(c->client, &ahead);
         return 0;
+    }
     struct staging_identity id = {.url = gl_client_url(c->client), .root_id = c->root_id, .root_path = c->root_path,
                                   .user_id = i ? i->user_id : 0, .username = i ? i->username : "",
                                   .version = i ? i->version : ""};
@@ -781,7 +738,7 @@ static int begin_staging(struct capture *c, struct gs_err *err)
         return -1;
     c->started_ms = staging_started_ms(st);
     /* what an earlier run was shown as somebody else must be forgotten before it is found */
-    if (staging_run(st) > 1 && find_role(c, err))
+    if (staging_run(st) > 1 && cap_find_role(c, err))
         return -1;
     c->store = staging_keep(st, c->client);
     struct gl_keep ahead = {.cookie = c, .find = find_kept, .keep = keep_answer, .unstored = count_unstored};
@@ -815,7 +772,7 @@ static int begin(struct capture *c, struct gs_err *err)
     /* else it is not known yet how groups are read; a list of groups that is there already is looked at between */
     if (c->o.via == CAPTURE_API && (fill(c, err) || gl_poll(c->client, 0, err) || fill(c, err)))
         return -1;
-    return find_role(c, err) || choose_way(c, err) ? -1 : 0;
+    return cap_find_role(c, err) || choose_way(c, err) ? -1 : 0;
 }
 
 int capture_run(struct capture *c, struct gs_err *err)
@@ -846,67 +803,6 @@ int capture_run(struct capture *c, struct gs_err *err)
     return 0;
 }
 
-static int forget(struct capture *c, int64_t group, const char *relation, struct gs_err *err)
-{
-    return staging_forget(c->o.staging, group, relation, NULL, err);
-}
-
-/* Boards hold copies of the labels and milestones of their group and its ancestors. */
-static int forget_boards(struct capture *c, int64_t group, struct gs_err *err)
-{
-    const char *path = NULL;
-    for (size_t i = 0; i < c->plan.n && !path; i++)
-        path = c->plan.v[i].id == group ? c->plan.v[i].full_path : NULL;
-    size_t n = path ? strlen(path) : 0;
-    for (size_t i = 0; i < c->plan.n && path; i++) {
-        const char *p = c->plan.v[i].full_path;
-        if (strncmp(p, path, n) == 0 && (p[n] == 0 || p[n] == '/') && forget(c, c->plan.v[i].id, "boards", err))
-            return -1;
-    }
-    return 0;
-}
-
-/* The list or lists that show the groups. */
-static int forget_tree(struct capture *c, struct gs_err *err)
-{
-    for (size_t i = 0; i < c->plan.n; i++)
-        if ((c->recursive || c->plan.v[i].id == c->root_id) && forget(c, c->plan.v[i].id, "subgroups", err))
-            return -1;
-    return 0;
-}
-
-static int forget_change(struct capture *c, const struct book_change *m, struct gs_err *err)
-{
-    bool self = strcmp(m->relation, "self") == 0;
-    /* the files of an export are of one moment: a new one is asked for, and what is known of the old one is no answer */
-    if (staging_export_drop(c->o.staging, m->group_id, err) || forget(c, m->group_id, "export", err) ||
-        forget(c, m->group_id, m->relation, err))
-        return -1;
-    if (self || strcmp(m->relation, "subgroups") == 0)
-        return forget_tree(c, err) || (self && forget(c, m->group_id, "avatar", err)) ? -1 : 0;
-    if (strcmp(m->relation, "labels") == 0 || strcmp(m->relation, "milestones") == 0)
-        return forget_boards(c, m->group_id, err);
-    return 0;
-}
-
-int capture_forget(struct capture *c, struct gs_err *err)
-{
-    struct book_summary s;
-    if (!c->o.staging)
-        return 0;
-    book_summary(c->book, &s);
-    bool all = s.n_changes < s.changed; /* more than were kept in mind */
-    for (size_t i = 0; i < s.n_changes && !all; i++) {
-        all = s.changes[i].group_id == 0; /* of the whole instance */
-        if (!all && forget_change(c, &s.changes[i], err))
-            return -1;
-    }
-    for (size_t i = 0; i < c->plan.n && all; i++)
-        if (forget(c, c->plan.v[i].id, NULL, err))
-            return -1;
-    return 0;
-}
-
 void capture_summary(struct capture *c, struct book_summary *out)
 {
     book_summary(c->book, out);
@@ -932,6 +828,10 @@ void capture_meta(const struct capture *c, struct bundle_meta *out)
         out->gitlab_version = i->version[0] ? i->version : NULL;
         out->gitlab_revision = i->revision[0] ? i->revision : NULL;
         out->enterprise = i->enterprise;
+        out->clock_known = i->clock_known;
+        /* a Date header has no milliseconds: of two measurements one may say a second more, and the bytes would not be the same */
+        int64_t ms = i->clock_offset_ms;
+        out->clock_offset_ms = c->o.reproducible ? (ms < 0 ? ms - 5000 : ms + 5000) / 10000 * 10000 : ms;
         out->token_user = i->username[0] ? i->username : NULL;
     }
     out->token_role = c->role;

@@ -47,6 +47,9 @@ struct capture_opts {
     volatile int *stop;       /* the client's; set by capture_run() itself when it fails, so that requests on the way end. Or NULL */
     void (*progress)(void *cookie, const struct capture_progress *p); /* may be NULL; called at every turn of the loop */
     void *cookie;
+    /* Every record, as it is stored, on the thread of capture_run(); one that is given up later came as well. NULL: nobody wants them. */
+    int (*record)(void *cookie, int64_t group, const char *relation, const char *json, size_t len, struct gs_err *err);
+    void *record_cookie;
     struct staging *staging;  /* where answers are kept and found; NULL: nowhere, and nothing is read by export. Lives longer than
                                * the capture */
 };

@@ -79,6 +79,7 @@ struct cap_group {
     struct rel_group *rel; /* its export; NULL: it has none, or all of it is read */
     unsigned exported;     /* of the kinds that unread.c asks for, a bit for each: those in its export */
     bool not_exported;     /* its export was refused, while those of other groups are read */
+    unsigned unread_way;   /* by which unread.c asks */
 };
 
 /* One relation family. */
@@ -113,6 +114,8 @@ void cap_fail_live(struct capture *c, const struct gs_err *err);
 /* True, and the capture has failed, when the user asked for an end. */
 bool cap_stopped(struct capture *c);
 void cap_report(struct capture *c);
+/* Finds out, once, the role of the token's user in the root group (c->role), for the manifest. Who cannot ask does not know. (capture_role.c) */
+int cap_find_role(struct capture *c, struct gs_err *err) GS_MUST_USE;
 void cap_begin(struct cap_group *g);
 /* `g` may be gone afterwards. */
 void cap_end(struct cap_group *g);

@@ -233,7 +233,7 @@ int diff_run(struct bundle *a, struct bundle *b, const struct diff_opts *o, stru
     *out = (struct diff_result){0};
     gs_buf_init(&d.ha.keys, KEYS_MAX);
     gs_buf_init(&d.hb.keys, KEYS_MAX);
-    struct gs_buf *const bufs[] = {&d.raw, &d.json, &d.norm_a, &d.norm_b, &d.value_a, &d.value_b, &d.key, &d.where};
+    struct gs_buf *const bufs[] = {&d.raw, &d.json, &d.norm_a, &d.norm_b, &d.value_a, &d.value_b, &d.key, &d.where, &d.own};
     for (size_t i = 0; i < GS_COUNT(bufs); i++)
         gs_buf_init(bufs[i], DIFF_RECORD_MAX);
     idset_init(&d.ids_b);

@@ -33,6 +33,7 @@ struct diff_item {
     bool unread;          /* of the other kinds: the other capture did not read this relation, so it says nothing; set aside */
     bool with_group;      /* of the other kinds: its whole group stands on one side only, which was told before */
     const char *a, *b;    /* canonical JSON of both values; NULL where there is none */
+    const char *record_a; /* of DIFF_DIFFERS, with the hook `judge`: the record of the first bundle as it was captured, as JSON; else NULL */
     int64_t group_a, group_b, id_a, id_b; /* of the group and the record on either side; 0: not there, or not known */
     /* written by the hook `judge` */
     enum diff_verdict verdict;
@@ -56,6 +57,8 @@ struct diff_relation {
  */
 struct diff_hooks {
     void *cookie;
+    /* Adds to a record as it lies in the bundle (JSON, replaced) what is known of it besides, before its content is taken. May be NULL. */
+    int (*complete)(void *cookie, bool second, int64_t group, const char *relation, struct gs_buf *json, struct gs_err *err);
     /* These four go together; without them two bundles are compared as they are. */
     /* Which group of the second bundle is this one of the first? Its id, or 0 when that is not known; *out_path: its full path there,
      * which decides when the id is 0 or not in the bundle, NULL: the path below the root decides. */
@@ -74,6 +77,8 @@ struct diff_hooks {
     int (*counted)(void *cookie, const char *group, int64_t group_a, int64_t group_b, const struct diff_relation *r, struct gs_err *err);
 };
 
+struct digests;
+
 struct diff_opts {
     bool ignore_times;    /* times that the server sets are not even named */
     const char *const *ignore; /* attributes that are not compared: "name" or "relation.name" */
@@ -83,6 +88,8 @@ struct diff_opts {
     int (*item)(void *cookie, const struct diff_item *i, struct gs_err *err);
     void *cookie;
     const struct diff_hooks *hooks; /* NULL: none */
+    /* Sums of both bundles, made with the same hooks (libexport/digests.h): relations of which they are the same are not read. NULL: none. */
+    const struct digests *sums_a, *sums_b;
 };
 
 struct diff_result {

@@ -56,7 +56,7 @@ struct diff {
     size_t n_left_a, n_left_b;
     struct idset ids_b;              /* of all records of the second side; with hooks */
     struct diff_relation now; /* the relation of the group that is compared */
-    struct gs_buf raw, json, norm_a, norm_b, value_a, value_b, key, where;
+    struct gs_buf raw, json, norm_a, norm_b, value_a, value_b, key, where, own;
 };
 
 /* ---- diff_side.c ---- */

@@ -8,7 +8,7 @@
 
 #define RECORD_MAX ((size_t)64 << 20)
 
-static const char *const relations[] = {"labels", "milestones", "members", "boards", "badges"};
+static const char *const relations[] = {"labels", "milestones", "members", "boards", "badges", "epics", "epic_boards", "iterations_cadences"};
 
 enum mark_kind mark_kind_of(const char *relation)
 {
@@ -141,6 +141,76 @@ static uint64_t content(enum mark_kind k, yyjson_val *v)
     }
 }
 
+/* ---- planning records ---- */
+
+static int64_t iid_of(yyjson_val *v)
+{
+    const char *text = gs_json_str(v, "iid");
+    int64_t iid = 0;
+    return text ? strtoll(text, NULL, 10) : gs_json_i64(v, "iid", &iid) ? iid : 0;
+}
+
+/* A name in the place of an id. */
+static int64_t named(yyjson_val *v, const char *key)
+{
+    return (int64_t)(with_value(17, v, key) >> 1);
+}
+
+/* Its lists with a label: Open and Closed come and go by a setting of the board. */
+static uint64_t epic_lists_of(yyjson_val *lists)
+{
+    uint64_t sum = 0;
+    yyjson_arr_iter it = yyjson_arr_iter_with(lists);
+    yyjson_val *l;
+    while ((l = yyjson_arr_iter_next(&it)))
+        if (yyjson_is_obj(yyjson_obj_get(l, "label")))
+            sum += with_value(19, yyjson_obj_get(l, "label"), "title");
+    return sum;
+}
+
+static void add_epic_board(struct mark *m, yyjson_val *v, const char *no_open, const char *no_closed, yyjson_val *lists)
+{
+    uint64_t h = with_number(with_value(with_value(21, v, no_open), v, no_closed), (int64_t)epic_lists_of(lists));
+    add(m, named(v, "name"), 0, 0, h);
+}
+
+void mark_iteration(struct mark *m, yyjson_val *v)
+{
+    uint64_t h = with_number(23, iid_of(v));
+    int64_t s = seconds(v, yyjson_obj_get(v, "updatedAt") ? "updatedAt" : "updated_at");
+    m->ids += h;
+    m->sum += mix(h ^ with_number(7, s));
+    if (s > m->newest_s)
+        m->newest_s = s;
+}
+
+static void add_epic(struct mark *m, yyjson_val *v, int64_t s)
+{
+    add(m, iid_of(v), 0, s, with_number(7, s));
+}
+
+static void record_of_plans(struct mark *m, enum mark_kind k, yyjson_val *v)
+{
+    int64_t s;
+    switch (k) {
+    case MARK_EPICS:
+        s = seconds(v, "updated_at");
+        m->by_content |= s == 0;
+        add_epic(m, v, s);
+        break;
+    case MARK_EPIC_BOARDS:
+        add_epic_board(m, v, "hide_backlog_list", "hide_closed_list", yyjson_obj_get(v, "epic_lists"));
+        break;
+    default:
+        add(m, named(v, "title"), 0, 0, 0);
+        yyjson_arr_iter it = yyjson_arr_iter_with(yyjson_obj_get(v, "iterations"));
+        yyjson_val *i;
+        while ((i = yyjson_arr_iter_next(&it)))
+            mark_iteration(m, i);
+        break;
+    }
+}
+
 static uint64_t timed(enum mark_kind k, int64_t updated_s, yyjson_val *lists, bool labels_only)
 {
     uint64_t h = with_number(7, updated_s);
@@ -159,6 +229,10 @@ int mark_record(struct mark *m, enum mark_kind k, const char *json, size_t len, 
         if (gs_json_i64(v, "user_id", &user) && gs_json_i64(v, "access_level", &level) &&
             (!asked || yyjson_is_null(asked)))
             add_member(m, user, level, v, "expires_at");
+        return 0;
+    }
+    if (k >= MARK_PLANS) {
+        record_of_plans(m, k, v);
         return 0;
     }
     int64_t s = k == MARK_BADGES ? 0 : seconds(v, "updated_at");
@@ -191,7 +265,19 @@ void mark_node(struct mark *m, enum mark_kind k, yyjson_val *v, const struct mar
         add_member(m, id_of(yyjson_obj_get(v, "user")), level, v, "expiresAt");
         return;
     }
+    if (k == MARK_EPIC_BOARDS) {
+        add_epic_board(m, v, "hideBacklogList", "hideClosedList", yyjson_obj_get(yyjson_obj_get(v, "lists"), "nodes"));
+        return;
+    }
+    if (k == MARK_CADENCES) {
+        add(m, named(v, "title"), 0, 0, 0);
+        return;
+    }
     int64_t s = seconds(v, "updatedAt");
+    if (k == MARK_EPICS) {
+        add_epic(m, v, s);
+        return;
+    }
     add(m, id_of(v), id_of(v), s, timed(k, s, yyjson_obj_get(yyjson_obj_get(v, "lists"), "nodes"), like->label_lists));
 }
 
@@ -227,6 +313,8 @@ int mark_value(yyjson_val *v, uint64_t *out, struct gs_err *err)
 }
 
 /* ---- the table ---- */
+
+_Static_assert(MARK_KINDS <= 8, "a bit of slot.known for each");
 
 struct slot {
     int64_t group; /* 0: empty */
@@ -298,17 +386,20 @@ const struct mark *marks_get(const struct marks *t, int64_t group, enum mark_kin
     return s->group == group && (s->known & 1u << k) ? &s->m[k] : NULL;
 }
 
-void marks_sum(const struct marks *t, enum mark_kind k, struct mark *out)
+bool marks_sum(const struct marks *t, enum mark_kind k, struct mark *out)
 {
+    bool known = false;
     *out = (struct mark){0};
     for (size_t i = 0; i < t->cap; i++) {
         const struct mark *m = &t->slots[i].m[k];
         if (t->slots[i].group == 0 || !(t->slots[i].known & 1u << k))
             continue;
+        known = true;
         out->n += m->n;
         if (m->highest > out->highest)
             out->highest = m->highest;
         if (m->newest_s > out->newest_s)
             out->newest_s = m->newest_s;
     }
+    return known;
 }

@@ -6,7 +6,7 @@
  * That is its updated_at (in whole seconds, as GraphQL shows it) where the capture saw one, else its content. Relations that are
  * looked at again are those of enum mark_kind; a group itself is a number over all that the list of groups shows of it.
  *
- * One table holds the marks of a whole capture, about 300 bytes for each group: marks_put() -> marks_get(), marks_sum().
+ * One table holds the marks of a whole capture, about 450 bytes for each group: marks_put() -> marks_get(), marks_sum().
  */
 #ifndef EXPORT_MARKS_H
 #define EXPORT_MARKS_H
@@ -19,7 +19,15 @@
 #include <stddef.h>
 #include <stdint.h>
 
-enum mark_kind { MARK_LABELS, MARK_MILESTONES, MARK_MEMBERS, MARK_BOARDS, MARK_BADGES, MARK_KINDS };
+/*
+ * The last three are planning records. An export shows no ids of them, so that epics and iterations are told apart by iid, boards and
+ * cadences by name; they have no highest id.
+ */
+enum mark_kind {
+    MARK_LABELS, MARK_MILESTONES, MARK_MEMBERS, MARK_BOARDS, MARK_BADGES,
+    MARK_EPICS, MARK_EPIC_BOARDS, MARK_CADENCES, MARK_KINDS
+};
+#define MARK_PLANS MARK_EPICS /* the first of them */
 
 struct mark {
     uint64_t n;
@@ -38,10 +46,12 @@ const char *mark_relation(enum mark_kind k);
 
 /* Adds a record as it is stored. Text that is no JSON object is GS_E_JSON. */
 int mark_record(struct mark *m, enum mark_kind k, const char *json, size_t len, struct gs_err *err) GS_MUST_USE;
-/* Adds an element of a REST list, or a node of the GraphQL document "group_marks"; `like`, the mark that it is to be compared with,
+/* Adds an element of a REST list, or a node of the GraphQL documents that ask for marks; `like`, the mark that it is to be compared with,
  * tells what its sum is made of, and may be `m` itself. */
 void mark_rest(struct mark *m, enum mark_kind k, yyjson_val *element, const struct mark *like);
 void mark_node(struct mark *m, enum mark_kind k, yyjson_val *node, const struct mark *like);
+/* Adds an iteration, which belongs to some cadence of its group: to the sums, not to the number. */
+void mark_iteration(struct mark *m, yyjson_val *record_or_node);
 /* May the sums of the two be compared at all, when the second look came over REST? */
 bool mark_rest_tells(enum mark_kind k, const struct mark *before);
 
@@ -55,7 +65,7 @@ GS_DEFINE_AUTO(marks, marks_free);
 int marks_put(struct marks *t, int64_t group, enum mark_kind k, const struct mark *m, struct gs_err *err) GS_MUST_USE;
 /* NULL: the relation of this group was not read. */
 const struct mark *marks_get(const struct marks *t, int64_t group, enum mark_kind k);
-/* Over all groups: numbers added, highest and newest of all. */
-void marks_sum(const struct marks *t, enum mark_kind k, struct mark *out);
+/* Over all groups: numbers added, highest and newest of all. False: it was read of none. */
+bool marks_sum(const struct marks *t, enum mark_kind k, struct mark *out);
 
 #endif

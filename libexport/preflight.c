@@ -2,6 +2,7 @@
 
 #include "libcommon/clock.h"
 #include "libexport/capture.h"
+#include "libgitlab/graphql.h"
 #include "libgitlab/relations.h"
 
 #include <inttypes.h>
@@ -29,7 +30,10 @@ static const struct {
 struct flight {
     const struct preflight_opts *o;
     struct preflight *out;
-    int64_t *ids;
+    struct one {
+        int64_t id;
+        char *full_path;
+    } *groups;
     size_t n, cap;
     uint64_t pages; /* of lists that have more than one, in the counted groups; iterations are read where there are some */
     bool failed;
@@ -54,17 +58,21 @@ static void fail(struct flight *f, const struct gs_err *err)
 static int add_group(struct flight *f, yyjson_val *v, struct gs_err *err)
 {
     int64_t id;
-    if (gs_json_need_i64(v, "id", &id, err))
+    const char *full_path;
+    if (gs_json_need_i64(v, "id", &id, err) || gs_json_need_str(v, "full_path", &full_path, err))
         return -1;
     if (f->n == f->cap) {
         size_t cap = f->cap ? f->cap * 2 : 64;
-        int64_t *ids = realloc(f->ids, cap * sizeof *ids);
-        if (!ids)
+        struct one *groups = realloc(f->groups, cap * sizeof *groups);
+        if (!groups)
             return gs_fail(err, GS_E_NOMEM, "no memory for %zu groups", cap);
-        f->ids = ids;
+        f->groups = groups;
         f->cap = cap;
     }
-    f->ids[f->n++] = id;
+    f->groups[f->n] = (struct one){id, strdup(full_path)};
+    if (!f->groups[f->n].full_path)
+        return gs_fail(err, GS_E_NOMEM, "no memory for groups");
+    f->n++;
     f->out->avatars += gs_json_str(v, "avatar_url") != NULL;
     return 0;
 }
@@ -95,7 +103,6 @@ static int root(struct flight *f, struct gs_err *err)
     gs_autofree char *enc = gl_encode(o->group);
     gs_autofree char *path = enc ? gs_asprintf("/groups/%s?with_projects=false", enc) : NULL;
     GS_AUTO(yyjson_doc) doc = NULL;
-    const char *full_path;
     if (!path)
         return gs_fail(err, GS_E_NOMEM, "no memory for a path");
     if (gl_get(o->client, path, &doc, err)) {
@@ -105,10 +112,10 @@ static int root(struct flight *f, struct gs_err *err)
         return gs_fail(err, GS_E_GROUP_NOT_FOUND, "group '%s' was not found on %s", o->group, gl_client_host(o->client));
     }
     yyjson_val *v = yyjson_doc_get_root(doc);
-    if (add_group(f, v, err) || gs_json_need_str(v, "full_path", &full_path, err))
+    if (add_group(f, v, err))
         return gs_wrap(err, "group '%s'", o->group);
-    f->out->root_id = f->ids[0];
-    snprintf(f->out->root_path, sizeof f->out->root_path, "%s", full_path);
+    f->out->root_id = f->groups[0].id;
+    snprintf(f->out->root_path, sizeof f->out->root_path, "%s", f->groups[0].full_path);
     return 0;
 }
 
@@ -135,6 +142,38 @@ static int role(struct flight *f, struct gs_err *err)
     return 0;
 }
 
+/* {"fullPath": ...} */
+static int of_path(const char *full_path, struct gs_buf *out, struct gs_err *err)
+{
+    struct gs_jw w;
+    gs_jw_init(&w, out, 0, err);
+    gs_jw_obj(&w);
+    gs_jw_kstr(&w, "fullPath", full_path);
+    gs_jw_end(&w);
+    return gs_jw_finish(&w);
+}
+
+/* The same of a server on which epics are work items only: without a licence a group has no such type. */
+static int tier_of_items(struct flight *f, struct gs_err *err)
+{
+    GS_AUTO(yyjson_doc) doc = NULL;
+    yyjson_val *data = NULL;
+    gs_autobuf vars;
+    gs_buf_init(&vars, 64 << 10);
+    if (of_path(f->out->root_path, &vars, err))
+        return -1;
+    if (gl_graphql(f->o->client, gl_document("work_item_type_epic"), gs_buf_str(&vars), &doc, &data, NULL, err)) {
+        if (err->code != GS_E_GRAPHQL && !refused(err))
+            return -1;
+        gs_err_clear(err);
+        return 0;
+    }
+    yyjson_val *types = yyjson_obj_get(yyjson_obj_get(yyjson_obj_get(data, "group"), "workItemTypes"), "nodes");
+    f->out->epics_are_items = yyjson_arr_size(types) > 0;
+    f->out->tier = f->out->epics_are_items ? "premium or ultimate" : "free";
+    return 0;
+}
+
 /* The tier is nowhere told; epics are there from Premium on. */
 static int tier(struct flight *f, struct gs_err *err)
 {
@@ -158,7 +197,7 @@ static int tier(struct flight *f, struct gs_err *err)
         return -1;
     gs_err_clear(err);
     f->out->tier = status == 403 ? "free" : NULL;
-    return 0;
+    return status == 404 && gl_instance_at_least(f->o->instance, 17, 2) ? tier_of_items(f, err) : 0;
 }
 
 /* Which way --via auto would take: asked of the status of an export, which starts nothing. */
@@ -212,6 +251,13 @@ static int latency(struct flight *f, struct gs_err *err)
 
 /* ---- counting ---- */
 
+/* Ten epics in an answer; of each its events, of states and of labels, where REST shows them. */
+static void count_epics(struct flight *f, uint64_t n)
+{
+    if (!f->out->by_export)
+        f->pages += (n + 9) / 10 + (f->out->epics_are_items ? 0 : 2 * n);
+}
+
 static void counted(void *cookie, struct gl_request *req, struct gl_response *rsp)
 {
     struct count *c = cookie;
@@ -220,7 +266,9 @@ static void counted(void *cookie, struct gl_request *req, struct gl_response *rs
         f->out->kinds[c->kind].known |= rsp->total >= 0;
         uint64_t n = rsp->total > 0 ? (uint64_t)rsp->total : 0;
         f->out->kinds[c->kind].count += n;
-        if (n > PER_PAGE && c->kind != PREFLIGHT_EPICS)
+        if (c->kind == PREFLIGHT_EPICS)
+            count_epics(f, n);
+        else if (n > PER_PAGE)
             f->pages += (n - 1) / PER_PAGE;
         if (n > 0 && c->kind == PREFLIGHT_ITERATIONS)
             f->pages += 2; /* cadences and iterations */
@@ -230,16 +278,43 @@ static void counted(void *cookie, struct gl_request *req, struct gl_response *rs
     free(c);
 }
 
-static int ask(struct flight *f, int64_t id, unsigned kind, struct gs_err *err)
+static void counted_items(void *cookie, struct gl_request *req, struct gl_response *rsp)
+{
+    struct count *c = cookie;
+    struct gs_err err = {0};
+    GS_AUTO(yyjson_doc) doc = NULL;
+    yyjson_val *data = NULL;
+    int64_t n = 0;
+    if (gl_graphql_answer(rsp, &doc, &data, NULL, &err)) {
+        if (err.code != GS_E_GRAPHQL && !refused(&err))
+            fail(c->f, &err);
+    } else if (gs_json_i64(yyjson_obj_get(yyjson_obj_get(data, "group"), "workItems"), "count", &n)) {
+        c->f->out->kinds[c->kind].known = true;
+        c->f->out->kinds[c->kind].count += n > 0 ? (uint64_t)n : 0;
+        count_epics(c->f, n > 0 ? (uint64_t)n : 0);
+    }
+    free(c);
+}
+
+static struct gl_request *request(const struct flight *f, const struct one *g, unsigned kind, struct gs_err *err)
+{
+    gs_autobuf vars;
+    gs_buf_init(&vars, 64 << 10);
+    if (kind != PREFLIGHT_EPICS || !f->out->epics_are_items)
+        return gl_request_new(GL_GET, "/groups/%" PRId64 "%s", g->id, kinds[kind].path);
+    return of_path(g->full_path, &vars, err) ? NULL : gl_graphql_request(gl_document("work_items_count"), gs_buf_str(&vars), true);
+}
+
+static int ask(struct flight *f, const struct one *g, unsigned kind, struct gs_err *err)
 {
     struct count *c = calloc(1, sizeof *c);
-    struct gl_request *r = c ? gl_request_new(GL_GET, "/groups/%" PRId64 "%s", id, kinds[kind].path) : NULL;
+    struct gl_request *r = c ? request(f, g, kind, err) : NULL;
     if (!r) {
         free(c);
-        return gs_fail(err, GS_E_NOMEM, "no memory for a request");
+        return err->code ? -1 : gs_fail(err, GS_E_NOMEM, "no memory for a request");
     }
     *c = (struct count){.f = f, .kind = kind};
-    r->done = counted;
+    r->done = r->graphql ? counted_items : counted;
     r->cookie = c;
     if (gl_submit(f->o->client, r, err) == 0)
         return 0;
@@ -252,9 +327,9 @@ static int count_all(struct flight *f, struct gs_err *err)
     size_t sample = f->n < PREFLIGHT_SAMPLE ? f->n : PREFLIGHT_SAMPLE;
     bool paid = f->out->tier && strcmp(f->out->tier, "premium or ultimate") == 0;
     for (size_t i = 0; i < sample && !f->failed; i++) {
-        int64_t id = f->ids[i * f->n / sample];
+        const struct one *g = &f->groups[i * f->n / sample];
         for (unsigned k = 0; k < PREFLIGHT_KINDS; k++)
-            if ((k < PREFLIGHT_ITERATIONS || paid) && ask(f, id, k, err)) {
+            if ((k < PREFLIGHT_ITERATIONS || paid) && ask(f, g, k, err)) {
                 fail(f, err);
                 break;
             }
@@ -285,8 +360,7 @@ static void estimate(struct flight *f)
     struct preflight *p = f->out;
     unsigned jobs = f->o->jobs ? f->o->jobs : 8;
     for (unsigned k = 0; k < PREFLIGHT_KINDS; k++)
-        if (k != PREFLIGHT_EPICS)
-            p->records += p->kinds[k].count;
+        p->records += p->kinds[k].count;
     p->records += 2 * f->n; /* self, namespace_settings */
     /* group, labels, milestones, badges, boards twice, members, invitations; with epics and the like asked for on EE */
     /* each group: itself, its lists, and one request of the look at the end */
@@ -313,6 +387,8 @@ int preflight_run(const struct preflight_opts *o, struct preflight *out, struct 
     out->groups = f.n;
     if (r == 0)
         estimate(&f);
-    free(f.ids);
+    for (size_t i = 0; i < f.n; i++)
+        free(f.groups[i].full_path);
+    free(f.groups);
     return r;
 }

@@ -29,6 +29,7 @@ struct preflight {
     char root_path[1024];
     const char *role;       /* "owner" ...; NULL: not known */
     const char *tier;       /* "free", "premium or ultimate", "community edition"; NULL: not known */
+    bool epics_are_items;   /* epics are work items, and gone from REST */
     bool by_export;         /* --via auto would read the relation exports */
     char why[240];          /* why it would not */
     uint64_t groups, counted; /* groups of the tree; groups that were counted */

@@ -1,6 +1,7 @@
 /*
- * What the parts of a capture by relation export share: relations.c drives the exports of the groups, relations_group.c what becomes
- * of each relation of one group, relations_job.c turns downloaded files into records on worker threads.
+ * What the parts of a capture by relation export share: relations.c drives the groups, relations_export.c their exports at the server,
+ * relations_download.c the files, relations_group.c what becomes of each relation of one group, relations_job.c turns downloaded files
+ * into records on worker threads.
  */
 #ifndef EXPORT_RELATIONS_PRIV_H
 #define EXPORT_RELATIONS_PRIV_H
@@ -103,6 +104,8 @@ struct rel_item {
 enum rel_group_state { RG_QUEUED, RG_STARTING, RG_EXPORTING, RG_SETTLED };
 
 #define REL_MAX_ITEMS 64
+#define REL_POLL_MIN_MS 500
+#define REL_MAX_STARTS 3
 
 /* What the API adds to the records of an export, asked for when one turns out to need it. */
 struct rel_more {
@@ -184,9 +187,26 @@ int rel_group_note(struct rel_group *rg, struct gs_err *err) GS_MUST_USE;
 int rel_group_recall(struct rel_group *rg, bool *out_found, struct gs_err *err) GS_MUST_USE;
 int rel_group_forget(struct rel_group *rg, struct gs_err *err) GS_MUST_USE;
 
-/* relations.c */
-void rel_submit(struct relations *r, struct rel_job *j);
+/* relations_export.c */
+
+/* Starts it (again): the group is RG_STARTING until the server has said something. */
+int rel_start_export(struct rel_group *rg, struct gs_err *err) GS_MUST_USE;
+/* The server gives no export of this group: all of it is read over the API. */
+void rel_refuse_group(struct rel_group *rg, const struct gs_err *why);
+int rel_poll_status(struct rel_group *rg, struct gs_err *err) GS_MUST_USE;
+/* Nothing of the export is waited for any more: what it does not have by now it will not have. */
+int rel_settle(struct rel_group *rg, struct gs_err *err) GS_MUST_USE;
+/* Notes which relations this export has, as what those of the other groups should have. */
+void rel_learn(struct rel_group *rg);
+
+/* relations_download.c */
+
 /* Files of this relation have to be downloaded (again). */
 void rel_download_again(struct rel_item *it);
+/* Asks for files of it that are not here, as long as fewer than `max` are on the wire. */
+int rel_download_more(struct rel_item *it, unsigned max, struct gs_err *err) GS_MUST_USE;
+
+/* relations.c */
+void rel_submit(struct relations *r, struct rel_job *j);
 
 #endif

@@ -108,7 +108,8 @@ static int mark(struct sink *s, const char *json, size_t len, struct gs_err *err
 
 int sink_add_sound(struct sink *s, const char *json, size_t len, struct gs_err *err)
 {
-    if (open_part(s, err) || bundle_part_add_sound(s->part, json, len, err) || mark(s, json, len, err))
+    if (open_part(s, err) || bundle_part_add_sound(s->part, json, len, err) || mark(s, json, len, err) ||
+        book_record(s->book, s->group_id, s->relation, json, len, err))
         return -1;
     s->stored++;
     s->raw += len + 1;
@@ -131,7 +132,8 @@ int sink_add(struct sink *s, const char *json, size_t len, struct gs_err *err)
         json = gs_buf_str(&s->clean);
         len = s->clean.len;
     }
-    if (open_part(s, err) || bundle_part_add(s->part, json, len, err) || mark(s, json, len, err))
+    if (open_part(s, err) || bundle_part_add(s->part, json, len, err) || mark(s, json, len, err) ||
+        book_record(s->book, s->group_id, s->relation, json, len, err))
         return -1;
     s->stored++;
     s->raw += len + 1;

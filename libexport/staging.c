@@ -2,6 +2,7 @@
 #include "libexport/staging_priv.h"
 
 #include "libcommon/clock.h"
+#include "libcommon/fault.h"
 #include "libcommon/io.h"
 #include "libcommon/json.h"
 
@@ -414,7 +415,7 @@ int staging_begin(struct staging *s, const struct staging_identity *id, char **o
         r = post_simple(s, apply_forget_refused, err);
     if (r == 0 && !s->begun)
         r = post_run(s, apply_run, NULL, err);
-    if (r == 0)
+    if (r == 0 && url) /* else nothing can have been kept, and nothing need be waited for */
         r = say_found(s, err);
     if (r) {
         free(*out_old_version);
@@ -427,12 +428,30 @@ int staging_begin(struct staging *s, const struct staging_identity *id, char **o
 
 /* ---- the end ---- */
 
+/* What was stored survives a loss of power from here on, not only the end of the process. */
+static int sync_log(const struct staging *s, struct gs_err *err)
+{
+    gs_autofree char *path = gs_asprintf("%s-wal", s->db_path);
+    if (!path)
+        return gs_fail(err, GS_E_NOMEM, "no memory for a path");
+    gs_autofd int fd = open(path, O_RDONLY | O_CLOEXEC);
+    if (fd < 0 && errno == ENOENT)
+        return 0; /* all of it is in the database, synced */
+    gs_fault("staging.note.before");
+    if (fd < 0 || fsync(fd))
+        return gs_fail_sys(err, GS_E_IO, errno, "syncing '%s'", path);
+    if (gs_sync_parent(path, err))
+        return -1;
+    gs_fault("staging.note.after");
+    return 0;
+}
+
 int staging_note_bundle(struct staging *s, const char *set_id, int exit_code, struct gs_err *err)
 {
     char code[16];
     snprintf(code, sizeof code, "%d", exit_code);
     return post_meta(s, "bundle_exit", code, err) || post_meta(s, "bundle_set_id", set_id, err) ||
-                   stg_writer_drain(s->writer, err)
+                   stg_writer_drain(s->writer, err) || sync_log(s, err)
                ? -1
                : 0;
 }

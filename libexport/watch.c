@@ -1,6 +1,7 @@
 #include "libexport/watch.h"
 
 #include "libcommon/clock.h"
+#include "libexport/watch_plans.h"
 
 #include <inttypes.h>
 #include <stdlib.h>
@@ -12,7 +13,7 @@
 /* Lists as the capture reads them; GraphQL has the first four. */
 static const struct {
     const char *connection, *cursor, *path;
-} lists[MARK_KINDS] = {
+} lists[MARK_PLANS] = {
     [MARK_LABELS] = {"labels", "labels",
                      "/labels?include_ancestor_groups=false&include_descendant_groups=false&only_group_labels=true&with_counts=false"},
     [MARK_MILESTONES] = {"milestones", "milestones", "/milestones?state=all&include_ancestors=false"},
@@ -21,8 +22,6 @@ static const struct {
     [MARK_BADGES] = {NULL, NULL, "/badges"},
 };
 
-/* How much of a relation the second look saw. */
-enum seen { SEEN_NOT, SEEN_NUMBER, SEEN_IDS, SEEN_ALL };
 static const char *const seen_names[] = {"not", "number", "ids", "all"};
 
 struct known_group {
@@ -44,6 +43,7 @@ struct watch {
     uint64_t looked, new_groups, gone_groups;
     char new_names[NAMES_MAX], gone_names[NAMES_MAX];
     unsigned graphql_ok, graphql_refused;
+    struct plans_watch *plans;
 };
 
 /* ---- one group ---- */
@@ -66,7 +66,7 @@ struct look {
     const char *full_path;
     unsigned pending, pages;
     struct gl_pages graphql; /* its cost */
-    struct side side[MARK_KINDS];
+    struct side side[MARK_PLANS];
 };
 
 struct list_job {
@@ -123,10 +123,9 @@ static const char *difference(const struct mark *b, const struct mark *a, enum s
     return a->highest > b->highest ? "some are new, and as many gone" : "some were edited";
 }
 
-static bool moved(const struct mark *b, const struct side *s)
+static bool moved(const struct mark *b, const struct mark *a, enum seen seen)
 {
-    const struct mark *a = &s->mark;
-    switch (s->seen) {
+    switch (seen) {
     case SEEN_ALL:
         return a->n != b->n || a->ids != b->ids || a->sum != b->sum;
     case SEEN_IDS:
@@ -150,16 +149,28 @@ static bool hidden(const struct mark *b, const struct side *s, enum mark_kind k)
     return k == MARK_BOARDS && b->label_lists && b->n + b->lacking > 1 && s->seen != SEEN_NOT && s->mark.n == 1;
 }
 
+int watch_judge(struct capture *c, int64_t group, enum mark_kind k, const struct mark *before, const struct mark *now, enum seen seen,
+                struct gs_err *err)
+{
+    char was[96], is[96], after[160];
+    if (before->lacking > 0 && seen > SEEN_NUMBER) /* what was left out has no id that could be compared */
+        seen = SEEN_NUMBER;
+    if (!moved(before, now, seen))
+        return book_watermark(c->book, group, mark_relation(k), before->n, before->highest, before->newest_s, seen_names[seen], err);
+    describe(before, was, sizeof was);
+    describe(now, is, sizeof is);
+    snprintf(after, sizeof after, "%s: %s", is, difference(before, now, seen));
+    return book_changed(c->book, group, mark_relation(k), was, after, err);
+}
+
 static int conclude_kind(struct look *l, enum mark_kind k, struct gs_err *err)
 {
     struct book *book = l->w->c->book;
     const struct mark *b = before(l, k);
-    struct side *s = &l->side[k];
-    char was[96], is[96], after[160];
+    const struct side *s = &l->side[k];
+    char after[160];
     if (!b || (k == MARK_BADGES && !l->w->c->rel)) /* read just now, not looked at */
         return 0;
-    if (b->lacking > 0 && s->seen > SEEN_NUMBER) /* what was left out has no id that could be compared */
-        s->seen = SEEN_NUMBER;
     if (hidden(b, s, k)) {
         snprintf(after, sizeof after, "the list shows one board of %" PRIu64 ", as without a licence for several", b->n);
         return book_lost(book, l->id, mark_relation(k), "watermark-not-readable", NULL, 0, after, err);
@@ -170,17 +181,12 @@ static int conclude_kind(struct look *l, enum mark_kind k, struct gs_err *err)
     }
     if (s->seen == SEEN_NOT)
         return book_lost(book, l->id, mark_relation(k), "watermark-not-readable", NULL, 0, s->why.text, err);
-    if (!moved(b, s))
-        return book_watermark(book, l->id, mark_relation(k), b->n, b->highest, b->newest_s, seen_names[s->seen], err);
-    describe(b, was, sizeof was);
-    describe(&s->mark, is, sizeof is);
-    snprintf(after, sizeof after, "%s: %s", is, difference(b, &s->mark, s->seen));
-    return book_changed(book, l->id, mark_relation(k), was, after, err);
+    return watch_judge(l->w->c, l->id, k, b, &s->mark, s->seen, err);
 }
 
 static void look_free(struct look *l)
 {
-    for (size_t k = 0; k < MARK_KINDS; k++)
+    for (size_t k = 0; k < MARK_PLANS; k++)
         free(l->side[k].cursor);
     free(l);
 }
@@ -194,7 +200,7 @@ static void look_end(struct look *l)
     int r = 0;
     if (!w->c->failed && l->graphql.pages > 0)
         r = fetched(l, "graphql:group, numbers and times", &l->graphql, &err);
-    for (size_t k = 0; k < MARK_KINDS && r == 0 && !w->c->failed; k++)
+    for (size_t k = 0; k < MARK_PLANS && r == 0 && !w->c->failed; k++)
         r = conclude_kind(l, (enum mark_kind)k, &err);
     if (r)
         cap_fail(w->c, &err);
@@ -702,7 +708,7 @@ static int check_gaps(struct watch *w, struct gs_err *err)
         enum mark_kind k = mark_kind_of(gaps[i].relation);
         if (book_has_changed(w->c->book, gaps[i].group_id, gaps[i].relation))
             continue;
-        if (k == MARK_KINDS) /* nobody can ask again: what was announced stands */
+        if (k >= MARK_PLANS) /* nobody can ask again: what was announced stands */
             gaps[i].confirmed = true;
         else if (gap_start(w, i, &gaps[i], k, err))
             return -1;
@@ -730,6 +736,8 @@ static int begin(struct watch *w, struct gs_err *err)
     qsort(w->groups, w->n, sizeof *w->groups, by_id);
     if (root_start(w, err))
         return -1;
+    if (plans_watch_new(c, &w->plans, err))
+        return -1;
     w->next_list = c->recursive ? 0 : w->n;
     w->next_late = c->rel ? w->n : 0;
     return c->o.no_subgroups || c->recursive ? 0 : tree_start(w, c->root_id, false, err);
@@ -753,13 +761,13 @@ static int fill(struct watch *w, struct gs_err *err)
         if (c->plan.v[at].state == PLAN_KEPT && cap_group_late(c, at, err))
             return -1;
     }
-    return cap_fill_aside(c, err);
+    return cap_fill_aside(c, err) || plans_watch_fill(w->plans, err) ? -1 : 0;
 }
 
 static bool busy(const struct watch *w)
 {
     return w->open > 0 || w->c->open > 0 || w->listing > 0 || w->asking > 0 || w->next < w->n ||
-           w->next_late < w->n || cap_aside_left(w->c) || (!w->c->o.no_subgroups && w->next_list < w->n);
+           w->next_late < w->n || cap_aside_left(w->c) || plans_watch_busy(w->plans) || (!w->c->o.no_subgroups && w->next_list < w->n);
 }
 
 void watch_run(struct capture *c)
@@ -781,5 +789,6 @@ void watch_run(struct capture *c)
     while (gl_pending(c->client) > 0 && (c->failed || w.asking > 0))
         if (gl_poll(c->client, 200, &err))
             break;
+    plans_watch_free(w.plans);
     free(w.groups);
 }

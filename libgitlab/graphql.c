@@ -207,12 +207,25 @@ static int ask(struct connection *n, struct gs_err *err)
     return gl_submit(n->client, r, err);
 }
 
+/* The value of a name; of a list (widgets of work items) that of its first element that has it. */
+static yyjson_val *member(yyjson_val *v, const char *name, size_t len)
+{
+    yyjson_val *found = yyjson_obj_getn(v, name, len), *element;
+    size_t i, max;
+    yyjson_arr_foreach(v, i, max, element)
+    {
+        if (!found)
+            found = yyjson_obj_getn(element, name, len);
+    }
+    return found;
+}
+
 static int find_connection(const struct connection *n, yyjson_val *data, yyjson_val **out, struct gs_err *err)
 {
     yyjson_val *v = data;
     for (const char *p = n->conn_path; *p; p += *p == '.') {
         size_t k = strcspn(p, ".");
-        v = yyjson_obj_getn(v, p, k);
+        v = member(v, p, k);
         if (yyjson_is_null(v)) { /* GitLab's way to say: not there, or not for you */
             gs_fail(err, GS_E_GROUP_NOT_FOUND, "GraphQL: '%.200s' has no '%.*s' that the token's user may see",
                     n->full_path, (int)(p + k - n->conn_path), n->conn_path);

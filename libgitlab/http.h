@@ -82,11 +82,24 @@ struct gl_response {
     struct gs_err err; /* filled unless ANSWERED with 2xx: code, scope, http, request_id, the server's words */
 };
 
+/*
+ * An open file that goes out as part of a form, read piece by piece while it is sent, from its beginning in each try. A stop before its last byte
+ * ends the request: the form is not complete then, so that the server cannot act on it. So does a connection on which nothing goes for two
+ * minutes, besides the request's deadline. Borrowed until the callback.
+ */
+struct gl_file {
+    int fd;
+    uint64_t size; /* bytes; a file that is shorter ends the request with GS_E_TRUNCATED */
+    void (*sent)(void *cookie, uint64_t bytes); /* how many are handed over so far; called while gl_poll() runs; NULL */
+    void *cookie;
+};
+
 /* A multipart form part (avatar). Borrowed until the callback. */
 struct gl_part {
     const char *name, *filename, *content_type;
     const void *data;
     size_t len;
+    const struct gl_file *file; /* instead of data; one of a form at most. NULL: none */
 };
 
 struct gl_request {

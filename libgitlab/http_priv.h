@@ -18,6 +18,7 @@
 #define GL_MAX_LINK ((size_t)64 << 10)
 #define GL_MAX_DOCUMENT 10000 /* characters that GitLab takes in one GraphQL document */
 #define GL_CONNECT_MS 10000
+#define GL_FILE_STALL_S 120L
 
 enum gl_place { GL_PLACE_NONE, GL_PLACE_FRESH, GL_PLACE_QUEUE, GL_PLACE_WAITING, GL_PLACE_WIRE, GL_PLACE_DONE };
 
@@ -69,6 +70,8 @@ struct gl_transfer {
     int64_t head_ms;                       /* when Date came */
     struct gs_err cb_err;  /* why a callback of ours ended the try */
     char errbuf[CURL_ERROR_SIZE];
+    const struct gl_file *file; /* that is being sent; NULL: none */
+    uint64_t file_at;
 #ifdef GS_FAULTS
     bool head_sent, all_sent; /* watched in order to end the program just then */
     uint64_t body_sent;

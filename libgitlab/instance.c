@@ -6,6 +6,7 @@
 #include <string.h>
 
 #define MIN_MAJOR 14
+#define TURNS_TO_LEAVE 4 /* of the engine, until what was submitted has been sent where nothing need be waited for */
 
 /* What is asked for in any case, all at once. */
 enum { EARLY_TOKEN, EARLY_VERSION, EARLY_USER, N_EARLY };
@@ -110,7 +111,7 @@ static int get_object(struct probe *p, const char *path, int tolerated, yyjson_d
     int n = answer_to(p, path, &rsp, err);
     if (rsp.date_ms && !p->clock_known) { /* the header has whole seconds: half of one is as good a guess as any */
         p->out->clock_offset_ms = rsp.date_ms + 500 - (before + (gs_unix_ms() - before) / 2);
-        p->clock_known = true;
+        p->clock_known = p->out->clock_known = true;
     }
     if (n && rsp.outcome == GL_ANSWERED && rsp.status == tolerated) {
         gs_err_clear(err);
@@ -224,7 +225,22 @@ static int probe_user(struct probe *p, struct gs_err *err)
     return 0;
 }
 
+/* `work`, while the requests are on their way. */
+static int probe_beside(struct gl_client *c, int (*work)(void *, struct gs_err *), void *cookie, struct gs_err *err)
+{
+    for (int i = 0; i < TURNS_TO_LEAVE && work; i++)
+        if (gl_poll(c, 0, err))
+            return -1;
+    return work ? work(cookie, err) : 0;
+}
+
 int gl_instance_probe(struct gl_client *c, bool read_only, struct gl_instance *out, struct gs_err *err)
+{
+    return gl_instance_probe_beside(c, read_only, NULL, NULL, out, err);
+}
+
+int gl_instance_probe_beside(struct gl_client *c, bool read_only, int (*work)(void *cookie, struct gs_err *err), void *cookie,
+                             struct gl_instance *out, struct gs_err *err)
 {
     *out = (struct gl_instance){.enterprise = -1, .is_admin = -1, .can_create_group = -1};
     struct probe p = {.client = c, .out = out, .early = calloc(1, sizeof *p.early)};
@@ -235,7 +251,7 @@ int gl_instance_probe(struct gl_client *c, bool read_only, struct gl_instance *o
     for (unsigned i = 0; i < N_EARLY && r == 0; i++)
         r = early_ask(&p, i, err);
     if (r == 0)
-        r = probe_token(&p, read_only, err) || probe_version(&p, err) || probe_user(&p, err) ? -1 : 0;
+        r = probe_beside(c, work, cookie, err) || probe_token(&p, read_only, err) || probe_version(&p, err) || probe_user(&p, err) ? -1 : 0;
     early_unref(p.early);
     return r;
 }

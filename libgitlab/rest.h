@@ -79,7 +79,8 @@ int gl_graphql_answer(const struct gl_response *rsp, yyjson_doc **out_doc, yyjso
 /* Blocking. */
 int gl_graphql(struct gl_client *c, const char *document, const char *variables_json, yyjson_doc **out_doc,
                yyjson_val **out_data, bool *out_unknown_field, struct gs_err *err) GS_MUST_USE;
-/* Streams a connection: `conn_path` names it below data ("group.labels"); the document takes $fullPath and $after. */
+/* Streams a connection: `conn_path` names it below data ("group.labels"), through a list in the first element that has the next name
+ * ("workItem.widgets.notes"); the document takes $fullPath, if it wants, and $after. */
 int gl_graphql_list(struct gl_client *c, const char *document, const char *full_path, const char *conn_path,
                     gl_page_fn page, gl_pages_done_fn done, void *cookie, struct gs_err *err) GS_MUST_USE;
 int gl_graphql_list_with(struct gl_client *c, const char *document, const char *full_path, const char *conn_path,
@@ -102,9 +103,13 @@ struct gl_instance {
     bool scope_api, scope_read_api, scope_read_repository, scope_sudo;
     char token_expires_at[16]; /* "" when never or unknown */
     int64_t clock_offset_ms;   /* server minus us, from the Date header */
+    bool clock_known;
 };
 /* GS_E_TOKEN, GS_E_SCOPE (neither api nor, when `read_only`, read_api), GS_E_TOO_OLD, GS_E_UNREACHABLE, ... */
 int gl_instance_probe(struct gl_client *c, bool read_only, struct gl_instance *out, struct gs_err *err) GS_MUST_USE;
+/* The same; `work` is done once, while the answers are waited for. When it fails, so does the probe. */
+int gl_instance_probe_beside(struct gl_client *c, bool read_only, int (*work)(void *cookie, struct gs_err *err), void *cookie,
+                             struct gl_instance *out, struct gs_err *err) GS_MUST_USE;
 /* Is the instance at least this version? */
 bool gl_instance_at_least(const struct gl_instance *i, int major, int minor);
 

@@ -4,10 +4,12 @@
 #include "libcommon/clock.h"
 #include "libcommon/fault.h"
 
+#include <errno.h>
 #include <stdio.h>
 #include <string.h>
 #include <time.h>
 #include <strings.h>
+#include <unistd.h>
 
 /*
  * Headers that every request has. Lists are linked backwards from these shared ends; nodes that differ from request to
@@ -77,17 +79,73 @@ static int on_prereq(void *arg, char *ip, char *local_ip, int port, int local_po
     return CURL_PREREQFUNC_OK;
 }
 
+static size_t read_file(char *to, size_t size, size_t n, void *arg)
+{
+    struct gl_transfer *t = arg;
+    const struct gl_client *c = t->client;
+    uint64_t left = t->file->size - t->file_at;
+    size_t want = size * n < left ? size * n : (size_t)left;
+    if (want == 0)
+        return 0;
+    if (c->stop && *c->stop) {
+        gs_fail(&t->cb_err, GS_E_STOPPED, "stopped while a file was being sent");
+        return CURL_READFUNC_ABORT;
+    }
+    ssize_t got = pread(t->file->fd, to, want, (off_t)t->file_at);
+    if (got <= 0) {
+        if (got < 0)
+            gs_fail_sys(&t->cb_err, GS_E_IO, errno, "reading the file that is being sent");
+        else
+            gs_fail(&t->cb_err, GS_E_TRUNCATED, "the file that is being sent became shorter");
+        return CURL_READFUNC_ABORT;
+    }
+    t->file_at += (uint64_t)got;
+    if (t->file->sent)
+        t->file->sent(t->file->cookie, t->file_at);
+    return (size_t)got;
+}
+
+static int seek_file(void *arg, curl_off_t at, int origin)
+{
+    struct gl_transfer *t = arg;
+    if (origin != SEEK_SET || at < 0 || (uint64_t)at > t->file->size)
+        return CURL_SEEKFUNC_FAIL;
+    t->file_at = (uint64_t)at;
+    return CURL_SEEKFUNC_OK;
+}
+
+/* curl asks now and then also while the server takes nothing. */
+static int on_progress(void *arg, curl_off_t down_all, curl_off_t down, curl_off_t up_all, curl_off_t up)
+{
+    struct gl_transfer *t = arg;
+    const struct gl_client *c = t->client;
+    (void)down_all, (void)down, (void)up_all, (void)up;
+    if (!t->file || !c->stop || !*c->stop || t->file_at >= t->file->size)
+        return 0;
+    gs_fail(&t->cb_err, GS_E_STOPPED, "stopped while a file was being sent");
+    return 1;
+}
+
+static CURLcode add_content(struct gl_transfer *t, curl_mimepart *m, const struct gl_part *p)
+{
+    if (!p->file)
+        return curl_mime_data(m, p->data ? p->data : "", p->len);
+    t->file = p->file;
+    t->file_at = 0;
+    return curl_mime_data_cb(m, (curl_off_t)p->file->size, read_file, seek_file, NULL, t);
+}
+
 static int add_parts(struct gl_transfer *t, struct gs_err *err)
 {
     struct gl_request *r = t->req;
+    t->file = NULL;
     t->mime = curl_mime_init(t->easy);
     if (!t->mime)
         return gs_fail(err, GS_E_NOMEM, "no memory for a form");
     for (size_t i = 0; i < r->n_parts; i++) {
         const struct gl_part *p = &r->parts[i];
         curl_mimepart *m = curl_mime_addpart(t->mime);
-        if (!m || curl_mime_name(m, p->name) || curl_mime_data(m, p->data ? p->data : "", p->len) ||
-            (p->filename && curl_mime_filename(m, p->filename)) ||
+        if (!m || curl_mime_name(m, p->name) || add_content(t, m, p) || (p->filename && curl_mime_filename(m, p->filename)) ||
             (p->content_type && curl_mime_type(m, p->content_type)))
             return gs_fail(err, GS_E_NOMEM, "no memory for a form");
     }
@@ -154,6 +212,13 @@ static int set_method(struct gl_transfer *t, CURL *h, struct gs_err *err)
         if (add_parts(t, err))
             return -1;
         SET(CURLOPT_MIMEPOST, t->mime);
+        if (t->file) {
+            SET(CURLOPT_NOPROGRESS, 0L);
+            SET(CURLOPT_XFERINFOFUNCTION, on_progress);
+            SET(CURLOPT_XFERINFODATA, t);
+            SET(CURLOPT_LOW_SPEED_LIMIT, 1L); /* nothing at all goes either way */
+            SET(CURLOPT_LOW_SPEED_TIME, GL_FILE_STALL_S);
+        }
     } else if (r->body || r->method == GL_POST || r->method == GL_PUT) {
         SET(CURLOPT_POSTFIELDS, r->body ? r->body : "");
         SET(CURLOPT_POSTFIELDSIZE_LARGE, (curl_off_t)(r->body ? r->body_len : 0));

@@ -2,9 +2,11 @@
  * epics with labels, comments, emoji and events: GraphQL, a few in each answer, and REST for the events, which it alone shows. All of a
  * group are kept until they are complete, and are stored in the order of their ids. Read of groups that have some (kinds/unread.c).
  *
- * Where GraphQL has no epics any more, they are not read: the ledger names them (kinds/unread.c).
+ * Where GraphQL has no epics any more, they are read as the work items that they are (epic_items.h). These have no events, and no number for the
+ * place among their siblings: each parent is asked for its children, in their order.
  */
 #include "libexport/capture_priv.h"
+#include "libexport/kinds/epic_items.h"
 
 #include <inttypes.h>
 #include <stdlib.h>
@@ -21,6 +23,7 @@ static const struct {
 } ways[] = {
     {12, "group_epics_16", "epic_notes_16", "group.epics", "group.epic.notes", 16, false},
     {13, "group_epics", "epic_notes", "group.epics", "group.epic.notes", 0, false},
+    {17, "work_items_epics", "work_item_notes", "group.workItems", "workItem.widgets.notes", 17, true},
 };
 
 /* What GraphQL told of an epic, and what is asked for besides. */
@@ -31,6 +34,13 @@ struct epic {
     struct gs_buf notes, states, labels; /* elements of arrays */
     bool many_notes;
     unsigned left;        /* requests */
+    int64_t place;        /* among its siblings, counted from 1; 0: not told like this */
+};
+
+/* An epic of this or of another group, below which some of the group hang. */
+struct parent {
+    struct job *job;
+    int64_t id, children; /* children: that came so far */
 };
 
 struct job {
@@ -43,7 +53,12 @@ struct job {
     struct idset seen;
     uint64_t twice, no_events;
     struct gl_pages pages;
-    bool broke, failed, states_refused;
+    bool broke, failed;
+    /* of work items */
+    struct parent **parents;
+    size_t n_parents, cap_parents, next_parent;
+    struct idset parent_ids;
+    uint64_t closed, start_unsure, due_unsure, unfixed, no_place;
 };
 
 static void job_free(struct job *j)
@@ -54,9 +69,13 @@ static void job_free(struct job *j)
         gs_buf_release(&j->v[i]->labels);
         free(j->v[i]);
     }
+    for (size_t i = 0; i < j->n_parents; i++)
+        free(j->parents[i]);
+    free(j->parents);
     free(j->v);
     gs_buf_release(&j->text);
     idset_release(&j->seen);
+    idset_release(&j->parent_ids);
     free(j);
 }
 
@@ -241,9 +260,14 @@ static int put_epic(const struct epic *e, yyjson_val *v, struct gs_jw *w, struct
     if (put_closer(w, e, err))
         return -1;
     cap_copy(w, "closed_at", v, "closedAt");
-    cap_copy_known(w, "relative_position", v, "relativePosition");
+    if (e->place)
+        gs_jw_ki64(w, "relative_position", e->place);
+    else
+        cap_copy_known(w, "relative_position", v, "relativePosition");
     cap_copy(w, "confidential", v, "confidential");
     cap_copy_known(w, "color", v, "color");
+    if (gs_json_str(v, "healthStatus"))
+        cap_copy(w, "health_status", v, "healthStatus");
     cap_copy(w, "state", v, "state");
     put_parent(w, yyjson_obj_get(v, "parent"));
     if (put_awards(c, w, v, "Epic", e->id, err))
@@ -267,7 +291,6 @@ static int by_id(const void *a, const void *b)
 static int store(struct job *j, struct sink *s, struct gs_err *err)
 {
     struct capture *c = j->group->cap;
-    qsort(j->v, j->n, sizeof(struct epic *), by_id);
     for (size_t i = 0; i < j->n; i++) {
         struct epic *e = j->v[i];
         GS_AUTO(yyjson_doc) doc = NULL;
@@ -282,20 +305,42 @@ static int store(struct job *j, struct sink *s, struct gs_err *err)
     return 0;
 }
 
+/* What this way of reading did not show. */
+static int tell_lost(const struct job *j, struct gs_err *err)
+{
+    static const char no_event[] = "events-not-readable", no_attr[] = "attribute-not-readable", one_switch[] = "a work item has one switch for both dates";
+    bool items = ways[j->way].items, old = ways[j->way].since < 16;
+    const struct {
+        const char *rule, *attribute;
+        uint64_t n;
+        const char *why;
+    } lost[] = {
+        {no_event, "events", j->n, NULL},
+        {no_event, "resource_state_events", items ? j->n : j->no_events, NULL},
+        {no_event, "resource_label_events", items ? j->n : 0, NULL},
+        {no_attr, "color", old ? j->n : 0, NULL},
+        {no_attr, "notes.award_emoji", old ? j->n : 0, NULL},
+        {no_attr, "closed_by_id", j->closed, NULL},
+        {no_attr, "start_date_is_fixed", j->start_unsure, one_switch},
+        {no_attr, "due_date_is_fixed", j->due_unsure, one_switch},
+        {no_attr, "start_date_fixed", j->unfixed, "a fixed date that is not in use is not shown"},
+        {no_attr, "due_date_fixed", j->unfixed, "a fixed date that is not in use is not shown"},
+        {no_attr, "relative_position", j->no_place, NULL},
+    };
+    for (size_t i = 0; i < GS_COUNT(lost); i++)
+        if (lost[i].n && book_lost(j->group->cap->book, j->group->id, "epics", lost[i].rule, lost[i].attribute, lost[i].n, lost[i].why, err))
+            return -1;
+    return 0;
+}
+
 static int finish(struct job *j, struct gs_err *err)
 {
     struct cap_group *g = j->group;
-    struct book *b = g->cap->book;
     struct sink *s;
-    bool old = ways[j->way].since < 16;
-    if (cap_fetch(g, "epics", "graphql:group.epics", &j->pages, err) || cap_compare(g, "epics", &j->pages, j->twice, err) ||
-        cap_sink(g, "epics", &s, err))
+    if (cap_fetch(g, "epics", ways[j->way].items ? "graphql:group.workItems" : "graphql:group.epics", &j->pages, err) ||
+        cap_compare(g, "epics", &j->pages, j->twice, err) || cap_sink(g, "epics", &s, err))
         return -1;
-    if ((j->n > 0 && store(j, s, err)) ||
-        (j->n > 0 && book_lost(b, g->id, "epics", "events-not-readable", "events", j->n, NULL, err)) ||
-        (j->n > 0 && old && book_lost(b, g->id, "epics", "attribute-not-readable", "color", j->n, NULL, err)) ||
-        (j->n > 0 && old && book_lost(b, g->id, "epics", "attribute-not-readable", "notes.award_emoji", j->n, NULL, err)) ||
-        (j->no_events && book_lost(b, g->id, "epics", "events-not-readable", "resource_state_events", j->no_events, NULL, err))) {
+    if (j->n > 0 && (store(j, s, err) || tell_lost(j, err))) {
         sink_abandon(s);
         return gs_wrap(err, "epics of group '%s'", g->full_path);
     }
@@ -448,9 +493,10 @@ static int ask_events(struct epic *e, const char *what, gl_page_fn page, struct 
 static int ask_notes(struct epic *e, struct gs_err *err)
 {
     struct cap_group *g = e->job->group;
-    char iid[40];
-    snprintf(iid, sizeof iid, "\"iid\":\"%" PRId64 "\"", e->iid);
-    struct gl_list_opts tagged = {.tag = {g->id, "epics"}, .live = g->late, .variables = iid};
+    char which[64];
+    snprintf(which, sizeof which, ways[e->job->way].items ? "\"id\":\"gid://gitlab/WorkItem/%" PRId64 "\"" : "\"iid\":\"%" PRId64 "\"",
+             ways[e->job->way].items ? e->id : e->iid);
+    struct gl_list_opts tagged = {.tag = {g->id, "epics"}, .live = g->late, .variables = which};
     const char *doc = gl_document(ways[e->job->way].notes);
     if (!doc)
         return gs_fail(err, GS_E_INTERNAL, "no GraphQL document '%s'", ways[e->job->way].notes);
@@ -460,6 +506,87 @@ static int ask_notes(struct epic *e, struct gs_err *err)
         return 0;
     e->left--;
     return -1;
+}
+
+/* ---- the order of siblings ---- */
+
+/* The epic of the group with this id; they are sorted by then. */
+static struct epic *own(const struct job *j, int64_t id)
+{
+    struct epic one = {.id = id}, *key = &one, **e = j->n ? bsearch(&key, j->v, j->n, sizeof *j->v, by_id) : NULL;
+    return e ? *e : NULL;
+}
+
+static int on_children(void *cookie, yyjson_val *array, const char *text, size_t len, struct gs_err *err)
+{
+    struct parent *p = cookie;
+    yyjson_arr_iter it = yyjson_arr_iter_with(array);
+    yyjson_val *c;
+    while ((c = yyjson_arr_iter_next(&it))) {
+        struct epic *e = own(p->job, cap_id(c));
+        p->children++;
+        if (e)
+            e->place = p->children;
+    }
+    return 0;
+}
+
+static void on_children_done(void *cookie, const struct gl_pages *p, const struct gs_err *result)
+{
+    struct job *j = ((struct parent *)cookie)->job;
+    struct gs_err err = *result;
+    j->pages.bytes += p->bytes;
+    j->pages.retries += p->retries;
+    int r = result->code == GS_OK ? 0 : -1;
+    if (r && cap_denied(result)) {
+        j->no_place++;
+        r = 0;
+        gs_err_clear(&err);
+    }
+    j->open--;
+    settle(j, r, &err);
+}
+
+static int ask_children(struct parent *p, struct gs_err *err)
+{
+    struct cap_group *g = p->job->group;
+    const char *doc = gl_document("work_item_children");
+    char which[64];
+    snprintf(which, sizeof which, "\"id\":\"gid://gitlab/WorkItem/%" PRId64 "\"", p->id);
+    struct gl_list_opts tagged = {.tag = {g->id, "epics"}, .live = g->late, .variables = which};
+    if (!doc)
+        return gs_fail(err, GS_E_INTERNAL, "no GraphQL document 'work_item_children'");
+    p->job->open++;
+    if (gl_graphql_list_with(g->cap->client, doc, g->full_path, "workItem.widgets.children", &tagged, on_children, on_children_done, p, err) == 0)
+        return 0;
+    p->job->open--;
+    return -1;
+}
+
+/* Notes that some epic of the group hangs below this one. */
+static int add_parent(struct job *j, int64_t id, struct gs_err *err)
+{
+    bool is_new;
+    if (id <= 0)
+        return 0;
+    if (idset_add(&j->parent_ids, id, &is_new, err))
+        return -1;
+    if (!is_new)
+        return 0;
+    if (j->n_parents == j->cap_parents) {
+        size_t cap = j->cap_parents ? 2 * j->cap_parents : 32;
+        struct parent **v = realloc(j->parents, cap * sizeof *v);
+        if (!v)
+            return gs_fail(err, GS_E_NOMEM, "no memory for epics");
+        j->parents = v;
+        j->cap_parents = cap;
+    }
+    struct parent *p = calloc(1, sizeof *p);
+    if (!p)
+        return gs_fail(err, GS_E_NOMEM, "no memory for epics");
+    *p = (struct parent){.job = j, .id = id};
+    j->parents[j->n_parents++] = p;
+    return 0;
 }
 
 /* What GraphQL did not tell is asked for, of a few epics at a time. */
@@ -483,6 +610,9 @@ static int go_on(struct job *j, struct gs_err *err)
         if (r)
             return -1;
     }
+    while (j->next_parent < j->n_parents && j->open < AT_ONCE)
+        if (ask_children(j->parents[j->next_parent++], err))
+            return -1;
     return 0;
 }
 
@@ -525,15 +655,37 @@ static int add(struct job *j, yyjson_val *v, struct gs_err *err)
     return e->many_notes ? 0 : add_notes(e, nodes(v, "notes"), err);
 }
 
+/* A work item, brought into the form of an epic. */
+static int add_item(struct job *j, yyjson_val *item, struct gs_err *err)
+{
+    struct capture *c = j->group->cap;
+    GS_AUTO(yyjson_doc) doc = NULL;
+    struct epic_item facts;
+    gs_buf_reset(&c->json);
+    if (epic_item_shape(item, &c->json, &facts, err) || gs_json_parse(gs_buf_str(&c->json), c->json.len, NULL, &doc, err))
+        return -1;
+    size_t before = j->n;
+    if (add(j, yyjson_doc_get_root(doc), err) || add_parent(j, facts.parent, err))
+        return -1;
+    if (j->n == before)
+        return 0;
+    j->closed += facts.closed;
+    j->start_unsure += facts.start_unsure;
+    j->due_unsure += facts.due_unsure;
+    j->unfixed += facts.unfixed;
+    return 0;
+}
+
 static int page(void *cookie, yyjson_val *array, const char *text, size_t len, struct gs_err *err)
 {
     struct job *j = cookie;
+    bool items = ways[j->way].items;
     if (j->group->cap->failed)
         return gs_fail(err, GS_E_STOPPED, "another part of the capture failed");
     yyjson_arr_iter it = yyjson_arr_iter_with(array);
     yyjson_val *v;
     while ((v = yyjson_arr_iter_next(&it)))
-        if (add(j, v, err)) {
+        if (items ? add_item(j, v, err) : add(j, v, err)) {
             j->broke = true;
             return gs_wrap(err, "epics of group '%s'", j->group->full_path);
         }
@@ -542,7 +694,7 @@ static int page(void *cookie, yyjson_val *array, const char *text, size_t len, s
 
 static int send(struct job *j, struct gs_err *err);
 
-/* The next way that this server may know; *out false: there is none. */
+/* The next way that this server may know; false: there is none. */
 static bool next_way(struct job *j)
 {
     const struct capture *c = j->group->cap;
@@ -560,6 +712,8 @@ static void done(void *cookie, const struct gl_pages *p, const struct gs_err *re
     j->pages = *p;
     if (result->code == GS_OK) {
         g->cap->luck[ways[j->way].number].ok++;
+        if (j->n > 1)
+            qsort(j->v, j->n, sizeof *j->v, by_id);
         settle(j, 0, &err);
         return;
     }
@@ -598,6 +752,7 @@ static int start(struct cap_group *g, struct gs_err *err)
     j->way = (unsigned)-1;
     gs_buf_init(&j->text, COLLECT_MAX);
     idset_init(&j->seen);
+    idset_init(&j->parent_ids);
     cap_begin(g);
     int r = -1;
     if (next_way(j)) {

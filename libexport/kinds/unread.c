@@ -1,19 +1,28 @@
 /*
  * Kinds that few groups have: which of them do is asked for in one request per group. They are then read. What cannot be
- * asked for like that goes to the ledger, once for the tree, so that nothing is left behind in silence.
+ * asked for like that goes to the ledger, once for the tree, so that nothing is left behind in silence. Where epics and their boards are gone from
+ * GraphQL, epics are work items, and nothing tells of the boards.
  */
 #include "libexport/capture_priv.h"
 
 #include <inttypes.h>
 #include <string.h>
 
-enum { LUCK_GRAPHQL = 9 };
-
-/* Connections of the document group_unread, and the kinds that read them where there are some. */
+/* The kinds that are read where there are some. */
 static const struct {
-    const char *connection, *relation;
+    const char *relation;
     const struct cap_kind *kind;
-} asked[] = {{"epics", "epics", &cap_kind_epics}, {"epicBoards", "epic_boards", &cap_kind_epic_boards}, {"iterationCadences", "iterations_cadences", &cap_kind_iterations}};
+} asked[] = {{"epics", &cap_kind_epics}, {"epic_boards", &cap_kind_epic_boards}, {"iterations_cadences", &cap_kind_iterations}};
+
+/* Documents that ask, and their connections, one for each kind; NULL: it does not tell. */
+enum { AS_EPICS, AS_ITEMS };
+static const struct {
+    unsigned number; /* of the luck */
+    const char *document, *endpoint, *connections[GS_COUNT(asked)];
+} ways[] = {
+    [AS_EPICS] = {9, "group_unread", "graphql:group.epics", {"epics", "epicBoards", "iterationCadences"}},
+    [AS_ITEMS] = {18, "work_items_some", "graphql:group.workItems", {"workItems", NULL, "iterationCadences"}},
+};
 
 static const struct {
     const char *relation, *rule;
@@ -41,12 +50,13 @@ int cap_not_asked(struct capture *c, struct gs_err *err)
                           strcmp(not_asked[i].rule, "relation-not-read") == 0 ? by_export_only
                                                                               : "not asked for in any group of the tree", err))
             return -1;
-    if (!enterprise || c->luck[LUCK_GRAPHQL].refused == 0)
+    bool items = c->luck[ways[AS_ITEMS].number].ok > 0;
+    if (!enterprise || c->luck[ways[AS_EPICS].number].refused == 0)
         return 0;
     for (size_t i = 0; i < GS_COUNT(asked); i++)
-        if (!relations_knows(c, asked[i].relation) &&
+        if (!relations_knows(c, asked[i].relation) && !(items && ways[AS_ITEMS].connections[i]) &&
             book_left_out(c->book, c->root_id, asked[i].relation, "relation-not-read", NULL, 0,
-                          "the server does not tell which groups have some", err))
+                          items ? "the API of this server shows none any more" : "the server does not tell which groups have some", err))
             return -1;
     return 0;
 }
@@ -60,25 +70,44 @@ static int read_kind(struct cap_group *g, size_t i, struct gs_err *err)
     return asked[i].kind->start(g, err);
 }
 
+/* There are none: what the look at the end compares with. */
+static int none(struct cap_group *g, const char *relation, struct gs_err *err)
+{
+    return g->cap->marks ? marks_put(g->cap->marks, g->id, mark_kind_of(relation), &(struct mark){0}, err) : 0;
+}
+
+static int ask(struct cap_group *g, struct gs_err *err);
+
+/* Nobody tells of kinds of which `way` does not either. Of a whole tree that is said once, at its end; a group without an export beside others that
+ * have one is named. */
+static int not_told(struct cap_group *g, int way, struct gs_err *err)
+{
+    for (size_t i = 0; g->not_exported && i < GS_COUNT(asked); i++)
+        if (!(way >= 0 && ways[way].connections[i]) &&
+            book_left_out(g->cap->book, g->id, asked[i].relation, "relation-not-read", NULL, 0,
+                          "the group is not exported, and the server does not tell whether it has some", err))
+            return -1;
+    return 0;
+}
+
 static int answered(struct cap_group *g, yyjson_val *data, struct gs_err *err)
 {
     yyjson_val *group = yyjson_obj_get(data, "group");
     for (size_t i = 0; i < GS_COUNT(asked); i++) {
-        if (!(g->exported & 1u << i) && yyjson_arr_size(yyjson_obj_get(yyjson_obj_get(group, asked[i].connection), "nodes")) > 0 &&
-            read_kind(g, i, err))
+        const char *connection = ways[g->unread_way].connections[i];
+        if (!connection || (g->exported & 1u << i))
+            continue;
+        yyjson_val *nodes = yyjson_obj_get(yyjson_obj_get(group, connection), "nodes");
+        if (yyjson_arr_size(nodes) > 0 ? read_kind(g, i, err) : yyjson_is_arr(nodes) ? none(g, asked[i].relation, err) : 0)
             return -1;
     }
-    return 0;
+    return g->unread_way == AS_ITEMS ? not_told(g, AS_ITEMS, err) : 0;
 }
 
-/* Nobody tells. Of a whole tree that is said once, at its end; a group without an export beside others that have one is named. */
-static int not_told(struct cap_group *g, struct gs_err *err)
+/* May the server know epics as work items? */
+static bool may_be_items(const struct capture *c)
 {
-    for (size_t i = 0; g->not_exported && i < GS_COUNT(asked); i++)
-        if (book_left_out(g->cap->book, g->id, asked[i].relation, "relation-not-read", NULL, 0,
-                          "the group is not exported, and the server does not tell whether it has some", err))
-            return -1;
-    return 0;
+    return cap_try(c, ways[AS_ITEMS].number) && (!c->o.instance || gl_instance_at_least(c->o.instance, 17, 2));
 }
 
 static void done(void *cookie, struct gl_request *req, struct gl_response *rsp)
@@ -89,19 +118,51 @@ static void done(void *cookie, struct gl_request *req, struct gl_response *rsp)
     GS_AUTO(yyjson_doc) doc = NULL;
     yyjson_val *data = NULL;
     bool unknown = false;
+    unsigned number = ways[g->unread_way].number;
     int r = gl_graphql_answer(rsp, &doc, &data, &unknown, &err);
     if (r == 0) {
-        c->luck[LUCK_GRAPHQL].ok++;
-        r = cap_fetch_one(g, "unread", "graphql:group.epics", rsp, 0, &err) || answered(g, data, &err) ? -1 : 0;
+        c->luck[number].ok++;
+        r = cap_fetch_one(g, "unread", ways[g->unread_way].endpoint, rsp, 0, &err) || answered(g, data, &err) ? -1 : 0;
     } else if (cap_denied(&err)) {
         do /* said once for the tree; a field that one group does not have has none */
-            cap_refused(c, LUCK_GRAPHQL, &err);
-        while (unknown && cap_try(c, LUCK_GRAPHQL));
-        r = not_told(g, &err);
+            cap_refused(c, number, &err);
+        while (unknown && cap_try(c, number));
+        gs_err_clear(&err);
+        if (g->unread_way == AS_EPICS && unknown && may_be_items(c)) {
+            g->unread_way = AS_ITEMS;
+            r = ask(g, &err);
+        } else {
+            r = not_told(g, -1, &err);
+        }
     }
     if (r)
         cap_fail(c, &err);
     cap_end(g);
+}
+
+static int ask(struct cap_group *g, struct gs_err *err)
+{
+    gs_autobuf vars;
+    gs_buf_init(&vars, 64 << 10);
+    struct gs_jw w;
+    gs_jw_init(&w, &vars, 0, err);
+    gs_jw_obj(&w);
+    gs_jw_kstr(&w, "fullPath", g->full_path);
+    gs_jw_end(&w);
+    const char *document = gl_document(ways[g->unread_way].document);
+    if (gs_jw_finish(&w))
+        return -1;
+    struct gl_request *r = document ? gl_graphql_request(document, gs_buf_str(&vars), true) : NULL;
+    if (!r)
+        return gs_fail(err, GS_E_NOMEM, "no memory for a request");
+    r->done = done;
+    r->tag = (struct gl_tag){g->id, "unread"};
+    r->cookie = g;
+    cap_begin(g);
+    if (gl_submit(g->cap->client, r, err) == 0)
+        return 0;
+    cap_end(g);
+    return -1;
 }
 
 static int start(struct cap_group *g, struct gs_err *err)
@@ -116,29 +177,8 @@ static int start(struct cap_group *g, struct gs_err *err)
         g->exported |= (unsigned)relations_told(g, asked[i].relation) << i;
     if (g->exported == (1u << GS_COUNT(asked)) - 1)
         return 0;
-    if (!cap_try(c, LUCK_GRAPHQL))
-        return not_told(g, err);
-    gs_autobuf vars;
-    gs_buf_init(&vars, 64 << 10);
-    struct gs_jw w;
-    gs_jw_init(&w, &vars, 0, err);
-    gs_jw_obj(&w);
-    gs_jw_kstr(&w, "fullPath", g->full_path);
-    gs_jw_end(&w);
-    const char *document = gl_document("group_unread");
-    if (gs_jw_finish(&w))
-        return -1;
-    struct gl_request *r = document ? gl_graphql_request(document, gs_buf_str(&vars), true) : NULL;
-    if (!r)
-        return gs_fail(err, GS_E_NOMEM, "no memory for a request");
-    r->done = done;
-    r->tag = (struct gl_tag){g->id, "unread"};
-    r->cookie = g;
-    cap_begin(g);
-    if (gl_submit(c->client, r, err) == 0)
-        return 0;
-    cap_end(g);
-    return -1;
+    g->unread_way = cap_try(c, ways[AS_EPICS].number) ? AS_EPICS : AS_ITEMS;
+    return g->unread_way == AS_EPICS || may_be_items(c) ? ask(g, err) : not_told(g, -1, err);
 }
 
 const struct cap_kind cap_kind_unread = {.relation = "unread", .start = start};
