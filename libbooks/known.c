@@ -12,7 +12,14 @@ static const char *const sql[KNOWN_QUERIES] = {
     [KNOWN_LOSS] = "SELECT code, detail, op FROM temp.known_loss WHERE grp = ?1 AND relation = ?2 AND key = ?3"
                    " UNION ALL SELECT code, detail, op FROM temp.known_loss WHERE grp = ?1 AND relation = ?2 AND key = ''"
                    " UNION ALL SELECT code, detail, op FROM temp.known_loss WHERE grp = ?1 AND relation = ?2 AND key = ?5 AND ?5 <> ?3",
-    [KNOWN_PREFIX] = "SELECT code, detail, op FROM temp.known_loss WHERE grp = ?1 AND relation = ?2 AND (key >= ?3 AND key < ?4 OR key = ?5)",
+    [KNOWN_BAD] = "SELECT key, code, text FROM op WHERE grp = ?1 AND kind = ?2 AND key >= ?3 AND key < ?4 AND state > 2 AND code <> '" CODE_RULE "'",
+    [KNOWN_THERE] = "SELECT target_username FROM user WHERE target_id = ?1 AND target_username > '' LIMIT 1",
+    [KNOWN_PLAIN] = "SELECT p.username, w.target FROM temp.known_plain p LEFT JOIN temp.known_who w ON w.username = p.username WHERE p.plain = ?1",
+    [KNOWN_SEE] = "INSERT OR IGNORE INTO temp.known_seen VALUES(?1, ?2)",
+    [KNOWN_SEEN] = "SELECT username FROM temp.known_seen WHERE id = ?1",
+    [KNOWN_CHILDREN] = "SELECT json FROM temp.known_children WHERE second = ?1 AND grp = ?2 AND iid = ?3",
+    [KNOWN_NOTED] = "SELECT 1 FROM temp.known_loss WHERE grp = ?1 AND relation = ?2 AND key = ?3 AND code = ?4 LIMIT 1",
+    [KNOWN_PREFIX] = "SELECT code, detail, op, key FROM temp.known_loss WHERE grp = ?1 AND relation = ?2 AND (key >= ?3 AND key < ?4 OR key = ?5)",
 };
 
 /* What is looked up by what the state has no index for. */
@@ -106,16 +113,38 @@ int known_open(struct state *s, struct bundle *bundle, struct bundle *target, bo
     if (!k)
         return gs_fail(err, GS_E_NOMEM, "no memory for a state file");
     k->state = s;
+    k->bundle = bundle;
     k->target = target;
     k->loaded = loaded;
     gs_buf_init(&k->json, (size_t)256 << 20);
     for (size_t i = 0; i < GS_COUNT(tables); i++)
         if (sqlite3_exec(state_db(s), tables[i], NULL, NULL, NULL))
             return known_db_fail(k, err);
-    if (read_groups(k, bundle, err) || read_silence(k, bundle, err))
+    if (state_meta_get(s, "target_url", &k->target_url, err) || read_groups(k, bundle, err) || read_silence(k, bundle, err))
         return -1;
     *out = gs_steal(&k);
     return 0;
+}
+
+int known_nothing(struct known **out, struct gs_err *err)
+{
+    struct known *k = calloc(1, sizeof *k);
+    if (!k)
+        return gs_fail(err, GS_E_NOMEM, "no memory for a state file");
+    gs_buf_init(&k->json, (size_t)256 << 20);
+    *out = k;
+    return 0;
+}
+
+bool known_is_nobody(const char *name)
+{
+    size_t tail = sizeof KNOWN_NOBODY - 3, len = strlen(name); /* without %s */
+    return len > tail && strcmp(name + len - tail, &KNOWN_NOBODY[2]) == 0;
+}
+
+void known_target(struct known *k, struct bundle *target)
+{
+    k->target = target;
 }
 
 void known_close(struct known *k)
@@ -125,13 +154,17 @@ void known_close(struct known *k)
     for (size_t i = 0; i < GS_COUNT(k->q); i++)
         sqlite3_finalize(k->q[i]);
     static const char *const drop[] = {"DROP TABLE IF EXISTS temp.known_who", "DROP TABLE IF EXISTS temp.known_loss",
-                                       "DROP TABLE IF EXISTS temp.known_ours"};
-    for (size_t i = 0; i < GS_COUNT(drop); i++)
+                                       "DROP TABLE IF EXISTS temp.known_ours",  "DROP TABLE IF EXISTS temp.known_plain",
+                                       "DROP TABLE IF EXISTS temp.known_seen",  "DROP TABLE IF EXISTS temp.known_child",
+                                       "DROP TABLE IF EXISTS temp.known_children"};
+    for (size_t i = 0; k->state && i < GS_COUNT(drop); i++)
         GS_IGNORE(sqlite3_exec(state_db(k->state), drop[i], NULL, NULL, NULL), "they go with the connection");
     for (size_t i = 0; i < k->n; i++)
         grp_release(&k->groups[i]);
     free(k->groups);
     free(k->silent);
+    free(k->target_url);
+    free(k->reader);
     yyjson_doc_free(k->above_doc);
     gs_buf_release(&k->json);
     free(k);
@@ -141,13 +174,6 @@ const struct grp *known_grp(const struct known *k, int64_t id)
 {
     struct grp key = {.id = id};
     return bsearch(&key, k->groups, k->n, sizeof *k->groups, by_id);
-}
-
-const char *known_root(const struct known *k, int64_t *out_id)
-{
-    const struct grp *g = known_grp(k, k->root);
-    *out_id = g ? g->target_id : 0;
-    return g ? g->dst_path : NULL;
 }
 
 int64_t known_twin(void *cookie, const struct bundle_group *b, const char **out_path)
@@ -230,6 +256,21 @@ int known_op(struct known *k, int64_t group, const char *relation, int64_t id, c
     sqlite3_bind_text(st, 2, kind, -1, SQLITE_STATIC);
     sqlite3_bind_int64(st, 3, group_itself ? group : id);
     return read_op(k, st, out, out_found, err);
+}
+
+int known_noted(struct known *k, int64_t group, const char *relation, const char *key, const char *code, bool *out, struct gs_err *err)
+{
+    sqlite3_stmt *st = known_stmt(k, KNOWN_NOTED, err);
+    if (!st)
+        return -1;
+    sqlite3_bind_int64(st, 1, group);
+    sqlite3_bind_text(st, 2, relation, -1, SQLITE_STATIC);
+    sqlite3_bind_text(st, 3, key, -1, SQLITE_STATIC);
+    sqlite3_bind_text(st, 4, code, -1, SQLITE_STATIC);
+    int rc = sqlite3_step(st);
+    *out = rc == SQLITE_ROW;
+    sqlite3_reset(st);
+    return rc == SQLITE_ROW || rc == SQLITE_DONE ? 0 : known_db_fail(k, err);
 }
 
 int64_t known_record(void *cookie, int64_t group, const char *relation, int64_t id, const char *own_key)

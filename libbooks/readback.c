@@ -46,7 +46,7 @@ static int read_target(const struct readback_opts *o, const char *work, const ch
     /* read back at once and thrown away: small is worth less than fast */
     struct bundle_writer_opts wo = {.encoding = RECORD_NDJSON, .level = 1};
     struct capture_opts co = {.client = o->client, .instance = o->instance, .group = o->group, .once = true, .reproducible = true,
-                              .jobs = o->jobs, .via = CAPTURE_API, .log = o->log, .stop = o->stop, .progress = o->progress,
+                              .jobs = o->jobs, .via = CAPTURE_API, .ahead = o->ahead, .record = o->record, .record_cookie = o->record_cookie, .log = o->log, .stop = o->stop, .progress = o->progress,
                               .cookie = o->cookie};
     if (bundle_writer_new(work, &wo, &w, err) || capture_new(&co, w, &c, err) || capture_run(c, err))
         return -1;

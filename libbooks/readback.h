@@ -14,9 +14,13 @@ struct readback_opts {
     struct gl_client *client;
     const struct gl_instance *instance;
     const char *group;         /* full path or id */
+    struct capture_ahead *ahead; /* what was asked for of the group already; NULL: nothing. Lives longer than the client */
     unsigned jobs;
     const struct gs_log *log;
     volatile int *stop;
+    /* Every record, as it is stored; NULL: nobody wants them */
+    int (*record)(void *cookie, int64_t group, const char *relation, const char *json, size_t len, struct gs_err *err);
+    void *record_cookie;
     void (*progress)(void *cookie, const struct capture_progress *p); /* may be NULL */
     void *cookie;
 };

@@ -118,6 +118,11 @@ static int64_t record(void *cookie, int64_t group, const char *relation, int64_t
     return known_record(((struct run *)cookie)->known, group, relation, id, own_key);
 }
 
+static int complete(void *cookie, bool second, int64_t group, const char *relation, struct gs_buf *json, struct gs_err *err)
+{
+    return known_complete(((struct run *)cookie)->known, second, group, relation, json, err);
+}
+
 static int reshape(void *cookie, bool second, int64_t group, const char *relation, struct gs_buf *norm, struct gs_err *err)
 {
     return known_reshape(((struct run *)cookie)->known, second, group, relation, norm, err);
@@ -143,14 +148,21 @@ int reconcile_run(const struct reconcile_opts *o, struct reconcile_result *out, 
     GS_AUTO(known) k = NULL;
     struct diff_result sums = {0};
     *out = (struct reconcile_result){0};
-    if (known_open(o->state, o->bundle, o->target, o->loaded, &k, err))
+    if (o->early ? early_end(o->early, &k, err) : known_open(o->state, o->bundle, o->target, o->loaded, &k, err))
+        return -1;
+    known_target(k, o->target);
+    if (known_import(k, &o->native, err))
         return -1;
     struct run x = {.o = o, .known = k, .out = out};
-    struct diff_hooks hooks = {.cookie = &x, .twin = twin, .reshape = reshape, .record = record,
+    struct diff_hooks hooks = {.cookie = &x, .twin = twin, .complete = complete, .reshape = reshape, .record = record,
                                .unsaid = unsaid, .judge = judge, .counted = counted};
-    struct diff_opts d = {.ignore = o->ignore, .n_ignore = o->n_ignore, .stop = o->stop, .item = item, .cookie = &x, .hooks = &hooks};
+    struct diff_opts d = {.ignore = o->ignore, .n_ignore = o->n_ignore, .stop = o->stop, .item = item, .cookie = &x, .hooks = &hooks,
+                           .sums_a = o->early ? early_sums(o->early, false) : NULL, .sums_b = o->early ? early_sums(o->early, true) : NULL};
+    if (o->n_ignore) /* they say nothing of single attributes */
+        d.sums_a = d.sums_b = NULL;
     int r = diff_run(o->bundle, o->target, &d, &sums, err);
     diff_result_release(&sums);
+    out->placeholders = known_placeholders(k);
     if (out->n > 1)
         qsort(out->sums, out->n, sizeof *out->sums, by_name);
     return r;

@@ -10,7 +10,8 @@
 #ifndef BOOKS_RECONCILE_H
 #define BOOKS_RECONCILE_H
 
-#include "libbooks/known.h"
+#include "libbooks/early.h"
+#include "libbooks/native.h"
 
 struct books_row {
     const char *group, *target_group; /* full paths on either side; NULL: it is not there. In sums both are NULL */
@@ -34,7 +35,9 @@ uint64_t books_balance(const struct books_row *r);
 struct reconcile_opts {
     struct state *state;
     bool loaded;              /* known_open() */
+    struct native_import native; /* NATIVE_NONE: by this program, or by means that nobody knows */
     struct bundle *bundle, *target;
+    struct early *early;      /* what was done while the target was read; NULL: nothing */
     const char *const *ignore; /* attributes that are not compared */
     size_t n_ignore;
     const volatile int *stop;
@@ -50,6 +53,7 @@ struct reconcile_result {
     size_t n;
     struct books_row total;
     uint64_t findings; /* items that count */
+    uint64_t placeholders; /* with `native`: placeholder users that the target's records mention */
 };
 
 int reconcile_run(const struct reconcile_opts *o, struct reconcile_result *out, struct gs_err *err) GS_MUST_USE;

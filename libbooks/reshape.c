@@ -63,7 +63,9 @@ static int person(struct reshape *x, yyjson_mut_val *v)
     if (!name)
         return 0;
     gs_autofree char *to = NULL;
-    if (!x->second) {
+    if (known_is_nobody(name)) { /* a part of a record that was looked at before */
+        to = strdup(name);
+    } else if (!x->second) {
         sqlite3_stmt *st = known_stmt(x->k, KNOWN_WHO, x->err);
         if (!st)
             return -1;
@@ -71,9 +73,11 @@ static int person(struct reshape *x, yyjson_mut_val *v)
         if (sqlite3_step(st) == SQLITE_ROW && sqlite3_column_text(st, 0))
             to = strdup((const char *)sqlite3_column_text(st, 0));
         else
-            to = gs_asprintf("%s (nobody on the target)", name);
+            to = gs_asprintf(KNOWN_NOBODY, name);
         sqlite3_reset(st);
-    } else {
+    } else if (known_placeholder(x->k, name, &to, x->err)) {
+        return -1;
+    } else if (!to) {
         to = strdup(name);
     }
     yyjson_mut_val *s = to ? yyjson_mut_strcpy(x->doc, to) : NULL;
@@ -83,13 +87,25 @@ static int person(struct reshape *x, yyjson_mut_val *v)
     return 0;
 }
 
-/* The full path of a group of the bundle, as it is on the target. */
+/* Id of the target's group that has this path now. */
+static int64_t group_there(const struct known *k, const char *path)
+{
+    const struct bundle_group *g;
+    size_t n = bundle_groups(k->target, &g);
+    for (size_t i = 0; i < n; i++)
+        if (strcmp(g[i].full_path, path) == 0)
+            return g[i].id;
+    return 0;
+}
+
+/* The full path of a group, as it is to be on the target: one that was renamed or moved there since is told of itself. */
 static int path(struct reshape *x, yyjson_mut_val *v)
 {
     const char *s = yyjson_mut_get_str(v);
-    for (size_t i = 0; s && !x->second && i < x->k->n; i++) {
+    int64_t id = s && x->second ? group_there(x->k, s) : 0;
+    for (size_t i = 0; s && i < x->k->n; i++) {
         const struct grp *g = &x->k->groups[i];
-        if (strcmp(g->src_path, s) != 0 || strcmp(g->dst_path, s) == 0)
+        if ((x->second ? !id || g->target_id != id : strcmp(g->src_path, s) != 0) || strcmp(g->dst_path, s) == 0)
             continue;
         yyjson_mut_val *to = yyjson_mut_strcpy(x->doc, g->dst_path);
         if (!to)

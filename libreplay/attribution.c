@@ -67,6 +67,20 @@ int attribution_add(const struct attribution *a, struct gs_buf *text, struct gs_
     return gs_buf_addstr(text, END, err);
 }
 
+int attribution_of(struct state *s, int64_t user, yyjson_val *author, const char *created_at, struct gs_buf *text, struct gs_err *err)
+{
+    struct user_row u = {0};
+    bool found = false;
+    if (state_user(s, user, &u, &found, err))
+        return -1;
+    struct attribution a = {.user = user, .username = found && u.username && *u.username ? u.username : gs_json_str(author, "username"),
+                            .name = gs_json_str(author, "name"), .created_at = created_at};
+    int r = attribution_add(&a, text, err);
+    if (found)
+        user_row_release(&u);
+    return r;
+}
+
 /* The value of "key=" among words parted by blanks, of `len` bytes. */
 static bool word(const char *p, size_t len, const char *key, char *out, size_t cap)
 {

@@ -16,6 +16,8 @@
 
 #include "libcommon/buf.h"
 #include "libcommon/err.h"
+#include "libcommon/json.h"
+#include "libreplay/state.h"
 
 #include <stdbool.h>
 #include <stdint.h>
@@ -29,6 +31,12 @@ struct attribution {
 
 /* Appends it to `text`. Nothing when nothing is known. */
 int attribution_add(const struct attribution *a, struct gs_buf *text, struct gs_err *err) GS_MUST_USE;
+
+/*
+ * The same for what a record names: the person with this id at the source (0: not known), who the state file knows better than `author`, the
+ * object of the record that names him (NULL: it does not); `created_at` NULL as above.
+ */
+int attribution_of(struct state *s, int64_t user, yyjson_val *author, const char *created_at, struct gs_buf *text, struct gs_err *err) GS_MUST_USE;
 
 struct attribution_found {
     size_t text_len; /* of what stands before it */

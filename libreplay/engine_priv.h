@@ -1,4 +1,4 @@
-/* engine_priv: what engine.c (scheduling) and run.c (helpers of the kinds) share. */
+/* engine_priv: what engine.c (scheduling), flight.c (one op), engine_life.c (signs of life) and run.c (helpers of the kinds) share. */
 #ifndef RP_ENGINE_PRIV_H
 #define RP_ENGINE_PRIV_H
 
@@ -119,6 +119,47 @@ struct engine {
 int texts_prepare(struct run *r, const struct kind *k, struct gs_err *err) GS_MUST_USE;
 
 struct grp *engine_grp(struct engine *e, int64_t id);
+
+/* ---- engine.c ---- */
+
+/* Nothing new is begun from now on, and what stands ready does not leave; the first reason is kept. */
+void engine_cut(struct engine *e, const struct gs_err *why);
+/* Writes down what is newest of each kind, in the transaction that is open. */
+int engine_store_newest(struct engine *e, struct gs_err *err) GS_MUST_USE;
+
+/* ---- flight.c; whatever is written goes into the transaction that is open ---- */
+
+/* An op is taken up. Takes `op`, also on failure; NULL: no memory. It lives until flight_end() or flight_drop(). */
+struct flight *flight_new(struct engine *e, struct elane *l, struct op *op);
+/* Its record out of the bundle, with its texts as they must be on the target. */
+int flight_load(struct engine *e, struct flight *f, struct gs_err *err) GS_MUST_USE;
+/* Was it decided in an earlier run that it is made by the token's user, since its author may not? */
+int flight_was_self(struct engine *e, struct flight *f, struct gs_err *err) GS_MUST_USE;
+/* The next step of its kind: leaves a request in f->next, or ends the op. `f` may be gone afterwards. */
+int flight_step(struct engine *e, struct flight *f, struct gs_err *err) GS_MUST_USE;
+/* Takes the answer; done() of its request has come before. `f` may be gone afterwards. */
+int flight_answered(struct engine *e, struct flight *f, struct gs_err *err) GS_MUST_USE;
+void flight_on_answer(void *cookie, struct gl_request *req, struct gl_response *rsp);
+/* Gives the request its author; *out_ready false: it waits, or the step begins again without one. */
+int flight_author(struct engine *e, struct flight *f, bool *out_ready, struct gs_err *err) GS_MUST_USE;
+/* Ends the op for good, with its losses, and lets go on what waited for it. Frees `f`. */
+int flight_end(struct engine *e, struct flight *f, enum op_state state, struct gs_err *err) GS_MUST_USE;
+/* Gives an op back without an end: planned again when nothing can have left, else it stays `sent` and is looked up next time. */
+int flight_drop(struct engine *e, struct flight *f, struct gs_err *err) GS_MUST_USE;
+void flight_free(struct engine *e, struct flight *f);
+void flight_turn(struct flight *f, enum flight_state s);
+bool flight_writes(const struct gl_request *req);
+
+/* ---- engine_life.c ---- */
+
+/* Tells the caller how far the run is, ten times a second at most unless forced. */
+void engine_report(struct engine *e, bool force);
+/* Is it time for a sign of life again? Not before the first, which the run gives when it begins or waits. */
+bool engine_beat_due(const struct engine *e);
+/* Writes one into the state, in the transaction that is open. */
+int engine_beat(struct engine *e, struct gs_err *err) GS_MUST_USE;
+/* How the run ended, for who asks later. A state file that cannot be written to says it by its silence. */
+void engine_say_end(struct engine *e, int r, const struct gs_err *why);
 
 /* ---- lanes.c ---- */
 

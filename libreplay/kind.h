@@ -76,6 +76,7 @@ struct kind {
     const char *at;
     /* Attributes of the record that are Markdown, ended by NULL: step() finds them as they are to be on the target (text.h). */
     const char *const *texts;
+    bool says_texts;           /* its step() makes a text itself what it is to be (run_text()) */
     bool ends_access;          /* after this op the token's user may not see the group any more: a 404 says nothing */
 };
 extern const struct kind *const kinds[]; /* ended by NULL */

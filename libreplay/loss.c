@@ -147,6 +147,8 @@ const struct loss_rule loss_rules[] = {
      "the comment is not there, since the target took all of its text for quick actions, and carried them out"},
     {"award-of-others", "award_emoji", true,
      "the emoji is not given, since it can be given in the name of the token's user only"},
+    {"award-without-note", "award_emoji", true,
+     "the emoji is not given, since the comment that it is on is one of GitLab itself, which stays in the bundle"},
     {"award-times", "award_emoji", false, "the time of the emoji is that of the load, since the API cannot set it"},
     {"award-unknown", "award_emoji", true, "the emoji is not given, since the target does not know its name"},
     /* epic boards */

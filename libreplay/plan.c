@@ -4,6 +4,7 @@
 #include "libgitlab/graphql.h"
 #include "libreplay/loss.h"
 #include "libreplay/persona.h"
+#include "libreplay/text_plan.h"
 #include "libreplay/users.h"
 
 #include <sqlite3.h>
@@ -699,13 +700,30 @@ static int store_user(void *cookie, const struct user_row *u, struct gs_err *err
     return state_add_user(cookie, u, err);
 }
 
+static const struct grp *name_group(void *cookie, int64_t id)
+{
+    return find_grp(cookie, id);
+}
+
+static int plan_texts(struct plan *p, struct gs_err *err)
+{
+    struct names n = {.state = p->state,
+                      .groups = p->groups,
+                      .n_groups = p->n_groups,
+                      .by_id = name_group,
+                      .cookie = p,
+                      .source_url = gs_json_str(yyjson_obj_get(bundle_manifest(p->bundle), "source"), "url"),
+                      .target_url = gl_client_url(p->client)};
+    return text_plan(&n, p->bundle, err) ? gs_wrap(err, "planning texts") : 0;
+}
+
 static int plan_all(struct plan *p, struct gs_err *err)
 {
     struct users_coverage coverage = {0};
     struct users_opts people = {.csv = p->opts->user_map, .match_username = p->opts->match_username, .each = store_user, .cookie = p->state};
     if ((p->opts->load.as_authors && personas_check(p->client, p->target, 0, err)) || place_groups(p, err) || probe_features(p, err) ||
         users_match(p->bundle, p->client, p->target, &people, &coverage, err) ||
-        plan_records(p, err) || plan_needs(p, err))
+        plan_records(p, err) || plan_texts(p, err) || plan_needs(p, err))
         return -1;
     if (coverage.nobody > 0 &&
         plan_loss(p, 0, "users", NULL, "user-unmatched", coverage.nobody, NULL, err))

@@ -155,18 +155,7 @@ int run_author_is(struct run *r, int64_t src_user, yyjson_val *author, struct gs
 
 int run_attribution(struct run *r, int64_t src_user, yyjson_val *author, const char *created_at, struct gs_buf *text, struct gs_err *err)
 {
-    struct user_row u = {0};
-    bool found = false;
-    if (run_opts(r)->no_attribution)
-        return 0;
-    if (state_user(r->state, src_user, &u, &found, err))
-        return -1;
-    struct attribution a = {.user = src_user, .username = found && u.username && *u.username ? u.username : gs_json_str(author, "username"),
-                            .name = gs_json_str(author, "name"), .created_at = created_at};
-    int rc = attribution_add(&a, text, err);
-    if (found)
-        user_row_release(&u);
-    return rc;
+    return run_opts(r)->no_attribution ? 0 : attribution_of(r->state, src_user, author, created_at, text, err);
 }
 
 struct gl_request *run_request(enum gl_method m, struct gs_buf *body, const char *path_fmt, ...)

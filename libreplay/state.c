@@ -106,6 +106,18 @@ static const char schema[] =
 
 /* ---- SQLite ---- */
 
+/* Is there no room for another file beside this one? */
+static bool no_room(const char *path)
+{
+    gs_autofree char *probe = gs_asprintf("%s-probe", path);
+    int fd = probe ? open(probe, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600) : -1;
+    if (fd < 0)
+        return errno == ENOSPC || errno == EDQUOT;
+    close(fd);
+    unlink(probe);
+    return false;
+}
+
 int state_db_fail(struct state *s, const char *what, struct gs_err *err)
 {
     int rc = sqlite3_extended_errcode(s->db);
@@ -126,6 +138,9 @@ int state_db_fail(struct state *s, const char *what, struct gs_err *err)
         break;
     case SQLITE_NOMEM:
         code = GS_E_NOMEM;
+        break;
+    case SQLITE_CANTOPEN: /* a journal, for one: why it could not be made is not kept */
+        code = no_room(s->path) ? GS_E_DISK_FULL : GS_E_IO;
         break;
     case SQLITE_IOERR: {
         int e = sqlite3_system_errno(s->db);

@@ -155,7 +155,7 @@ int state_find_src(struct state *s, const char *kind, int64_t grp, int64_t src_i
 /* How many ops there are and have ended, without counting them. */
 struct state_tally { uint64_t ops, done, failed, skipped; };
 int state_tally(struct state *s, struct state_tally *out, struct gs_err *err) GS_MUST_USE;
-/* Does no op that is still to be done stand behind this one in its lane? */
+/* Does no op of its kind that is still to be done stand behind this one in its lane? */
 int state_lane_last(struct state *s, const struct op *op, bool *out, struct gs_err *err) GS_MUST_USE;
 /* How many ops of this one's kind and lane are done that stand before it, and behind it: those are there when it is loaded later than
  * its turn. *out_maybe: those behind it that were done before everything was to be looked up again. */
@@ -171,7 +171,9 @@ int state_lane_counter(struct state *s, int64_t lane, int64_t counter, struct gs
 int state_filler(struct state *s, int64_t lane, int64_t number, int64_t target_id, struct gs_err *err) GS_MUST_USE;
 /* One that is to be deleted, those with an id first; number and id 0: there is none. */
 int state_filler_next(struct state *s, int64_t lane, int64_t *out_number, int64_t *out_id, struct gs_err *err) GS_MUST_USE;
-/* It is deleted; number -1: all of the lane. */
+/* The id of the one that uses up this number; 0: there is none, or it is not known. */
+int state_filler_at(struct state *s, int64_t lane, int64_t number, int64_t *out_id, struct gs_err *err) GS_MUST_USE;
+/* It is deleted, or something else by now; number -1: all of the lane. */
 int state_filler_gone(struct state *s, int64_t lane, int64_t number, struct gs_err *err) GS_MUST_USE;
 /* By what the server finds the object of an op, where that is not its id and does not follow from the record: the number of an epic that
  * got another one, the discussion of a comment. */

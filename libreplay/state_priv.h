@@ -38,6 +38,7 @@ enum query {
     Q_COUNTER,
     Q_FILLER_SET,
     Q_FILLERS,
+    Q_FILLER_AT,
     Q_FILLER_DEL,
     Q_NEWEST_SET,
     Q_FORGET_LOSSES,

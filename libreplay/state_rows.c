@@ -43,12 +43,13 @@ static const char *const queries[Q_COUNT] = {
     [Q_LANE_DONE] =
         "SELECT total(state = 2 AND pos < ?2), total(state = 2 AND pos > ?2), total(state = 1 AND target_id > 0 AND"
         " pos > ?2) FROM op WHERE grp = ?3 AND kind = ?4 AND lane = ?1 AND state IN (1, 2)",
-    [Q_LANE_LAST] = "SELECT 1 FROM op WHERE lane = ?1 AND pos > ?2 AND state < 2 LIMIT 1",
+    [Q_LANE_LAST] = "SELECT 1 FROM op WHERE lane = ?1 AND pos > ?2 AND kind = ?3 AND state < 2 LIMIT 1",
     [Q_GRP_PATH] = "UPDATE grp SET dst_path = ?2 WHERE id = ?1",
     [Q_COUNTER] = "UPDATE lane SET counter = ?2 WHERE id = ?1",
     [Q_FILLER_SET] = "INSERT INTO filler(lane, number, target_id) VALUES(?1, ?2, ?3) ON CONFLICT(lane, number)"
                      " DO UPDATE SET target_id = max(target_id, ?3)",
     [Q_FILLERS] = "SELECT number, target_id FROM filler WHERE lane = ?1 ORDER BY target_id = 0, number LIMIT 1",
+    [Q_FILLER_AT] = "SELECT target_id FROM filler WHERE lane = ?1 AND number = ?2",
     [Q_FILLER_DEL] = "DELETE FROM filler WHERE lane = ?1 AND (number = ?2 OR ?2 < 0)",
     [Q_NEWEST_SET] = "INSERT INTO newest(kind, op) VALUES(?1, ?2) ON CONFLICT(kind) DO UPDATE SET op = ?2",
     [Q_FORGET_LOSSES] = "DELETE FROM loss WHERE op = ?1 AND op > 0",
@@ -594,6 +595,22 @@ int state_filler_next(struct state *s, int64_t lane, int64_t *out_number, int64_
     return r;
 }
 
+int state_filler_at(struct state *s, int64_t lane, int64_t number, int64_t *out_id, struct gs_err *err)
+{
+    *out_id = 0;
+    sqlite3_stmt *st = state_stmt(s, Q_FILLER_AT, err);
+    if (!st)
+        return -1;
+    sqlite3_bind_int64(st, 1, lane);
+    sqlite3_bind_int64(st, 2, number);
+    int rc = sqlite3_step(st);
+    if (rc == SQLITE_ROW)
+        *out_id = sqlite3_column_int64(st, 0);
+    int r = rc == SQLITE_ROW || rc == SQLITE_DONE ? 0 : state_db_fail(s, "reading the fillers", err);
+    sqlite3_reset(st);
+    return r;
+}
+
 int state_newest(struct state *s, const char *kind, int64_t op, struct gs_err *err)
 {
     sqlite3_stmt *st = state_stmt(s, Q_NEWEST_SET, err);
@@ -673,6 +690,7 @@ int state_lane_last(struct state *s, const struct op *op, bool *out, struct gs_e
         return -1;
     sqlite3_bind_int64(st, 1, op->lane);
     sqlite3_bind_int64(st, 2, op->pos);
+    bind_text(st, 3, op->kind);
     int rc = sqlite3_step(st);
     int r = rc == SQLITE_ROW || rc == SQLITE_DONE ? 0 : state_db_fail(s, "looking for the end of a lane", err);
     *out = rc == SQLITE_DONE;

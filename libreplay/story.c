@@ -13,6 +13,7 @@ void story_of_release(struct story_of *o)
     free(o->group);
     free(o->relation);
     free(o->key);
+    free(o->called);
     *o = (struct story_of){0};
 }
 
@@ -45,8 +46,11 @@ static int try_path(struct find *f, const struct grp *g, const char *path, struc
         return 0;
     story_of_release(f->out);
     f->len = n;
-    *f->out = (struct story_of){g->id, strdup(g->src_path), strdup(self ? "self" : name), strdup(self ? "" : relation + len + 1)};
-    return f->out->group && f->out->relation && f->out->key ? 0 : gs_fail(err, GS_E_NOMEM, "out of memory");
+    const char *key = self ? "" : relation + len + 1;
+    bool epic = strcmp(name, "epics") == 0;
+    key += epic && *key == '&';
+    *f->out = (struct story_of){g->id, strdup(g->src_path), strdup(self ? "self" : name), strdup(key), gs_asprintf("%s%s", epic ? "&" : "", key)};
+    return f->out->group && f->out->relation && f->out->key && f->out->called ? 0 : gs_fail(err, GS_E_NOMEM, "out of memory");
 }
 
 static int try_group(void *cookie, const struct report_group *g, struct gs_err *err)
@@ -76,7 +80,7 @@ static int step_ids(struct state *s, const struct story_of *o, const char *kind,
         return db_fail(s, err);
     sqlite3_bind_int64(st, 1, o->grp);
     sqlite3_bind_text(st, 2, kind, -1, SQLITE_STATIC);
-    sqlite3_bind_text(st, 3, o->key, -1, SQLITE_STATIC);
+    sqlite3_bind_text(st, 3, o->called, -1, SQLITE_STATIC);
     sqlite3_bind_int(st, 4, self);
     int rc, r = 0;
     while (!r && (rc = sqlite3_step(st)) != SQLITE_DONE) {
@@ -125,7 +129,7 @@ int story_losses(struct state *s, const struct story_of *o,
         return db_fail(s, err);
     sqlite3_bind_int64(st, 1, o->grp);
     sqlite3_bind_text(st, 2, o->relation, -1, SQLITE_STATIC);
-    sqlite3_bind_text(st, 3, o->key, -1, SQLITE_STATIC);
+    sqlite3_bind_text(st, 3, o->called, -1, SQLITE_STATIC);
     sqlite3_bind_int(st, 4, self);
     int rc, r = 0;
     while (!r && (rc = sqlite3_step(st)) != SQLITE_DONE)

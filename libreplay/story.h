@@ -12,12 +12,13 @@ struct story_of {
     char *group;      /* its full path at the source */
     char *relation;   /* "labels"; "self": the group itself */
     char *key;        /* "" of a group */
+    char *called;     /* the key of its steps and losses: of epics "&12", where reconcile and the bundle say "12" */
 };
 void story_of_release(struct story_of *o);
 
 /*
  * "GROUP/RELATION/KEY": GROUP is the full path at the source or on the target, RELATION a name of a relation (groups: the group itself, whose
- * key may be left out), KEY what failures and reconcile call the record, slashes included. GS_E_USAGE: there is no such group.
+ * key may be left out), KEY what failures or reconcile call the record, slashes included. GS_E_USAGE: there is no such group.
  */
 int story_find(struct state *s, const char *what, struct story_of *out, struct gs_err *err) GS_MUST_USE;
 

@@ -9,6 +9,7 @@
 #define NAMES_MAX 300  /* bytes of the list of what is left */
 #define NAME_MAX_LEN 255 /* of a title, path or username */
 #define DIGITS_MAX 18
+#define SPANS_MAX ((size_t)256 << 20)
 
 /* ---- bytes ---- */
 
@@ -127,7 +128,14 @@ static int replace(struct scan *s, const char *p, size_t n, const char *with)
 {
     if (!with)
         return gs_fail(s->err, GS_E_NOMEM, "out of memory");
-    s->notes->rewritten += strlen(with) != n || memcmp(with, p, n) != 0;
+    struct text_span span = {(size_t)(p - s->text), n, s->out->len, strlen(with)};
+    bool same = span.out_len == n && memcmp(with, p, n) == 0;
+    struct gs_buf *spans = &s->notes->spans;
+    s->notes->rewritten += !same;
+    if (s->env->spans && spans->max == 0)
+        gs_buf_init(spans, SPANS_MAX);
+    if (!same && s->env->spans && gs_buf_add(spans, &span, sizeof span, s->err))
+        return -1;
     return gs_buf_addstr(s->out, with, s->err);
 }
 
@@ -604,6 +612,13 @@ static int piece(struct scan *s, const char **io)
         *io = p + 1;
         return put(s, p, 1);
     }
+}
+
+void text_notes_release(struct text_notes *n)
+{
+    gs_buf_release(&n->names);
+    gs_buf_release(&n->spans);
+    *n = (struct text_notes){0};
 }
 
 int text_convert(const struct text_env *env, const char *text, size_t len, struct gs_buf *out, struct text_notes *notes,

@@ -51,10 +51,17 @@ struct text_target {
     int64_t number; /* iid or id on the target */
 };
 
+/* A reference or link that was rewritten: where it stands in the text, and in what was made of it. */
+struct text_span {
+    size_t at, len;
+    size_t out_at, out_len;
+};
+
 struct text_env {
     void *cookie;
     const char *source_url, *target_url; /* without a slash at the end; NULL: links are left alone */
     bool actions;                        /* the server carries quick actions out */
+    bool spans;                          /* the notes are to say where something was rewritten */
     /* *out is {0} before. */
     int (*find)(void *cookie, const struct text_ref *ref, struct text_target *out, struct gs_err *err);
 };
@@ -63,8 +70,10 @@ struct text_notes {
     unsigned actions;   /* lines that were kept from being carried out */
     unsigned rewritten; /* references and links */
     unsigned left;      /* that mean nothing on the target, or something else */
-    struct gs_buf names; /* of those: "&12, @somebody", at most some hundred bytes; release with gs_buf_release() */
+    struct gs_buf names; /* of those: "&12, @somebody", at most some hundred bytes */
+    struct gs_buf spans; /* struct text_span, in the order of the text; where they are asked for */
 };
+void text_notes_release(struct text_notes *n);
 
 /* Appends the text for the target to `out`. `notes` is added to; start from {0}. */
 int text_convert(const struct text_env *env, const char *text, size_t len, struct gs_buf *out, struct text_notes *notes,

@@ -8,6 +8,7 @@
 #include "libreplay/kinds/kinds.h"
 #include "libreplay/kinds/pending.h"
 #include "libreplay/kinds/step.h"
+#include "libreplay/kinds/twins.h"
 #include "libreplay/print.h"
 
 #include <stdio.h>
@@ -206,7 +207,7 @@ static int created(struct run *r, const struct gl_response *rsp, enum step_resul
     return gs_wrap(err, "creating the cadence");
 }
 
-static int step(struct run *r, const struct gl_response *rsp, struct gl_request **out_req, enum step_result *out, struct gs_err *err)
+static int cadence(struct run *r, const struct gl_response *rsp, struct gl_request **out_req, enum step_result *out, struct gs_err *err)
 {
     if (!step_notes(r))
         return gs_fail(err, GS_E_NOMEM, "out of memory");
@@ -233,6 +234,53 @@ static int step(struct run *r, const struct gl_response *rsp, struct gl_request 
     default:
         return gs_fail(err, GS_E_INTERNAL, "cadence in phase %d", r->phase);
     }
+}
+
+/*
+ * ---- cadences that were made twice ----
+ *
+ * Looked for at the last one of a group, before there is any iteration. Not when that was begun before: a cadence goes with its iterations, and
+ * by then somebody may have put some into one of his own with the same title.
+ */
+
+static int twins_page(struct run *r, const struct gl_response *rsp, yyjson_doc **out_doc, yyjson_val **out_array, bool *out_more, struct gs_err *err)
+{
+    yyjson_val *connection = NULL;
+    bool absent = false;
+    if (step_graphql(rsp, true, "iterationCadences", out_doc, &connection, &absent, err))
+        return -1;
+    *out_array = step_get(connection, "nodes");
+    return step_next_after(r, connection, out_more, err);
+}
+
+static int fill_destroy(struct run *r, struct gs_jw *w, struct gs_err *err)
+{
+    iterations_put_gid(w, "id", GID_CADENCE, r->n1);
+    return 0;
+}
+
+static struct gl_request *twins_remove(struct run *r, int64_t id, struct gs_err *err)
+{
+    r->n1 = id;
+    return iterations_mutation(r, "iteration_cadence_destroy", fill_destroy, err);
+}
+
+/* Ours begin like that. */
+static bool is_manual(yyjson_val *there)
+{
+    return !gs_json_true(there, "automatic");
+}
+
+static const char *const equal[] = {"title", "description", "active", NULL};
+static const struct twins twins = {.equal = equal, .bare = is_manual, .list = cadences_request, .page = twins_page, .remove = twins_remove};
+
+static int step(struct run *r, const struct gl_response *rsp, struct gl_request **out_req, enum step_result *out, struct gs_err *err)
+{
+    if (r->phase >= TWINS_PHASE)
+        return twins_step(r, &twins, rsp, out_req, out, err);
+    if (cadence(r, rsp, out_req, out, err))
+        return -1;
+    return r->again ? 0 : twins_look(r, &twins, out_req, out, err);
 }
 
 static const char *const texts[] = {"description", NULL};
@@ -337,6 +385,7 @@ static int plan_group(struct plan *p, const struct grp *g, bool first, uint64_t 
     if (!records || plan_features(p)->iterations == 0)
         return 0;
     struct emit x = {.p = p, .g = g, .next = 1};
+    plan_requests(p, !g->existed); /* the look for twins */
     int r = plan_lane(p, g->id, REL_PHASE_ITERATIONS, "iterations", true, &x.lane, err) || pending_each(p, emit, &x, err) || sweep(&x, err) ||
                     plan_loss(p, g->id, "iterations_cadences", NULL, "cadence-times", records, NULL, err) ||
                     plan_loss(p, g->id, "iterations", NULL, "iteration-times", x.iterations, NULL, err)

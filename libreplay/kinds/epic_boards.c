@@ -5,6 +5,7 @@
 #include "libreplay/kinds/epic_boards.h"
 #include "libreplay/kinds/kinds.h"
 #include "libreplay/kinds/pending.h"
+#include "libreplay/kinds/twins.h"
 #include "libgitlab/graphql.h"
 
 #include <stdio.h>
@@ -31,7 +32,8 @@ int64_t gid_of(yyjson_val *obj)
     return id > 0 ? id : 0;
 }
 
-int epic_boards_list(struct run *r, int phase, struct gl_request **out_req, enum step_result *out, struct gs_err *err)
+/* Asks for the boards of the group, from a cursor in r->buf on. NULL: no memory. */
+static struct gl_request *ask(struct run *r, struct gs_err *err)
 {
     gs_autobuf vars;
     struct gs_jw w;
@@ -41,9 +43,13 @@ int epic_boards_list(struct run *r, int phase, struct gl_request **out_req, enum
     gs_jw_kstr(&w, "fullPath", r->grp->dst_path);
     gs_jw_kstr(&w, "after", r->buf.len ? gs_buf_str(&r->buf) : NULL);
     gs_jw_end(&w);
-    if (gs_jw_finish(&w))
-        return -1;
-    return step_send(r, phase, gl_graphql_request(gl_document("epic_boards"), gs_buf_str(&vars), true), out_req, out, err);
+    return gs_jw_finish(&w) ? NULL : gl_graphql_request(gl_document("epic_boards"), gs_buf_str(&vars), true);
+}
+
+int epic_boards_list(struct run *r, int phase, struct gl_request **out_req, enum step_result *out, struct gs_err *err)
+{
+    struct gl_request *q = ask(r, err);
+    return !q && err->code ? -1 : step_send(r, phase, q, out_req, out, err);
 }
 
 int epic_boards_page(struct run *r, const struct gl_response *rsp, yyjson_doc **out_doc, yyjson_val **out_nodes,
@@ -237,8 +243,8 @@ static int created(struct run *r, const struct gl_response *rsp, enum step_resul
     return r->op.target_id ? 0 : step_fail(err, GS_E_REMOTE, "the server's answer has no id");
 }
 
-static int step(struct run *r, const struct gl_response *rsp, struct gl_request **out_req, enum step_result *out,
-                struct gs_err *err)
+static int board(struct run *r, const struct gl_response *rsp, struct gl_request **out_req, enum step_result *out,
+                 struct gs_err *err)
 {
     enum step_answer a;
     if (!step_notes(r))
@@ -264,6 +270,42 @@ static int step(struct run *r, const struct gl_response *rsp, struct gl_request 
     default:
         return gs_fail(err, GS_E_INTERNAL, "epic board in phase %d", r->phase);
     }
+}
+
+/* ---- boards that were made twice ---- */
+
+static void put_board_id(struct gs_jw *w, void *cookie)
+{
+    gid_put(w, "id", BOARD, *(int64_t *)cookie);
+}
+
+static struct gl_request *remove_board(struct run *r, int64_t id, struct gs_err *err)
+{
+    return epic_boards_mutation("epic_board_destroy", put_board_id, &id, err);
+}
+
+/* Lists come after a board is made, and go to the one that this load knows of. */
+static bool bare(yyjson_val *there)
+{
+    size_t i, max;
+    yyjson_val *l;
+    yyjson_arr_foreach(step_get(step_get(there, "lists"), "nodes"), i, max, l)
+    {
+        if (step_get(l, "label"))
+            return false;
+    }
+    return true;
+}
+
+static const char *const equal[] = {"name", NULL};
+static const struct twins twins = {.equal = equal, .bare = bare, .list = ask, .page = epic_boards_page, .remove = remove_board};
+
+static int step(struct run *r, const struct gl_response *rsp, struct gl_request **out_req, enum step_result *out,
+                struct gs_err *err)
+{
+    if (r->phase >= TWINS_PHASE)
+        return twins_step(r, &twins, rsp, out_req, out, err);
+    return board(r, rsp, out_req, out, err) ? -1 : twins_look(r, &twins, out_req, out, err);
 }
 
 const struct kind kind_epic_boards = {.name = "epic_boards", .relation = "epic_boards", .ordered = true, .step = step};
@@ -415,6 +457,7 @@ static int plan_group(struct plan *p, const struct grp *g, bool first, uint64_t 
     if (plan_features(p)->epics == 0 || plan_epics_items(p))
         return plan_loss(p, g->id, "epic_boards", NULL, "epic-boards-not-available", records, NULL, err);
     struct emit x = {.p = p, .g = g};
+    plan_requests(p, !g->existed); /* the look for twins */
     return plan_lane(p, g->id, REL_PHASE_EPIC_BOARDS, "epic boards", true, &x.lane, err) || pending_each(p, emit, &x, err) ||
                    plan_loss(p, g->id, "epic_boards", NULL, "epic-board-times", records, NULL, err)
                ? -1

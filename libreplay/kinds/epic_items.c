@@ -145,6 +145,11 @@ static void put_item(struct gs_jw *w, yyjson_val *v)
     yyjson_arr_foreach(step_get(step_get(widget(v, "labels"), "labels"), "nodes"), i, max, l)
         gs_jw_str(w, gs_json_str(l, "title"));
     gs_jw_end(w);
+    gs_jw_key(w, "label_ids");
+    gs_jw_arr(w);
+    yyjson_arr_foreach(step_get(step_get(widget(v, "labels"), "labels"), "nodes"), i, max, l)
+        gs_jw_i64(w, gid_of(l));
+    gs_jw_end(w);
     gs_jw_end(w);
 }
 
@@ -226,6 +231,10 @@ int items_discussions(struct run *r, const struct gl_response *rsp, yyjson_doc *
             gs_jw_kstr(&w, "created_at", gs_json_str(n, "createdAt"));
             gs_jw_kbool(&w, "system", gs_json_true(n, "system"));
             gs_jw_kbool(&w, "internal", gs_json_true(n, "internal"));
+            gs_jw_key(&w, "author");
+            gs_jw_obj(&w);
+            gs_jw_ki64(&w, "id", gid_of(step_get(n, "author")));
+            gs_jw_end(&w);
             gs_jw_end(&w);
         }
         gs_jw_end(&w);

@@ -16,6 +16,9 @@
 
 enum { P_START, P_SET };
 
+/* Address of an op whose parent the target passed over: nothing hangs there that could be put in order. */
+#define NOT_TAKEN "none"
+
 /* The epic that op.arg names: {"grp":7,"key":"&3"}. */
 static int named(struct run *r, yyjson_val *arg, struct epic_at *out, bool *out_found, struct gs_err *err)
 {
@@ -87,7 +90,9 @@ static int parent_step(struct run *r, const struct gl_response *rsp, struct gl_r
     if (epic_seen(r, &child, yyjson_doc_get_root(doc), err))
         return -1;
     gs_json_i64(yyjson_doc_get_root(doc), "parent_id", &got);
-    return got == parent.id ? 0 : run_loss(r, "epic-parent", gs_json_str(r->rec, "key"), err);
+    if (got == parent.id)
+        return 0;
+    return run_loss(r, "epic-parent", gs_json_str(r->rec, "key"), err) || state_address_set(r->state, r->op.id, NOT_TAKEN, err) ? -1 : 0;
 }
 
 const struct kind kind_epics_parent = {.name = "epics.parent", .relation = "epics", .ordered = true, .step = parent_step};
@@ -121,7 +126,23 @@ static size_t place_of(const struct gs_buf *ids, int64_t id)
     return i;
 }
 
-/* Target ids of the children in their order at the source, as far as they were loaded. */
+/* Did the target pass over that this epic hangs below another one? */
+static int passed_over(struct run *r, yyjson_val *child, bool *out, struct gs_err *err)
+{
+    struct op op = {0};
+    gs_autofree char *text = NULL;
+    int64_t grp = 0;
+    gs_json_i64(child, "grp", &grp);
+    *out = false;
+    if (state_find(r->state, "epics.parent", grp, gs_json_str(child, "key"), &op, out, err))
+        return -1;
+    int rc = *out ? state_address(r->state, op.id, &text, err) : 0;
+    op_release(&op);
+    *out = text && strcmp(text, NOT_TAKEN) == 0;
+    return rc;
+}
+
+/* Target ids of the children in their order at the source, as far as they were loaded and hang there. */
 static int wanted(struct run *r, struct gs_buf *out, struct gs_err *err)
 {
     size_t i, max;
@@ -129,8 +150,8 @@ static int wanted(struct run *r, struct gs_buf *out, struct gs_err *err)
     yyjson_arr_foreach(step_get(r->rec, "children"), i, max, it)
     {
         struct epic_at e;
-        bool is;
-        if (named(r, it, &e, &is, err) || (is && gs_buf_add(out, &e.id, sizeof(e.id), err)))
+        bool is, not_there;
+        if (named(r, it, &e, &is, err) || passed_over(r, it, &not_there, err) || (is && !not_there && gs_buf_add(out, &e.id, sizeof(e.id), err)))
             return -1;
     }
     return 0;
@@ -414,12 +435,14 @@ int tree_plan_end(struct plan *p, struct gs_err *err)
         plan_epics_items(p) ? "" : "DESC", plan_epics_items(p) ? "DESC" : "");
     if (!hang)
         return gs_fail(err, GS_E_NOMEM, "out of memory");
-    /* by the id first: the nested record of a parent is missing where its group could not be read */
+    /* by the id first: the nested record of a parent is missing where its group could not be read. Its number must be right, since the ids of epics
+     * and of work items, which may stand side by side in a bundle, are counted apart */
     int r = exec(p,
                  "CREATE TEMP TABLE IF NOT EXISTS epic(grp, iid, src_id, parent, parent_grp, parent_iid, place);"
                  "CREATE INDEX temp.epic_src ON epic(src_id);"
-                 "UPDATE temp.epic SET (parent_grp, parent_iid) = (SELECT u.grp, u.iid FROM temp.epic u WHERE u.src_id = epic.parent)"
-                 " WHERE parent > 0 AND EXISTS (SELECT 1 FROM temp.epic u WHERE u.src_id = epic.parent)",
+                 "UPDATE temp.epic SET (parent_grp, parent_iid) = (SELECT u.grp, u.iid FROM temp.epic u WHERE u.src_id = epic.parent AND"
+                 " epic.parent_iid IN (0, u.iid)) WHERE parent > 0 AND EXISTS (SELECT 1 FROM temp.epic u WHERE u.src_id = epic.parent AND"
+                 " epic.parent_iid IN (0, u.iid))",
                  err) ||
             each(p, hang, on_parent, &t, err) ||
             each(p,

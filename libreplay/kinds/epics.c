@@ -3,6 +3,9 @@
  * before parents are set, since a parent may have a higher number or stand in another group. Nothing about an epic is unique: one whose
  * answer was lost is known by its title and the creation time that was sent with it.
  *
+ * One that was made twice, since something before the target sent the request again, shows in a number that was left out. The first of the
+ * two is the record's. The other one becomes the next record, which its number belongs to, by a change; or goes like a filler.
+ *
  * The rest follows in stages (plan.c): parents, comments and reactions; order of children and closing; places on boards; the update
  * time last of all, since everything else moves it.
  */
@@ -17,8 +20,8 @@
 #include <stdio.h>
 #include <string.h>
 
-enum { START, LIST, LIST_AGAIN, FILLER, CREATE, TYPE };
-enum { GAP_SAID = 1, FILLER_LOST = 2 };
+enum { START, LIST, LIST_AGAIN, FILLER, CREATE, TYPE, TAKE_OVER };
+enum { GAP_SAID = 1, FILLER_LOST = 2, MADE_TWICE = 4 };
 
 #define TITLE_MAX 255
 
@@ -173,25 +176,42 @@ struct new_epic {
     struct run *r;
     const char *filler, *type, *text, *labels;
     struct gs_buf *ids;
+    int64_t over; /* a change of one that has other attributes, so that all are said: its iid, or its id as a work item; 0: a new one */
 };
 
-/* As a work item, which has one switch for both dates. */
+static void put_ids(struct gs_jw *w, const char *key, const struct gs_buf *ids)
+{
+    gs_jw_key(w, key);
+    gs_jw_arr(w);
+    for (size_t i = 0; i < ids->len; i += sizeof(int64_t)) {
+        int64_t id;
+        memcpy(&id, ids->data + i, sizeof(id));
+        gid_put(w, NULL, "GroupLabel", id);
+    }
+    gs_jw_end(w);
+}
+
+/* As a work item, which has one switch for both dates. Labels to be taken off one that is changed are in r->buf, once they are known. */
 static void put_item(struct gs_jw *w, void *cookie)
 {
     const struct new_epic *e = cookie;
     yyjson_val *rec = e->r->rec;
-    gs_jw_kstr(w, "namespacePath", e->r->grp->dst_path);
-    gs_jw_kstr(w, "workItemTypeId", e->type);
+    if (e->over) {
+        gid_put(w, "id", "WorkItem", e->over);
+    } else {
+        gs_jw_kstr(w, "namespacePath", e->r->grp->dst_path);
+        gs_jw_kstr(w, "workItemTypeId", e->type);
+    }
     gs_jw_kstr(w, "title", e->filler ? e->filler : gs_json_str(rec, "title"));
     if (e->filler)
         return;
     gs_jw_kbool(w, "confidential", gs_json_true(rec, "confidential"));
-    if (gs_json_str(rec, "created_at"))
+    if (gs_json_str(rec, "created_at") && !e->over)
         gs_jw_kstr(w, "createdAt", gs_json_str(rec, "created_at"));
-    if (e->text) {
+    if (e->text || e->over) {
         gs_jw_key(w, "descriptionWidget");
         gs_jw_obj(w);
-        gs_jw_kstr(w, "description", e->text);
+        gs_jw_kstr(w, "description", e->text ? e->text : "");
         gs_jw_end(w);
     }
     if (gs_json_str(rec, "color")) {
@@ -206,29 +226,31 @@ static void put_item(struct gs_jw *w, void *cookie)
         gs_jw_kstr(w, "healthStatus", gs_json_str(rec, "health_status"));
         gs_jw_end(w);
     }
-    if (gs_json_true(rec, "start_date_is_fixed") || gs_json_true(rec, "due_date_is_fixed")) {
+    bool fixed = gs_json_true(rec, "start_date_is_fixed") || gs_json_true(rec, "due_date_is_fixed");
+    if (fixed || e->over) {
         gs_jw_key(w, "startAndDueDateWidget");
         gs_jw_obj(w);
-        gs_jw_kbool(w, "isFixed", true);
+        gs_jw_kbool(w, "isFixed", fixed);
         gs_jw_kstr(w, "startDate", gs_json_true(rec, "start_date_is_fixed") ? gs_json_str(rec, "start_date_fixed") : NULL);
         gs_jw_kstr(w, "dueDate", gs_json_true(rec, "due_date_is_fixed") ? gs_json_str(rec, "due_date_fixed") : NULL);
         gs_jw_end(w);
     }
     gs_jw_key(w, "labelsWidget");
     gs_jw_obj(w);
-    gs_jw_key(w, "labelIds");
-    gs_jw_arr(w);
-    for (size_t i = 0; i < e->ids->len; i += sizeof(int64_t)) {
-        int64_t id;
-        memcpy(&id, e->ids->data + i, sizeof(id));
-        gid_put(w, NULL, "GroupLabel", id);
-    }
-    gs_jw_end(w);
+    put_ids(w, e->over ? "addLabelIds" : "labelIds", e->ids);
+    if (e->over)
+        put_ids(w, "removeLabelIds", &e->r->buf);
     gs_jw_end(w);
 }
 
-static void put_date(struct gs_jw *w, yyjson_val *rec, const char *date, const char *fixed)
+static void put_date(struct gs_jw *w, const struct new_epic *e, const char *date, const char *fixed)
 {
+    yyjson_val *rec = e->r->rec;
+    if (e->over) {
+        gs_jw_kstr(w, date, gs_json_str(rec, date));
+        gs_jw_kbool(w, fixed, is_fixed(rec, fixed));
+        return;
+    }
     if (gs_json_str(rec, date))
         gs_jw_kstr(w, date, gs_json_str(rec, date));
     if (gs_json_str(rec, date) || is_fixed(rec, fixed))
@@ -241,22 +263,23 @@ static void put_epic(struct gs_jw *w, const struct new_epic *e)
     gs_jw_obj(w);
     gs_jw_kstr(w, "title", e->filler ? e->filler : gs_json_str(rec, "title"));
     if (!e->filler) {
-        if (e->text)
+        if (e->text || e->over)
             gs_jw_kstr(w, "description", e->text);
         if (gs_json_str(rec, "color"))
             gs_jw_kstr(w, "color", gs_json_str(rec, "color"));
         gs_jw_kbool(w, "confidential", gs_json_true(rec, "confidential"));
-        if (gs_json_str(rec, "created_at"))
+        if (gs_json_str(rec, "created_at") && !e->over)
             gs_jw_kstr(w, "created_at", gs_json_str(rec, "created_at"));
-        put_date(w, rec, "start_date_fixed", "start_date_is_fixed");
-        put_date(w, rec, "due_date_fixed", "due_date_is_fixed");
-        if (*e->labels)
+        put_date(w, e, "start_date_fixed", "start_date_is_fixed");
+        put_date(w, e, "due_date_fixed", "due_date_is_fixed");
+        if (*e->labels || e->over)
             gs_jw_kstr(w, "labels", e->labels);
     }
     gs_jw_end(w);
 }
 
-static int post(struct run *r, const char *filler, struct gl_request **out_req, enum step_result *out, struct gs_err *err)
+/* `over`: see struct new_epic. */
+static int post(struct run *r, const char *filler, int64_t over, struct gl_request **out_req, enum step_result *out, struct gs_err *err)
 {
     gs_autobuf body, labels, ids;
     gs_autofree char *text = NULL, *type = NULL;
@@ -273,34 +296,60 @@ static int post(struct run *r, const char *filler, struct gl_request **out_req, 
     if (!filler && (label_titles(r, true, &labels, &ids, &n_labels, err) ||
                     text_to_send(r, gs_json_str(r->rec, "description"), r->rec, &text, err)))
         return -1;
-    if (!filler && run_as_author(r, number(r->rec, "author_id"), err))
+    if (!filler && !over && run_as_author(r, number(r->rec, "author_id"), err))
         return -1;
-    struct new_epic e = {r, filler, type, text, gs_buf_str(&labels), &ids};
+    struct new_epic e = {r, filler, type, text, gs_buf_str(&labels), &ids, over};
+    if (run_epics_items(r) && over)
+        return step_send_repeatable(r, TAKE_OVER, items_request("work_item_update", false, put_item, &e, err), out_req, out, err);
     if (run_epics_items(r))
         return step_send(r, phase, items_request("work_item_create", false, put_item, &e, err), out_req, out, err);
     gs_jw_init(&w, &body, 0, err);
     put_epic(&w, &e);
-    return gs_jw_finish(&w) ? -1
-                            : step_send(r, phase, run_request(GL_POST, &body, "/groups/%lld/epics", (long long)r->grp->target_id),
-                                        out_req, out, err);
+    if (gs_jw_finish(&w))
+        return -1;
+    if (over)
+        return step_send_repeatable(
+            r, TAKE_OVER, run_request(GL_PUT, &body, "/groups/%lld/epics/%lld", (long long)r->grp->target_id, (long long)over), out_req, out, err);
+    return step_send(r, phase, run_request(GL_POST, &body, "/groups/%lld/epics", (long long)r->grp->target_id), out_req, out, err);
 }
 
 /* Fillers up to the number before ours, then ours. The counter of the lane must be known. */
 static int create(struct run *r, struct gl_request **out_req, enum step_result *out, struct gs_err *err)
 {
     struct step_notes *n = step_notes(r);
+    int64_t want = number(r->rec, "iid"), spare = 0;
     char filler[96];
     bool fill, said = n->flags & GAP_SAID;
-    if (filler_before(r, &numbered, number(r->rec, "iid"), &said, filler, &fill, err))
+    if (want < *r->lane_next && state_filler_at(r->state, r->lane->id, want, &spare, err))
+        return -1;
+    gs_buf_reset(&r->buf);
+    if (spare)
+        return post(r, NULL, spare, out_req, out, err);
+    if (filler_before(r, &numbered, want, &said, filler, &fill, err))
         return -1;
     n->flags |= said ? GAP_SAID : 0;
-    return post(r, fill ? filler : NULL, out_req, out, err);
+    return post(r, fill ? filler : NULL, 0, out_req, out, err);
 }
 
 /* ---- answers ---- */
 
-/* What the server made of the record, against what was sent. */
-static int compare(struct run *r, yyjson_val *there, struct gs_err *err)
+/* Its author is told: as asked for, or, of one that was made for another record, by chance. */
+static int judge_author(struct run *r, yyjson_val *author, bool over, struct gs_err *err)
+{
+    int64_t is = 0, want = run_self(r);
+    bool told = false;
+    if (!author)
+        return 0;
+    if (!over)
+        return run_author_is(r, number(r->rec, "author_id"), author, err);
+    gs_json_i64(author, "id", &is);
+    if (run_acts_as(r, number(r->rec, "author_id"), &told, err) || (told && run_user(r, number(r->rec, "author_id"), &want, err)))
+        return -1;
+    return told && want != is ? run_loss(r, "epic-author", NULL, err) : 0;
+}
+
+/* What the server made of the record, against what was sent. `over`: out of an epic that was there. */
+static int compare(struct run *r, yyjson_val *there, bool over, struct gs_err *err)
 {
     gs_autobuf lost, labels;
     gs_autofree char *text = NULL;
@@ -309,7 +358,7 @@ static int compare(struct run *r, yyjson_val *there, struct gs_err *err)
     gs_buf_init(&labels, 1 << 20);
     if (text_to_send(r, gs_json_str(r->rec, "description"), r->rec, &text, err) ||
         label_titles(r, false, &labels, NULL, &n_labels, err) ||
-        (step_get(there, "author") && run_author_is(r, number(r->rec, "author_id"), step_get(there, "author"), err)))
+        judge_author(r, step_get(there, "author"), over, err))
         return -1;
     static const char *const switches[] = {"confidential", "start_date_is_fixed", "due_date_is_fixed"};
     static const char *const dates[] = {"start_date_fixed", "due_date_fixed"};
@@ -335,7 +384,7 @@ static int compare(struct run *r, yyjson_val *there, struct gs_err *err)
         return -1;
     if (gs_json_str(r->rec, "created_at") &&
         !step_same_time(gs_json_str(r->rec, "created_at"), gs_json_str(there, "created_at")) &&
-        run_loss(r, "epic-created-at", NULL, err))
+        run_loss(r, "epic-created-at", over ? "it is the second one of an epic that was made twice" : NULL, err))
         return -1;
     return 0;
 }
@@ -378,6 +427,14 @@ static int fits(struct run *r, yyjson_val *it, bool *out, struct gs_err *err)
     return 0;
 }
 
+/* The second one of an epic that was made twice: it uses up its number, like a filler. */
+static int second(struct run *r, yyjson_val *it, struct gs_err *err)
+{
+    int64_t at = 0;
+    step_notes(r)->differs = true;
+    return address(r, it, &at) ? state_filler(r->state, r->lane->id, number(it, "iid"), at, err) : 0;
+}
+
 static int listed(struct run *r, const struct gl_response *rsp, struct gl_request **out_req, enum step_result *out,
                   struct gs_err *err)
 {
@@ -393,16 +450,23 @@ static int listed(struct run *r, const struct gl_response *rsp, struct gl_reques
         bool fit = false;
         if (number(it, "iid") > n->max_id)
             n->max_id = number(it, "iid");
-        if (!n->id && (r->unsure || r->maybe || r->grp->existed) && fits(r, it, &fit, err))
+        bool twice = n->flags & MADE_TWICE;
+        if ((!n->id || twice) && (r->unsure || r->maybe || r->grp->existed) && fits(r, it, &fit, err))
             return -1;
-        if (!fit)
+        if (fit && twice && number(it, "iid") != number(r->rec, "iid")) {
+            if (second(r, it, err))
+                return -1;
+            continue;
+        }
+        if (!fit || n->id)
             continue;
         step_seen(r);
         /* with a number that was there at the first look, it is of somebody else, or of an earlier load */
         r->op.adopted = r->grp->existed && (r->lane->watermark < 0 || number(it, "iid") <= r->lane->watermark);
         r->op.found = !r->op.adopted;
         /* a list of work items does not show all of one */
-        if (take(r, it, err) || (r->op.found && !run_epics_items(r) && compare(r, it, err)))
+        if (take(r, it, err) || state_filler_gone(r->state, r->lane->id, number(it, "iid"), err) ||
+            (r->op.found && !run_epics_items(r) && compare(r, it, false, err)))
             return -1;
         n->id = r->op.target_id;
     }
@@ -421,7 +485,12 @@ static int listed(struct run *r, const struct gl_response *rsp, struct gl_reques
     }
     if (n->id) {
         *out = STEP_DONE;
-        return 0;
+        return n->differs ? step_loss(r, err, "made-twice", "epics, the second one becomes the next record, or is removed") : 0;
+    }
+    if (n->differs) { /* it is the only one: somebody else took the number before */
+        n->differs = false;
+        n->flags &= ~MADE_TWICE;
+        return list(r, out_req, out, err);
     }
     bool proven = true;
     if ((r->unsure || r->maybe) && step_absent(r, LIST_AGAIN, &proven, out, err))
@@ -460,6 +529,46 @@ static int answered(struct run *r, const struct gl_response *rsp, yyjson_doc **o
     return got;
 }
 
+/* The labels of a work item that the record does not have, into r->buf. */
+static int foreign_labels(struct run *r, yyjson_val *there, struct gs_err *err)
+{
+    gs_autobuf titles, ids;
+    size_t n, i, max;
+    yyjson_val *it;
+    gs_buf_init(&titles, 1 << 20);
+    gs_buf_init(&ids, 1 << 20);
+    gs_buf_reset(&r->buf);
+    if (label_titles(r, false, &titles, &ids, &n, err))
+        return -1;
+    yyjson_arr_foreach(step_get(there, "label_ids"), i, max, it)
+    {
+        int64_t id = yyjson_get_sint(it), one;
+        bool ours = false;
+        for (size_t k = 0; k < ids.len && !ours; k += sizeof(one)) {
+            memcpy(&one, ids.data + k, sizeof(one));
+            ours = one == id;
+        }
+        if (!ours && gs_buf_add(&r->buf, &id, sizeof(id), err))
+            return -1;
+    }
+    return 0;
+}
+
+static int taken_over(struct run *r, const struct gl_response *rsp, struct gl_request **out_req, enum step_result *out, struct gs_err *err)
+{
+    GS_AUTO(yyjson_doc) doc = NULL;
+    bool more, again = r->buf.len > 0;
+    if (run_epics_items(r) ? items_answer(r, rsp, "workItemUpdate", &doc, &more, err) : step_doc(rsp, &doc, err))
+        return -1;
+    yyjson_val *root = yyjson_doc_get_root(doc);
+    if (run_epics_items(r) && !again && foreign_labels(r, root, err))
+        return -1;
+    if (r->buf.len && !again)
+        return post(r, NULL, number(root, "id"), out_req, out, err);
+    *out = STEP_DONE;
+    return take(r, root, err) || compare(r, root, true, err) || state_filler_gone(r->state, r->lane->id, number(root, "iid"), err) ? -1 : 0;
+}
+
 static int step(struct run *r, const struct gl_response *rsp, struct gl_request **out_req, enum step_result *out,
                 struct gs_err *err)
 {
@@ -469,7 +578,7 @@ static int step(struct run *r, const struct gl_response *rsp, struct gl_request 
     if (!gs_json_str(r->rec, "title"))
         return step_fail(err, GS_E_RECORD, "the epic has no title");
     enum step_answer a;
-    if (step_judge(r, rsp, r->phase == CREATE || r->phase == FILLER, &a, err))
+    if (step_judge(r, rsp, r->phase == CREATE || r->phase == FILLER || r->phase == TAKE_OVER, &a, err))
         return -1;
     if (a == ANS_LOST) {
         n->flags = r->phase == FILLER ? n->flags | FILLER_LOST : n->flags & ~FILLER_LOST;
@@ -508,8 +617,16 @@ static int step(struct run *r, const struct gl_response *rsp, struct gl_request 
         if (answered(r, rsp, &doc, &over, out, err) || over)
             return over ? 0 : -1;
         root = yyjson_doc_get_root(doc);
+        if (!r->grp->existed && number(root, "iid") > *r->lane_next) { /* what got the number that was to come? */
+            n->flags |= MADE_TWICE;
+            r->unsure = true;
+            return list(r, out_req, out, err);
+        }
         *out = STEP_DONE;
-        return take(r, root, err) || compare(r, root, err) ? -1 : 0;
+        return take(r, root, err) || compare(r, root, false, err) ? -1 : 0;
+    case TAKE_OVER:
+        return a == ANS_REFUSED ? step_refused(rsp, err, "making an epic that was made twice epic &%lld", (long long)number(r->rec, "iid"))
+                                : taken_over(r, rsp, out_req, out, err);
     default:
         return gs_fail(err, GS_E_INTERNAL, "epic in phase %d", r->phase);
     }
@@ -518,7 +635,7 @@ static int step(struct run *r, const struct gl_response *rsp, struct gl_request 
 static const char *const seen[] = {"title", "description", "confidential", "color", "start_date_fixed",
                                    "start_date_is_fixed", "due_date_fixed", "due_date_is_fixed", "labels", "state", NULL};
 const struct kind kind_epics = {
-    .name = "epics", .relation = "epics", .ordered = true, .step = step, .seen = seen};
+    .name = "epics", .relation = "epics", .ordered = true, .step = step, .seen = seen, .says_texts = true};
 
 static int sweep(struct run *r, const struct gl_response *rsp, struct gl_request **out_req, enum step_result *out,
                  struct gs_err *err)

@@ -44,7 +44,11 @@ int filler_made(struct run *r, const struct numbered *k, yyjson_val *obj, int64_
     int64_t address;
     if (iid < *r->lane_next)
         return step_fail(err, GS_E_REMOTE, "the server gave a filler no usable number");
-    if (!k->address(r, obj, &address) || state_filler(r->state, r->lane->id, *r->lane_next, address, err))
+    /* with a higher number than the next one: that has the same one once more, made by a request that was done twice; it stays written down
+     * without an address, so that the sweep looks for it */
+    if (!k->address(r, obj, &address) || state_filler(r->state, r->lane->id, iid, address, err))
+        return -1;
+    if (iid > *r->lane_next && !r->grp->existed && step_loss(r, err, "made-twice", "a filler %s, removed or used for the next record", k->what))
         return -1;
     *r->lane_next = iid + 1;
     return 0;

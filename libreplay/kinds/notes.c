@@ -9,6 +9,7 @@
 #include "libreplay/kinds/kinds.h"
 #include "libreplay/kinds/pending.h"
 #include "libreplay/kinds/text.h"
+#include "libreplay/kinds/twins.h"
 
 #include "libcommon/clock.h"
 
@@ -17,6 +18,13 @@
 #include <string.h>
 
 enum { START, LIST, LIST_AGAIN, CREATE };
+
+/*
+ * The counter of the lane, in which the parts of one epic follow one another: the target did not take the time of a comment (only Owners
+ * may set it, and the author is none), so that it stands there with that of the load. GitLab shows comments in the order of their times: those that
+ * come after it go without theirs as well, or they would stand before it.
+ */
+#define TIMES_LOST 1
 
 static int64_t number(yyjson_val *obj, const char *key)
 {
@@ -143,7 +151,7 @@ static int create(struct run *r, const struct epic_at *e, struct gl_request **ou
     gs_jw_kstr(&w, "body", text);
     if (is_internal(note))
         gs_jw_kbool(&w, gl_instance_at_least(r->target, 15, 0) ? "internal" : "confidential", true);
-    if (gs_json_str(note, "created_at"))
+    if (gs_json_str(note, "created_at") && *r->lane_next != TIMES_LOST)
         gs_jw_kstr(&w, "created_at", gs_json_str(note, "created_at"));
     gs_jw_end(&w);
     if (gs_jw_finish(&w))
@@ -177,8 +185,10 @@ static int take(struct run *r, yyjson_val *there, const char *thread, enum step_
         return -1;
     if (lost.len && run_loss(r, "note-changed", gs_buf_str(&lost), err))
         return -1;
-    return run_epics_items(r) || step_same_time(gs_json_str(note, "created_at"), gs_json_str(there, "created_at")) ? 0
-                                                                                       : run_loss(r, "note-times", NULL, err);
+    if (run_epics_items(r) || step_same_time(gs_json_str(note, "created_at"), gs_json_str(there, "created_at")))
+        return 0;
+    *r->lane_next = TIMES_LOST;
+    return run_loss(r, "note-times", NULL, err);
 }
 
 static int fits(struct run *r, yyjson_val *it, const char *text, bool *out, struct gs_err *err)
@@ -275,7 +285,7 @@ static int created(struct run *r, const struct gl_response *rsp, enum step_resul
     return notes ? take(r, yyjson_arr_get_first(notes), gs_json_str(root, "id"), out, err) : take(r, root, NULL, out, err);
 }
 
-static int step(struct run *r, const struct gl_response *rsp, struct gl_request **out_req, enum step_result *out,
+static int note(struct run *r, const struct gl_response *rsp, struct gl_request **out_req, enum step_result *out,
                 struct gs_err *err)
 {
     struct epic_at e;
@@ -304,7 +314,85 @@ static int step(struct run *r, const struct gl_response *rsp, struct gl_request 
     }
 }
 
-const struct kind kind_notes = {.name = "notes", .relation = "notes", .ordered = true, .step = step};
+/* ---- comments that were made twice ---- */
+
+/* Below the id of the epic; NULL: `err` says why. */
+static struct gl_request *twins_list(struct run *r, struct gs_err *err)
+{
+    struct epic_at e;
+    if (epic_of(r, &e, err))
+        return NULL;
+    if (run_epics_items(r))
+        return items_read(r, "work_item_discussions", e.id, err);
+    return run_request(GL_GET, NULL, "/groups/%lld/epics/%lld/notes?sort=asc&per_page=100&page=%lld", (long long)e.group, (long long)e.id,
+                       (long long)step_notes(r)->page);
+}
+
+/* The comments of all threads in a row. */
+static int flatten(yyjson_val *threads, yyjson_doc **out, struct gs_err *err)
+{
+    gs_autobuf text;
+    struct gs_jw w;
+    size_t i, k, max, max_k;
+    yyjson_val *thread, *it;
+    gs_buf_init(&text, (size_t)256 << 20);
+    gs_jw_init(&w, &text, 0, err);
+    gs_jw_arr(&w);
+    yyjson_arr_foreach(threads, i, max, thread)
+    {
+        yyjson_arr_foreach(step_get(thread, "notes"), k, max_k, it)
+            gs_jw_val(&w, it);
+    }
+    gs_jw_end(&w);
+    return gs_jw_finish(&w) ? -1 : gs_json_parse(gs_buf_str(&text), text.len, NULL, out, err);
+}
+
+static int twins_page(struct run *r, const struct gl_response *rsp, yyjson_doc **out_doc, yyjson_val **out_array, bool *out_more, struct gs_err *err)
+{
+    GS_AUTO(yyjson_doc) threads = NULL;
+    if (!run_epics_items(r)) {
+        if (step_array(rsp, out_doc, err))
+            return -1;
+        *out_more = step_next_page(step_notes(r), rsp);
+    } else if (items_discussions(r, rsp, &threads, out_more, err) || flatten(yyjson_doc_get_root(threads), out_doc, err)) {
+        return -1;
+    }
+    *out_array = yyjson_doc_get_root(*out_doc);
+    return 0;
+}
+
+static void put_note_id(struct gs_jw *w, void *cookie)
+{
+    gid_put(w, "id", "Note", *(int64_t *)cookie);
+}
+
+static struct gl_request *twins_remove(struct run *r, int64_t id, struct gs_err *err)
+{
+    struct epic_at e;
+    if (run_epics_items(r))
+        return items_request("note_destroy", false, put_note_id, &id, err);
+    return epic_of(r, &e, err) ? NULL
+                               : run_request(GL_DELETE, NULL, "/groups/%lld/epics/%lld/notes/%lld", (long long)e.group, (long long)e.id, (long long)id);
+}
+
+static bool of_a_person(yyjson_val *there)
+{
+    return !gs_json_true(there, "system");
+}
+
+/* By its author too: somebody else may write the same words. Its time is told by an Owner only. */
+static const char *const equal[] = {"body", "internal", "author.id", NULL};
+static const struct twins twins = {.equal = equal, .bare = of_a_person, .list = twins_list, .page = twins_page, .remove = twins_remove};
+
+static int step(struct run *r, const struct gl_response *rsp, struct gl_request **out_req, enum step_result *out,
+                struct gs_err *err)
+{
+    if (r->phase >= TWINS_PHASE)
+        return twins_step(r, &twins, rsp, out_req, out, err);
+    return note(r, rsp, out_req, out, err) ? -1 : twins_look(r, &twins, out_req, out, err);
+}
+
+const struct kind kind_notes = {.name = "notes", .relation = "notes", .ordered = true, .step = step, .says_texts = true};
 
 /* ---- planning ---- */
 
@@ -332,7 +420,7 @@ static int plan_losses(struct plan *p, const struct grp *g, const char *key, yyj
 
 int notes_plan(struct plan *p, const struct grp *g, const struct pending *epic, yyjson_val *rec, struct gs_err *err)
 {
-    size_t i, max, n = 0, system = 0;
+    size_t i, max, n = 0, system = 0, their_awards = 0;
     yyjson_val *it, *notes = step_get(rec, "notes");
     gs_autofree struct in_order *v = calloc(yyjson_arr_size(notes) + 1, sizeof *v);
     struct gs_err ignored = {0};
@@ -343,6 +431,7 @@ int notes_plan(struct plan *p, const struct grp *g, const struct pending *epic, 
         const char *at = gs_json_str(it, "created_at");
         if (gs_json_true(it, "system")) {
             system++;
+            their_awards += yyjson_arr_size(step_get(it, "award_emoji"));
             continue;
         }
         v[n] = (struct in_order){.id = number(it, "id"), .note = it};
@@ -361,5 +450,9 @@ int notes_plan(struct plan *p, const struct grp *g, const struct pending *epic, 
         if (pending_add(p, &e, err) || plan_losses(p, g, key, v[i].note, err) || awards_plan(p, g, &e, v[i].note, &minor, err))
             return -1;
     }
-    return plan_loss(p, g->id, "notes", epic->key, "note-system", system, NULL, err);
+    plan_requests(p, n > 0 && !g->existed); /* the look for twins */
+    return plan_loss(p, g->id, "notes", epic->key, "note-system", system, NULL, err) ||
+                   plan_loss(p, g->id, "award_emoji", epic->key, "award-without-note", their_awards, NULL, err)
+               ? -1
+               : 0;
 }
