@@ -7,9 +7,12 @@
         t.is_eq(r.code, 0, "groups are listed")
     t.done()
 """
+import atexit
 import contextlib
+import itertools
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -133,8 +136,10 @@ class Sim:
         self.call("/_sim/reset_faults", [])
 
     def requests(self):
-        with open(self.log, encoding="utf-8") as f:
-            return [json.loads(line) for line in f if line.strip()]
+        """The requests so far. A line that the simulator is still writing is not one yet: some tests read while it runs."""
+        with open(self.log, "rb") as f:
+            whole = f.read().rpartition(b"\n")[0]
+        return [json.loads(line) for line in whole.split(b"\n") if line.strip()]
 
 
 class Result:
@@ -151,8 +156,18 @@ class Result:
         return f"exit {self.code}\n--- stdout\n{self.out[-3000:]}\n--- stderr\n{self.err[-3000:]}"
 
 
+HOME = tempfile.mkdtemp(prefix="gstest-home.")
+atexit.register(shutil.rmtree, HOME, ignore_errors=True)
+
+
+REMEMBER = False  # across runs of the tools: that a bundle was loaded
+homes = itertools.count()
+
+
 def environment(token=None, **more):
+    """The trust store and the memory of what was loaded are not those of who runs the tests; the memory is new for every run unless REMEMBER."""
     env = {k: v for k, v in os.environ.items() if k != "GITLAB_TOKEN"}
+    env.update(XDG_CONFIG_HOME=HOME + "/config", XDG_STATE_HOME=HOME + "/state" + ("" if REMEMBER else str(next(homes))))
     if token:
         env["GITLAB_TOKEN"] = token
     env.update(more)
@@ -179,6 +194,47 @@ def start(binary, *args, token=None, cwd=None):
     """A tool in the background, to be killed."""
     return subprocess.Popen([binary, *map(str, args)], cwd=cwd, env=environment(token), stdin=subprocess.DEVNULL,
                             stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+
+
+# ---- GitLab's published GraphQL schemas ----
+
+
+def contract_schema(name):
+    """A schema of GITLAB_CONTRACT_DIR; None where that, or the library, is not there. Without descriptions, and with that form of `implements` which the version of
+    the library reads."""
+    path = os.path.join(CONTRACT, "graphql", name)
+    try:
+        import graphql
+        from graphql import build_ast_schema, parse
+    except ImportError:
+        return None
+    between = "&" if hasattr(graphql, "version_info") else ","  # 3.x, 2.x
+    if not os.path.exists(path):
+        return None
+    sdl = open(path, encoding="utf-8").read()
+    sdl = re.sub(r'"""(?:[^"\\]|\\.|"(?!""))*"""', "", sdl)
+    sdl = re.sub(r" = null\b", "", sdl)
+    sdl = re.sub(r'(?m)^\s*"(?:[^"\\]|\\.)*"\s*$', "", sdl)
+    if not re.search(r"(?m)^schema\b", sdl):
+        sdl = "schema { query: Query mutation: Mutation }\n" + sdl
+    sdl = re.sub(r"(?m)^(interface \w+) implements [^{]*", r"\1 ", sdl)
+    return build_ast_schema(parse(re.sub(r"(?m)^((?:type|interface) .*implements )(.*)\{", lambda m: m[1] + m[2].replace("&", between) + "{", sdl)))
+
+
+def unfit_variables(schema, requests):
+    """What is wrong, by the schema, with the variables of GraphQL requests in a simulator's log, each complaint once."""
+    from graphql import GraphQLError, parse
+    from graphql.execution.values import get_variable_values
+    out, parsed = set(), {}
+    for body in {json.dumps(x["body"], sort_keys=True) for x in requests if x["path"].endswith("/graphql") and isinstance(x.get("body"), dict)}:
+        body = json.loads(body)
+        definition = parsed.get(body["query"]) or parsed.setdefault(body["query"], parse(body["query"]).definitions[0])
+        try:
+            got = get_variable_values(schema, definition.variable_definitions or [], body.get("variables") or {})
+            out |= {str(e)[:400] for e in got} if isinstance(got, list) else set()
+        except GraphQLError as e:
+            out.add(str(e)[:400])
+    return sorted(out)
 
 
 def keygen(d, name="key"):

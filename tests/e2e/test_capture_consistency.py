@@ -15,11 +15,11 @@ WHEN = "2025-01-01T00:00:00Z"
 number = 0
 
 
-def create(d, s, *more, group=ROOT, jobs=1, token="owner"):
+def create(d, s, *more, group=ROOT, jobs=1, token="owner", via="api"):
     global number
     number += 1
     out = f"c{number}.gsnap"
-    r = gstest.snap("create", "--via", "api", "--url", s.url, "-o", out, "--key", "key", "--json", "--jobs", str(jobs), *more, group, token=s.tokens[token], cwd=d)
+    r = gstest.snap("create", "--via", via, "--url", s.url, "-o", out, "--key", "key", "--json", "--jobs", str(jobs), *more, group, token=s.tokens[token], cwd=d)
     r.file = out
     return r
 
@@ -155,14 +155,15 @@ def test_quiet(d, s):
             t.is_eq(verified(d, r.file), 0, "a quiet source: the books add up")
     t.is_eq((codes, said), ([0] * 20, []), "20 captures of a quiet source with 8 jobs: no false alarm")
     lines = [x for x in records(d, r.file, "ledger") if x["entry"] == "watermark"]
-    t.is_eq(({x["seen"] for x in lines}, len(lines)), ({"all"}, 8 * 5), "every list of every group was looked at again, whole")
+    t.is_eq(({x["seen"] for x in lines}, len(lines)), ({"all"}, 8 * 5 + 3), "every list of every group was looked at again, whole, and whether the root has planning records")
     stored = {(x["group"], x["relation"]): x["stored"] for x in records(d, r.file, "ledger") if x["entry"] == "relation"}
-    t.is_eq([x for x in lines if x["records"] != stored.get((x["group"], x["relation"]))], [], "and held what is stored")
+    t.is_eq([x for x in lines if x["records"] != stored.get((x["group"], x["relation"]), 0)], [], "and held what is stored")
     manifest = gstest.snap("inspect", r.file, "--json", cwd=d).json()
     dump = s.dump()
     marks = manifest["manifest"]["capture"]["watermarks"] if "manifest" in manifest else manifest["capture"]["watermarks"]
     t.is_eq({k: (v["records"], v["highest_id"]) for k, v in marks.items() if k != "members"},
-            {k: (len(dump[k]), max(x["id"] for x in dump[k])) for k in ("labels", "milestones", "boards", "badges")}, "the manifest holds the watermarks of the tree")
+            {**{k: (len(dump[k]), max(x["id"] for x in dump[k])) for k in ("labels", "milestones", "boards", "badges")},
+             **{k: (0, None) for k in ("epics", "epic_boards", "iterations_cadences")}}, "the manifest holds the watermarks of the tree")
 
 
 def test_without_graphql(d, s):
@@ -276,7 +277,7 @@ def reads(s):
     for x in s.requests():
         body = json.dumps(x.get("body") or "")
         if x["path"].endswith("/graphql"):
-            if "$labels: String" in body:
+            if "$labels: String" in body or "epicBoards(first: 1) { nodes { name }" in body:
                 continue
             out.append([k for k in ("groupMembers(", "boards(first: 20", "epics(", "labels(") if k in body][0] + x["body"]["variables"]["fullPath"])
         else:
@@ -347,7 +348,7 @@ def test_relations(d, s):
     fresh(s)
     r = via_relations("r1.gsnap")
     marks = [x for x in records(d, "r1.gsnap", "ledger") if x["entry"] == "watermark"]
-    t.is_eq((r.code, changed(d, "r1.gsnap"), len(marks)), (0, {}, 8 * 5), "--via relations: a quiet source raises no alarm", r.err)
+    t.is_eq((r.code, changed(d, "r1.gsnap"), len([x for x in marks if x["relation"] not in PLANS])), (0, {}, 8 * 5), "--via relations: a quiet source raises no alarm; epics that no list shows raise none", r.err)
     fresh(s)
     s.call("/_sim/at", edit)
     r = via_relations("r2.gsnap")
@@ -357,6 +358,113 @@ def test_relations(d, s):
     r = via_relations("r3.gsnap", "--until-stable", "2")
     rows = {x["title"]: x["description"] for x in records(d, "r3.gsnap", QA + "/labels")}
     t.is_eq((r.code, r.json()["passes"], rows["flaky"], verified(d, "r3.gsnap")), (0, 2, "other", 0), "--via relations --until-stable: read again", r.err)
+
+
+PLANNING = os.path.join(gstest.TOP, "tests/sim/planning_tree.json")
+PLANS = ("epics", "epic_boards", "iterations_cadences")
+PRODUCT = "halden-planning/product"
+
+
+def when_plans_are_looked_at(nth, *steps):
+    """The first list of the look at epics is the root's; all was read before."""
+    return {"match": {"method": "POST", "path": "/graphql$", "body": "nodes { iid updatedAt }|search: String", "nth": nth}, "do": list(steps)}
+
+
+def test_plans(d):
+    """Epics, their boards and iterations: looked at where there are some, with and without an export, as epics and as work items."""
+    with gstest.Sim(d, "plans", "--seed", PLANNING, "--tier", "ultimate", "--version", "18.10.0-ee") as s:
+        def capture(*more, jobs=1, via="api"):
+            return create(d, s, *more, group="halden-planning", jobs=jobs, token="owner", via=via)
+
+        dump = s.dump()
+        root, product = [g["id"] for p in ("halden-planning", PRODUCT) for g in dump["groups"] if g["full_path"] == p]
+        epic = [x for x in dump["epics"] if x["group_id"] == product][-1]
+        cadence = [x for x in dump["iterations_cadences"] if x["group_id"] == product][0]
+        iteration = [x for x in dump["iterations"] if x["group_id"] == product][-1]
+        board = [x for x in dump["epic_boards"] if x["group_id"] == product][0]
+        a_list = [x for x in dump["epic_lists"] if x["board_id"] == board["id"] and x["label_id"]][0]
+        in_product = {"group": PRODUCT}
+        edit = {"update": "epics", "where": {"id": epic["id"]}, "set": {"title": "another title"}}
+        cases = (
+            ("an epic is edited", edit, (product, "epics"), "some were edited"),
+            ("an epic is added", {"create": {"group": PRODUCT, "planning": {"epics": [{"iid": 900, "title": "new", "author": "ingrid.halden"}]}}}, (product, "epics"), "some are new"),
+            ("an epic is deleted", {"delete": "epics", "where": {"id": epic["id"]}}, (product, "epics"), "some are gone"),
+            ("an epic board is renamed", {"update": "epic_boards", "where": in_product, "set": {"name": "Other"}}, (product, "epic_boards"), "some are gone, and as many new"),
+            ("a list of an epic board goes", {"delete": "epic_lists", "where": {"id": a_list["id"]}}, (product, "epic_boards"), "some were edited"),
+            ("a cadence is renamed", {"update": "iterations_cadences", "where": {"id": cadence["id"]}, "set": {"title": "Other"}}, (product, "iterations_cadences"), "some are gone, and as many new"),
+            ("an iteration is edited", {"update": "iterations", "where": {"id": iteration["id"]}, "set": {"description": "other"}}, (product, "iterations_cadences"), "some were edited"),
+        )
+        s.call("/_sim/snapshot", {"name": "start"})
+        for via, jobs in (("api", 1), ("api", 8), ("relations", 8)):
+            fresh(s)
+            r = capture(jobs=jobs, via=via)
+            lines = [x for x in records(d, r.file, "ledger") if x["entry"] == "watermark" and x["relation"] in PLANS]
+            of = {(x["group"], x["relation"]): (x["records"], x["seen"]) for x in lines}
+            want = {(g, "epics"): (sum(x["group_id"] == g for x in dump["epics"]), "all") for g in {x["group_id"] for x in dump["epics"]}}
+            t.is_eq((r.code, changed(d, r.file)), (0, {}), f"--via {via}, {jobs} jobs: quiet plans raise no alarm", r.err)
+            t.is_eq({k: v for k, v in of.items() if k[1] == "epics"}, want, f"--via {via}, {jobs} jobs: the epics of every group were looked at, all of them")
+            t.is_eq({k: v for k, v in of.items() if k[1] != "epics" and v[0]},
+                    {(root, "epic_boards"): (1, "all"), (root, "iterations_cadences"): (2, "all"), (product, "epic_boards"): (1, "all"), (product, "iterations_cadences"): (1, "all")},
+                    f"--via {via}, {jobs} jobs: and their boards and cadences")
+            t.is_eq(verified(d, r.file), 0, f"--via {via}, {jobs} jobs: the books add up")
+        for name, step, key, words in cases:
+            fresh(s)
+            s.call("/_sim/at", when_plans_are_looked_at(1, step))
+            r = capture()
+            got = changed(d, r.file)
+            t.ok(r.code == 4 and set(got) == {key} and words in got[key], f"plans: {name}: exit 4, named, nothing else", r.code, got, r.err, s.call("/_sim/at"))
+        fresh(s)
+        s.call("/_sim/at", when_plans_are_looked_at(1, edit))
+        r = capture(jobs=8, via="relations")
+        t.is_eq((r.code, set(changed(d, r.file))), (4, {(product, "epics")}), "plans: an epic that was edited after its export", r.err)
+        fresh(s)
+        s.call("/_sim/at", when_plans_are_looked_at(1, edit))
+        r = capture("--until-stable", "2")
+        titles = [x["title"] for x in records(d, r.file, PRODUCT + "/epics") if x["iid"] == epic["iid"]]
+        t.is_eq((r.code, r.json()["passes"], titles, verified(d, r.file)), (0, 2, ["another title"], 0), "plans: --until-stable reads the epics of that group again", r.err)
+        fresh(s)
+        s.faults({"match": {"path": "/graphql$", "body": "hideBacklogList hideClosedList lists"}, "times": 0, "do": {
+            "status": 200, "headers": {"Content-Type": "application/json"}, "body": {"errors": [{"message": "not for you"}]}}})
+        r = capture()
+        lost = {(x["group"], x["relation"]) for x in records(d, r.file, "ledger") if x.get("rule") == "watermark-not-readable"}
+        t.is_eq((r.code, lost, changed(d, r.file)), (0, {(root, "epic_boards"), (product, "epic_boards")}, {}), "plans: a list that is refused at the end is said", r.err)
+        # where epics are work items and nothing else
+        s.call("/_sim/config", {"epic_graphql": False, "epic_rest": False})
+        s.call("/_sim/snapshot", {"name": "start"})
+        fresh(s)
+        r = capture()
+        seen = {x["group"]: (x["records"], x["seen"]) for x in records(d, r.file, "ledger") if x["entry"] == "watermark" and x["relation"] == "epics"}
+        t.is_eq((r.code in (0, 3), changed(d, r.file), seen), (True, {}, {k[0]: v for k, v in want.items()}), "work items: quiet plans raise no alarm, all are looked at", r.code, r.err)
+        fresh(s)
+        s.call("/_sim/at", when_plans_are_looked_at(1, edit))
+        r = capture()
+        t.is_eq((r.code, set(changed(d, r.file))), (4, {(product, "epics")}), "work items: an edited epic is found", r.err, s.call("/_sim/at"))
+
+
+def test_first_plans(d, s):
+    """A group that had no epics when it was asked, and has one at the end: the root, and every group when an earlier run asked."""
+    def plans(group):
+        return {"create": {"group": group, "planning": {"epics": [{"iid": 1, "title": "first", "author": "ingrid.halden"}]}}}
+    ids = {g["full_path"]: g["id"] for g in s.dump()["groups"]}
+    fresh(s)
+    s.call("/_sim/at", at_the_look(plans(ROOT)))
+    r = create(d, s)
+    t.is_eq((r.code, changed(d, r.file)), (4, {(40, "epics"): "0 records -> 1 records: some are new"}), "the root's first epic, after it was asked for some", r.err, s.call("/_sim/at"))
+    fresh(s)
+    s.call("/_sim/at", at_the_look(plans(ROOT)))
+    r = create(d, s, "--until-stable", "2")
+    t.is_eq((r.code, [x["title"] for x in records(d, r.file, ROOT + "/epics")]), (0, ["first"]), "--until-stable reads it", r.err)
+    # an earlier run asked, and could not end
+    fresh(s)
+    s.faults({"match": {"method": "GET", "path": "/groups/[0-9]+/badges"}, "times": 0, "do": {"status": 401, "body": {"message": "401 Unauthorized"}}})
+    r = gstest.snap("create", "--via", "api", "--url", s.url, "-o", "late.gsnap", "--key", "key", "--jobs", "1", ROOT, token=s.tokens["owner"], cwd=d)
+    t.is_eq(r.code, 12, "a run that ends before its end", r.err)
+    asked = [json.dumps(x["body"]) for x in s.requests() if "epicBoards(first: 1) { nodes { id }" in json.dumps(x.get("body") or "")]
+    s.reset_faults()
+    s.call("/_sim/at", {"match": {"method": "GET", "path": "/metadata$", "nth": 1}, "do": [plans(QA)]})
+    r = gstest.snap("create", "--via", "api", "--url", s.url, "-o", "late.gsnap", "--key", "key", "--jobs", "1", ROOT, token=s.tokens["owner"], cwd=d)
+    t.ok(any(QA in x for x in asked), "which had asked whether that group has some", len(asked))
+    t.is_eq((r.code, set(changed(d, "late.gsnap"))), (4, {(ids[QA], "epics")}), "the run that goes on finds the first epic of a group that the other one asked", r.err, s.call("/_sim/at"))
 
 
 with gstest.scratch() as d:
@@ -371,7 +479,9 @@ with gstest.scratch() as d:
         test_confirmed_gap(d, s)
         test_faults_are_counted(d, s)
         test_until_stable(d, s)
+        test_first_plans(d, s)
         test_relations(d, s)
     test_long_lists(d)
     test_hidden_from_graphql(d)
+    test_plans(d)
 t.done()

@@ -247,7 +247,7 @@ def not_now(d):
 
 def one_refused(d):
     """One group whose export is refused, beside others that have one: what the API cannot give is missing, and named."""
-    with World(d, "one_refused", config={"epic_graphql": False}) as w:
+    with World(d, "one_refused", config={"epic_graphql": False, "work_items": False}) as w:
         whole = w.create() and w.out
         w.sim.faults({"match": {"method": "POST", "path": "/groups/1/export_relations$"}, "times": 0, "do": {"status": 403, "body": {"message": "403 Forbidden"}}})
         w.good("the root, by auto", w.create(via="auto"))
@@ -287,7 +287,7 @@ def reasons(d):
             t.has(report.out, line, f"{name}: the report for people")
             t.has(text, line, f"{name}: inspect for people")
 
-    with World(d, "reasons", config={"epic_graphql": False}) as w:
+    with World(d, "reasons", config={"epic_graphql": False, "work_items": False}) as w:
         w.faults({"relation": "labels", "fail": "PG::Error: gone"})
         shown(w, w.create(via="auto"), "labels fail in both groups", [("labels", "relations", "api", 2)], [("epic_boards", "relation-not-read", 1, 0)],
               ["Read another way than first tried:\n", "        2  labels: by api instead of relations: the export failed at the source: PG::Error: gone\n"])
@@ -298,7 +298,7 @@ def reasons(d):
         j = gstest.snap("status", "s.gsnap", "--json", cwd=w.d).json()
         t.is_eq(facts(j), ([("labels", "relations", "api", 2)], []), "status names the other way", str(j))
         t.has(gstest.snap("status", "s.gsnap", cwd=w.d).out, "        2  labels: by api instead of relations: the export failed", "status for people")
-    with World(d, "reasons_off", config={"epic_graphql": False, "bulk_import_enabled": False}) as w:
+    with World(d, "reasons_off", config={"epic_graphql": False, "work_items": False, "bulk_import_enabled": False}) as w:
         shown(w, w.create(via="auto"), "no exports", [("export", "relations", "api", 1)],
               [("epic_boards", "relation-not-read", 1, 0), ("epics", "relation-not-read", 1, 0), ("iterations_cadences", "relation-not-read", 1, 0), ("uploads", "relation-not-read", 1, 0)],
               ["        1  everything: by api instead of relations: the source does not export relations (its setting bulk_import_enabled is off)",

@@ -85,7 +85,7 @@ class Case:
         second look."""
         log = self.log()
         at = self.look(log)
-        counts = [x for x in log[at:] if x["path"].endswith("/invitations") or "epicBoards" in json.dumps(x.get("body"))]
+        counts = [x for x in log[at:] if x["path"].endswith("/invitations") or "epicBoards(first: 1) { nodes { id }" in json.dumps(x.get("body"))]
         return {self.key(x) for x in (log[:at] + counts)[:left]}
 
     def answered(self, left):

@@ -106,12 +106,30 @@ with gstest.scratch() as d:
     def replay(verb, sim, file, *args, token="owner", **kw):
         return gstest.replay(verb, file, "--trust", "key.pub", "--url", sim.url, "--no-attribution", *args, token=sim.tokens[token], cwd=d, **kw)
 
+    def balanced(sim, file, state, what, token):
+        r = gstest.replay("reconcile", file, "--trust", "key.pub", "--url", sim.url, "--state", state, "--json", token=sim.tokens[token], cwd=d)
+        t.is_eq(r.code, 0, f"{what}: read back, the books balance", *[json.dumps(x) for x in r.lines() if x.get("counts_as") in ("fault", "unread")], r.err)
+
     with gstest.Sim(d, "source", "--seed", TREE, "--tier", "ultimate", "--version", "18.8.0-ee") as s:
         source, source_boards = s.dump(), boards(s)
         me = next(u["username"] for u in source["users"] if u["username"] == DOC["tokens"]["owner"])
         for via in ("relations", "api"):
             r = gstest.snap("create", "--url", s.url, ROOT, "-o", via + ".gsnap", "--key", key, "--via", via, token=s.tokens["owner"], cwd=d)
             t.is_eq(r.code, 0, f"captured by {via}", str(r))
+        # the same source, when epics are gone from REST and GraphQL: as work items
+        s.call("/_sim/config", {"epic_rest": False, "epic_graphql": False})
+        r = gstest.snap("create", "--url", s.url, ROOT, "-o", "items.gsnap", "--key", key, "--via", "api", "--json", token=s.tokens["owner"], cwd=d)
+        t.is_eq((r.code, {x["relation"] for x in r.json()["not_read"]} if r.code == 0 else None), (0, {"epic_boards", "uploads"}), "captured as work items; boards of epics are named as not read", str(r))
+        lost = {(x["relation"], x["rule"], x.get("what")) for x in gstest.snap("cat", "items.gsnap", "ledger", cwd=d).lines() if x["entry"] == "lost" and x["relation"] == "epics"}
+        t.is_eq(lost, {("epics", "events-not-readable", x) for x in ("events", "resource_state_events", "resource_label_events")} | {
+            ("epics", "attribute-not-readable", x) for x in ("closed_by_id", "start_date_is_fixed", "due_date_is_fixed", "start_date_fixed", "due_date_fixed")},
+                "the ledger names what work items do not show")
+        pre = gstest.snap("preflight", "--url", s.url, ROOT, "--json", token=s.tokens["owner"], cwd=d).json()
+        t.is_eq((pre["tier"], pre["counts"]["epics"], pre["counts"]["iterations"]), ("premium or ultimate", len(source["epics"]), len(source["iterations"])), "preflight counts work items")
+    diff = gstest.snap("diff", "api.gsnap", "items.gsnap", "--json", cwd=d).lines()
+    off = {(x["relation"], x["kind"], x.get("attribute", "").split("[")[0].split(".")[0]) for x in diff if x.get("class") in ("value", "computed") and x.get("relation") != "epic_boards"}
+    t.is_eq(off, {("epics", "differs", x) for x in ("relative_position", "start_date_is_fixed", "due_date_is_fixed")},
+            "read as work items, epics differ in nothing but what has no such form there", *[repr(x)[:300] for x in diff[:12]])
     want = wanted(source, me)
 
     def Target(name, *args):  # noqa: N802
@@ -130,8 +148,11 @@ with gstest.scratch() as d:
             t.is_eq(said.get(("notes", "note-author")), sum(users[n["author_id"]] != me for n in notes), f"{via}: foreign comments are counted")
             t.is_eq(said.get(("notes", "note-system")), len(source["notes"]) - len(notes), f"{via}: system notes are counted")
             t.is_eq(said.get(("award_emoji", "award-of-others")), sum(users[a["user_id"]] != me for a in source["award_emoji"]), f"{via}: emoji of others are counted")
+            off = [sum(disarmed(x) != x for x in texts) for texts in ([e["description"] for e in source["epics"]], [n["note"] for n in notes])]
+            t.is_eq([said.get((x, "text-action-kept")) for x in ("epics", "notes")], off, f"{via}: texts with quick actions are counted")
             r = replay("apply", sim, via + ".gsnap", "--yes", "--json", "--state", via + ".state")
             t.is_eq(r.code, 0, f"{via}: loaded", str(r))
+            t.is_eq([losses(r).get((x, "text-action-kept")) for x in ("epics", "notes")], off, f"{via}: and as many were kept from being carried out, counted once")
             there = sim.dump()
             got = picture(there)
             bad = differences(want, got)
@@ -143,11 +164,19 @@ with gstest.scratch() as d:
             t.ok(len(log) > len(want), f"{via}: gaps were filled ({len(log)} created for {len(want)})")
             r = replay("apply", sim, via + ".gsnap", "--yes", "--json", "--state", via + ".state")
             t.is_eq((r.code, len(sim.dump()["epics"])), (0, len(want)), f"{via}: the same command again does nothing")
+            balanced(sim, via + ".gsnap", via + ".state", via, "owner")
+            for name in ("11", "&11"):
+                r = gstest.replay("why", f"{ROOT}/epics/{name}", "--state", via + ".state", "--url", sim.url, "--json", token=sim.tokens["owner"], cwd=d)
+                story = r.json() if r.code == 0 else {}
+                t.is_eq(([x.get("iid") for x in story.get("source", [])], [x["step"] for x in story.get("steps", [])][:1], [x["code"] for x in story.get("losses", [])][:1],
+                         [(x.get("now") or {}).get("iid") for x in story.get("steps", [])][:1]), ([11], ["epics"], ["epic-author"], [11]), f"{via}: the story of epic {name}", str(r)[:3000])
     # ---- as an administrator, in the names of the authors: times of epics and comments are theirs to lose ----
     with Target("authors", "--tier", "ultimate", "--version", "17.11.0-ee") as sim:
-        r = replay("apply", sim, "api.gsnap", "--as-authors", "--yes", "--json", "--state", "authors.state", token="admin")
-        t.is_eq(r.code, 0, "as authors: loaded", str(r))
+        r = replay("apply", sim, "items.gsnap", "--as-authors", "--yes", "--json", "--state", "authors.state", token="admin")
+        t.is_eq(r.code, 0, "as authors: what was captured as work items is loaded", str(r))
         got, theirs = picture(sim.dump()), picture(source)
+        off = differences(want, got, ("author", "created_at", "updated_at", "awards", "notes", "threads", "start_date_is_fixed", "due_date_is_fixed", "start_date_fixed", "due_date_fixed"))
+        t.is_eq(off, [], "as authors: texts, states, dates, colours, labels, parents and the order of children are as at the source")
         nobody = {"dalia.cohen"}  # has no public e-mail address at the source
         off = [(n, x["author"], got[n]["author"]) for n, x in theirs.items() if x["author"] not in nobody and x["author"] != got[n]["author"]]
         t.is_eq(off, [], "as authors: epics are of their authors")
@@ -156,11 +185,7 @@ with gstest.scratch() as d:
         t.is_eq([n for n, x in theirs.items() if sorted((disarmed(m[1]), m[4]) for m in x["notes"] if m[4] not in nobody) !=
                  sorted((m[1], m[4]) for m in got[n]["notes"] if (m[1], m[4]) in {(disarmed(k[1]), k[4]) for k in x["notes"]})], [], "as authors: so are comments")
         t.ok(losses(r).get(("epics", "epic-created-at"), 0) > 0, "as authors: a time that was lost for that is said", repr(losses(r)))
-        r = gstest.replay("reconcile", "api.gsnap", "--trust", "key.pub", "--url", sim.url, "--state", "authors.state", "--json",
-                          token=sim.tokens["admin"], cwd=d)
-        total = r.lines()[-1].get("total", {})
-        t.is_eq([total.get(x) for x in ("captured", "missing", "extra", "unread")], [total.get("loaded", 0) + total.get("lost_whole", 0), 0, 0, 0],
-                "as authors: read back, nothing is missing or too much", str(r))
+        balanced(sim, "items.gsnap", "authors.state", "as authors", "admin")
 
     # ---- epics are gone from REST and GraphQL: work items ----
     with Target("items", "--tier", "ultimate", "--version", "18.8.0-ee", "--config", '{"epic_rest": false, "epic_graphql": false}') as sim:
@@ -182,4 +207,13 @@ with gstest.scratch() as d:
                                    want[n]["due_date_is_fixed"] != got[n]["due_date_is_fixed"]}) <= together, "work items: dates differ where it was said", repr(dates))
         t.is_eq([e["title"] for e in there["epics"] if "groupsnap filler" in e["title"]], [], "work items: no filler remains")
         t.is_eq({x["path"] for x in sim.requests() if "/epics" in x["path"] and x["status"] != 404}, set(), "work items: REST is not asked in vain")
+        schema = gstest.contract_schema("gitlab-18.3-workitems-over-15.0.graphql")
+        if schema is None:
+            t.skip("work items: what was sent fits GitLab's schema", "needs GITLAB_CONTRACT_DIR and python3-graphql-core")
+        else:  # no document or variable of the tools is one of those that GitLab hides from introspection (docs/epics.md): they would be refused here
+            sent = [x for x in sim.requests() if x["path"].endswith("/graphql")]
+            t.is_eq((len(sent) > 500, gstest.unfit_variables(schema, sent)), (True, []), f"work items: the variables of {len(sent)} requests fit GitLab's schema")
+        r = gstest.replay("reconcile", "api.gsnap", "--trust", "key.pub", "--url", sim.url, "--state", "items.state", "--json", token=sim.tokens["owner"], cwd=d)
+        total = r.lines()[-1].get("total", {}) if r.out else {}
+        t.is_eq((r.code, [total.get(x) for x in ("missing", "extra", "unread", "differs")]), (0, [0, 0, 0, 0]), "work items: read back as such, nothing is missing, too much, or differs without a reason", str(r))
 t.done()

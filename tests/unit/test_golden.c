@@ -1,4 +1,5 @@
 /* Every bundle of the golden corpus opens, or is refused with the code that its file name begins with. */
+#include "formats/trust.h"
 #include "unit.h"
 
 #include <dirent.h>

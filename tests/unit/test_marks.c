@@ -128,6 +128,51 @@ static void test_boards(void **state)
     assert_true(a.sum != b.sum);
 }
 
+/* Planning records of an export, which shows no ids of them, and of the API, are the same. */
+static void test_plans(void **state)
+{
+    (void)state;
+    struct mark m = OF(MARK_EPICS,
+                       "{\"iid\":1,\"updated_at\":\"2024-05-01T10:00:00.123Z\"}", "{\"id\":9,\"iid\":4,"
+                       "\"updated_at\":\"2024-05-02T10:00:00.000Z\"}");
+    struct mark g = seen(MARK_EPICS, false, &m,
+                         "[{\"iid\":\"4\",\"updatedAt\":\"2024-05-02T10:00:00Z\"},{\"iid\":\"1\",\"updatedAt\":\"2024-05-01T10:00:00Z\"}]");
+    assert_true(same(&m, &g) && m.n == 2 && m.highest == 0 && !m.by_content);
+    g = seen(MARK_EPICS, false, &m,
+             "[{\"iid\":\"4\",\"updatedAt\":\"2024-05-02T10:00:00Z\"},{\"iid\":\"1\",\"updatedAt\":\"2024-05-01T10:00:01Z\"}]");
+    assert_true(g.ids == m.ids && g.sum != m.sum);
+    m = OF(MARK_EPICS, "{\"iid\":1}");
+    assert_true(m.by_content);
+
+    m = OF(MARK_EPIC_BOARDS,
+           "{\"name\":\"b\",\"hide_backlog_list\":false,\"hide_closed_list\":true,"
+           "\"epic_lists\":[{\"list_type\":\"backlog\"},{\"label\":{\"title\":\"x\"}}]}");
+    g = seen(MARK_EPIC_BOARDS, false, &m,
+             "[{\"name\":\"b\",\"hideBacklogList\":false,\"hideClosedList\":true,"
+             "\"lists\":{\"nodes\":[{\"label\":{\"title\":\"x\"}},{\"label\":null}]}}]");
+    assert_true(same(&m, &g));
+    g = seen(MARK_EPIC_BOARDS, false, &m,
+             "[{\"name\":\"b\",\"hideBacklogList\":false,\"hideClosedList\":true,\"lists\":{\"nodes\":[{\"label\":{\"title\":\"y\"}}]}}]");
+    assert_true(g.ids == m.ids && g.sum != m.sum);
+    g = seen(MARK_EPIC_BOARDS, false, &m,
+             "[{\"name\":\"c\",\"hideBacklogList\":false,\"hideClosedList\":true,\"lists\":{\"nodes\":[{\"label\":{\"title\":\"x\"}}]}}]");
+    assert_true(g.n == m.n && g.ids != m.ids);
+
+    /* iterations come in a list of their own */
+    m = OF(MARK_CADENCES,
+           "{\"title\":\"c\",\"iterations\":[{\"iid\":2,\"updated_at\":\"2024-05-01T10:00:00Z\"},{\"iid\":3,"
+           "\"updated_at\":\"2024-05-03T10:00:00Z\"}]}");
+    g = seen(MARK_CADENCES, false, &m, "[{\"title\":\"c\"}]");
+    assert_true(g.n == 1 && !same(&m, &g));
+    static const char list[] = "[{\"iid\":\"3\",\"updatedAt\":\"2024-05-03T10:00:00Z\"},{\"iid\":\"2\",\"updatedAt\":\"2024-05-01T10:00:00Z\"}]";
+    GS_AUTO(yyjson_doc) doc = yyjson_read(list, sizeof list - 1, 0);
+    assert_non_null(doc);
+    yyjson_arr_iter it = yyjson_arr_iter_with(yyjson_doc_get_root(doc));
+    for (yyjson_val *v; (v = yyjson_arr_iter_next(&it));)
+        mark_iteration(&g, v);
+    assert_true(same(&m, &g) && m.newest_s > 0);
+}
+
 static void test_value(void **state)
 {
     (void)state;
@@ -159,13 +204,16 @@ static void test_table(void **state)
     marks_sum(t, MARK_LABELS, &sum);
     assert_true(sum.n == 6000 && sum.highest == 3000 && sum.newest_s == 4999);
     assert_int_equal(mark_kind_of("milestones"), MARK_MILESTONES);
-    assert_int_equal(mark_kind_of("epics"), MARK_KINDS);
+    assert_true(marks_sum(t, MARK_BADGES, &sum) && !marks_sum(t, MARK_EPICS, &sum) && sum.n == 0);
+    assert_int_equal(mark_kind_of("epics"), MARK_EPICS);
+    assert_int_equal(mark_kind_of("uploads"), MARK_KINDS);
     assert_string_equal(mark_relation(MARK_BOARDS), "boards");
 }
 
 int main(void)
 {
     const struct CMUnitTest tests[] = {cmocka_unit_test(test_labels),  cmocka_unit_test(test_contents), cmocka_unit_test(test_members),
-                                       cmocka_unit_test(test_boards),  cmocka_unit_test(test_value),    cmocka_unit_test(test_table)};
+                                       cmocka_unit_test(test_boards),  cmocka_unit_test(test_value),    cmocka_unit_test(test_table),
+                                       cmocka_unit_test(test_plans)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,4 +1,5 @@
 /* minisign's keys and signatures, also in exchange with the stock tool in both directions. */
+#include "formats/trust.h"
 #include "tests/golden/forge.h"
 #include "unit.h"
 

@@ -253,8 +253,10 @@ static void test_locked(void **cookie)
     struct staging *s = open_begun(f, false), *second = NULL;
     struct staging_opts o = {0};
     struct staging_status st;
+    uint64_t answers, files;
     assert_int_equal(staging_open(f->dir, &o, &second, &err), -1);
     assert_int_equal(err.code, GS_E_LOCKED);
+    ok(staging_counts(s, &answers, &files, &err), &err); /* stored is what the capture is of: who asks before knows nothing of it */
     ok(staging_status_read(f->dir, &st, &err), &err); /* asks, and takes nothing */
     assert_true(st.running);
     assert_string_equal(st.root_path, "a/b");

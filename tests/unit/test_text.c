@@ -127,7 +127,7 @@ static void table(void **state)
             notes.left != cases[i].left || strcmp(gs_buf_str(&notes.names), cases[i].names ? cases[i].names : "") != 0)
             fail_msg("case %zu: '%s'\n  gave '%s'\n  not  '%s'\n  actions %u rewritten %u left %u (%s)", i, cases[i].in, gs_buf_str(&out), want, notes.actions,
                      notes.rewritten, notes.left, gs_buf_str(&notes.names));
-        gs_buf_release(&notes.names);
+        text_notes_release(&notes);
     }
 }
 
@@ -144,7 +144,7 @@ static void plain(void **state)
     OK(text_convert(&env, in, strlen(in), &out, &notes, &err));
     assert_string_equal(gs_buf_str(&out), "/close\n[a](/groups/top) https://src.example/git/top @ann.b\n");
     assert_int_equal(notes.actions, 0);
-    gs_buf_release(&notes.names);
+    text_notes_release(&notes);
 }
 
 /* What a hostile record may hold takes a time that grows with its length only, and the list of names does not. */
@@ -163,7 +163,7 @@ static void long_texts(void **state)
             OK(gs_buf_addstr(&in, units[i], &err));
         OK(text_convert(&env, in.data, in.len, &out, &notes, &err));
         assert_true(notes.names.len < 1200);
-        gs_buf_release(&notes.names);
+        text_notes_release(&notes);
     }
 }
 

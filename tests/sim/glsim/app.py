@@ -36,6 +36,7 @@ DEFAULTS = {
     "export_per_user": None, "export_ttl_s": 180, "export_ttl_batched": False,
     "object_storage": False, "export_content_type": "application/gzip", "export_faults": [],
     "epic_rest": None, "epic_graphql": None, "work_items": None, "subepics": None, "child_position": None, "extra_emoji": [],
+    "import_queue_ms": 0, "import_group_ms": 0, "import_max_bytes": None, "import_faults": [],
 }
 # Work that GitLab does in the background: functions of the simulator, called before each request is looked at.
 WORKERS = []

@@ -3,7 +3,7 @@ import json
 
 from aiohttp import web
 
-from . import auth, boards, changes, dump, faults, mischief, relation_exports
+from . import auth, boards, changes, dump, faults, mischief, mischief_planning, relation_exports
 from .db import dumps
 
 

@@ -8,7 +8,7 @@ import sys
 
 from . import faults, seed
 from .app import Simulator
-from . import (awards, badges, boards, epic_boards, epics, gql_boards, gql_epic_boards, gql_epics, gql_groups,  # noqa: F401
+from . import (awards, badges, boards, bulk_imports, epic_boards, epics, file_imports, gql_boards, gql_epic_boards, gql_epics, gql_groups,  # noqa: F401
                gql_notes, groups, impersonation, instance, iterations, labels, members, milestones, notes, planning,
                relation_exports, uploads, users, work_items)  # imported because they register their routes and fields
 

@@ -1,17 +1,19 @@
 """POST /_sim/mischief: damage done to an instance behind its back, and what somebody who compares it with what it was must find.
 
-    {"seed": 7, "count": 4, "root": "full/path", "first": 12}
+    {"seed": 7, "count": 4, "root": "full/path", "first": 12}       or "first": [12, 13, 14]
 
 Records of the tree below `root` are dropped, altered in one attribute, duplicated, put into another order, or moved to another parent,
-without a trace in their times. Which ones follows from the seed alone; `first` is the number of an entry of the catalogue that comes
-first where it is possible. Every one is done to another record, and only to records on which nothing else stands, so that each
-is one finding of its own (two when a record moves). The answer names them:
+without a trace in their times. Which ones follows from the seed alone; `first` names entries of the catalogue by number that
+come first where they are possible, `without` leaves [kind, attribute] out, and with `lists` false nobody can know what the lists of epic boards show. Every one is done to another record, and only to records on which nothing else stands, so that each
+is one finding of its own (two when a record moves, and one more for each board that shows an epic elsewhere now). The answer names them:
 
-    {"catalogue": 63, "planted": [{"how": "alter", "kind": "labels", "attribute": "color", "group": "firmware", "key": "bug",
+    {"catalogue": [["alter", "labels", "title"], ...], "planted": [{"how": "alter", "kind": "labels", "attribute": "color", "group": "firmware", "key": "bug",
                                    "expect": [{"finding": "differs", "group": "firmware", "relation": "labels", "key": "bug", "attribute": "color"}]}]}
 
-Paths are below the root, as it was before anything was done. `key` null: by the content. A kind joins by a row in KINDS.
+Paths are below the root, as it was before anything was done. `key` null: by the content. A kind joins by a row in KINDS
+(mischief_planning.py: epics and what belongs to them).
 """
+import collections
 import json
 import random
 
@@ -29,11 +31,13 @@ class Record:
 
 class Kind:
     """`refs`: SQL that tells whether something else stands on the record. `alter`: attribute of the records -> function(world, record) that
-    changes it and returns True, or tells with False that it cannot."""
+    changes it and returns True, or tells with False that it cannot. `parts`: the same for what is inside of an attribute, "lists.label"; it may
+    return further findings. `drop`, where deleting the row is not enough; `movable`: may it go to another group?"""
 
-    def __init__(self, relation, table, key, refs=(), alter=None, copy=None, move=True):
+    def __init__(self, relation, table, key, refs=(), alter=None, copy=None, move=True, parts=None, drop=None, movable=None):
         self.relation, self.table, self.key = relation, table, key
         self.refs, self.alter, self.copy, self.move = refs, alter or {}, copy, move
+        self.parts, self.drop, self.movable = parts or {}, drop, movable
 
 
 def column(name, *values):
@@ -143,6 +147,12 @@ def list_order(w, r):
     return True
 
 
+def board_gone(w, r):
+    for table, key in (("lists", "board_id"), ("board_labels", "board_id"), ("boards", "id")):
+        w.db.run("DELETE FROM %s WHERE %s=?" % (table, key), r.row["id"])
+    return True
+
+
 def copy_board(w, r):
     cols = {k: r.row[k] for k in r.row if k != "id"}
     new = w.db.insert("boards", **cols)
@@ -162,7 +172,18 @@ def copy_titled(table):
     return copy
 
 
+def looks(table, row):
+    """What tells a record from another to somebody who does not see its id. One that comes into a group where another looked the same is
+    as good as that other, whatever is done to the other: such a pair of deeds is one deed."""
+    if table == "badges":
+        return row["name"], row["link_url"], row["image_url"]
+    return row["name"] if table.endswith("boards") else row["id"]
+
+
 def copy_badge(w, r):
+    """Not where two looked the same: with the copy they stay two, whatever is done to one of them."""
+    if w.shown["badges", r.row["group_id"], looks("badges", r.row)] > 1:
+        return False
     w.db.insert("badges", **{k: r.row[k] for k in r.row if k != "id"})
     return None
 
@@ -183,25 +204,6 @@ def copy_cadence(w, r):
         iid = w.db.val("SELECT max(iid) FROM iterations") + 100
         w.db.insert("iterations", **dict({k: x[k] for k in x.keys() if k != "id"}, cadence_id=new, iid=iid))
     return cols["title"]
-
-
-def iteration(name, value):
-    """One iteration of a cadence is another one in this column."""
-    def change(w, r):
-        rows = w.db.all("SELECT * FROM iterations WHERE cadence_id=? ORDER BY start_date", r.row["id"])
-        if not rows:
-            return False
-        x = rows[w.random.randrange(len(rows))]
-        w.db.update("iterations", x["id"], **{name: value(x)})
-        return True
-    return change
-
-
-def iteration_gone(w, r):
-    last = w.db.val("SELECT max(id) FROM iterations WHERE cadence_id=?", r.row["id"])
-    if last:
-        w.db.run("DELETE FROM iterations WHERE id=?", last)
-    return bool(last)
 
 
 def setting(name, *values):
@@ -265,7 +267,7 @@ SELF = {
     "enabled_git_access_protocol": setting("enabled_git_access_protocol", "ssh", "all"),
     "wiki_access_level": setting("wiki_access_level", "private", "enabled"),
 }
-LISTS = {"max_issue_count": list_number("max_issue_count"), "max_issue_weight": list_number("max_issue_weight"),
+LISTS = {"order": list_order, "max_issue_count": list_number("max_issue_count"), "max_issue_weight": list_number("max_issue_weight"),
          "limit_metric": list_metric, "label": list_label, "missing": list_gone, "extra": list_twice}
 
 KINDS = [
@@ -288,21 +290,12 @@ KINDS = [
     Kind("boards", "boards", "name", (),
          {"name": column("name", lambda r: r["name"] + " X"), "hide_backlog_list": column("hide_backlog_list", 1, 0),
           "hide_closed_list": column("hide_closed_list", 1, 0), "weight": column("weight", 5, 8),
-          "milestone": board_milestone, "board_assignee": board_assignee, "labels": board_labels}, copy_board),
+          "milestone": board_milestone, "board_assignee": board_assignee, "labels": board_labels}, copy_board,
+         parts={"lists." + k: f for k, f in LISTS.items()}, drop=board_gone),
     Kind("members", "members", "user_id", (),
          {"access_level": column("access_level", 20, 30), "expires_at": column("expires_at", "2099-01-02", "2099-01-03")}, copy_member,
          move=False),
 ]
-
-
-CADENCES = Kind("iterations_cadences", "iterations_cadences", lambda row: row["title"],
-                ("SELECT 1 FROM boards WHERE iteration_cadence_id=?", "SELECT 1 FROM lists WHERE iteration_id IN (SELECT id FROM iterations WHERE cadence_id=?)",
-                 "SELECT 1 FROM boards WHERE iteration_id IN (SELECT id FROM iterations WHERE cadence_id=?)"),
-                {"title": column("title", unique_title), "description": column("description", lambda r: (r["description"] or "") + " changed"),
-                 "active": column("active", 0, 1), "roll_over": column("roll_over", 1, 0)}, copy_cadence, move=False)
-KINDS.append(CADENCES)
-ITERATIONS = {"title": iteration("title", lambda x: (x["title"] or "") + " changed"),
-              "description": iteration("description", lambda x: (x["description"] or "") + " changed"), "missing": iteration_gone}
 
 
 def catalogue():
@@ -311,9 +304,7 @@ def catalogue():
     for k in KINDS:
         out += [("alter", k, a) for a in k.alter] + [("drop", k, None), ("duplicate", k, None)]
         out += [("reparent", k, None)] if k.move else []
-    boards_kind = KINDS[3]
-    out += [("list", boards_kind, a) for a in LISTS] + [("reorder", boards_kind, None)]
-    out += [("iteration", CADENCES, a) for a in ITERATIONS]
+        out += [("part", k, a) for a in k.parts]
     out += [("alter-group", None, a) for a in SELF] + [("alter-avatar", None, None), ("drop-avatar", None, None)]
     out += [("drop-group", None, None), ("duplicate-group", None, None), ("reparent-group", None, None)]
     return out
@@ -329,6 +320,9 @@ class World:
         self.path = {g["id"]: g["full_path"][len(root):].lstrip("/") for g in self.groups}
         self.users = {u["id"]: u["username"] for u in db.all("SELECT id, username FROM users")}
         self.last = {k.table: db.val("SELECT max(id) FROM %s" % k.table) or 0 for k in KINDS}  # what is made from here on is ours
+        self.shown = collections.Counter()  # before anything was done
+        for k in KINDS:
+            self.shown.update((k.table, r["group_id"], looks(k.table, r)) for r in db.all("SELECT * FROM %s" % k.table))
         self.used, self.closed = set(), set()  # records, and groups that are touched as a whole
 
     def leaf(self, g):
@@ -365,19 +359,11 @@ def on_record(w, how, kind, attribute):
         name, expect = attribute, None
         if how == "alter" and kind.alter[attribute](w, r):
             expect = [finding("differs", r.path, kind.relation, r.key, attribute)]
-        elif how == "list" and LISTS[attribute](w, r):
-            expect = [finding("differs", r.path, kind.relation, r.key, "lists")]
-        elif how == "iteration" and ITERATIONS[attribute](w, r):
-            expect = [finding("differs", r.path, kind.relation, r.key, "iterations")]
-        elif how == "reorder" and list_order(w, r):
-            name, expect = "lists", [finding("differs", r.path, kind.relation, r.key, "lists")]
-        elif how == "drop":
-            w.db.run("DELETE FROM %s WHERE id=?" % kind.table, r.row["id"])
-            if kind is CADENCES:
-                w.db.run("DELETE FROM iterations WHERE cadence_id=?", r.row["id"])
-            if kind.table == "boards":
-                w.db.run("DELETE FROM lists WHERE board_id=?", r.row["id"])
-                w.db.run("DELETE FROM board_labels WHERE board_id=?", r.row["id"])
+        elif how == "part":
+            more = kind.parts[attribute](w, r)
+            name = attribute.split(".")[0]
+            expect = more and [finding("differs", r.path, kind.relation, r.key, name)] + (more if isinstance(more, list) else [])
+        elif how == "drop" and (kind.drop(w, r) if kind.drop else w.db.run("DELETE FROM %s WHERE id=?" % kind.table, r.row["id"]) or True):
             expect = [finding("missing", r.path, kind.relation, r.key)]
         elif how == "duplicate":
             key = kind.copy(w, r)
@@ -386,14 +372,18 @@ def on_record(w, how, kind, attribute):
             expect = move_record(w, kind, r)
         if expect:
             w.touch(r)
-            return {"how": how, "kind": kind.relation, "attribute": name, "group": r.path, "key": r.key, "expect": expect}
+            return {"how": how, "kind": kind.relation, "attribute": attribute, "group": r.path, "key": r.key, "expect": expect}
     return None
 
 
 def move_record(w, kind, r):
+    if kind.movable and not kind.movable(w, r):
+        return None
     here = [g for g in w.groups if g["id"] != r.row["group_id"] and g["id"] not in w.closed]
     w.random.shuffle(here)
     for g in here:
+        if (kind.table, g["id"], looks(kind.table, r.row)) in w.shown:
+            continue
         if kind.key == "title" and w.db.val("SELECT 1 FROM %s WHERE group_id=? AND title=?" % kind.table, g["id"], r.key):
             continue
         cols = {"group_id": g["id"]}
@@ -401,7 +391,8 @@ def move_record(w, kind, r):
             cols["iid"] = w.db.val("SELECT max(iid) FROM %s" % kind.table) + 100
         w.db.update(kind.table, r.row["id"], **cols)
         w.used.add(("groups", g["id"]))
-        return [finding("missing", r.path, kind.relation, r.key), finding("extra", w.path[g["id"]], kind.relation, r.key)]
+        key = kind.key(dict(r.row, **cols)) if callable(kind.key) else r.key
+        return [finding("missing", r.path, kind.relation, r.key), finding("extra", w.path[g["id"]], kind.relation, key)]
     return None
 
 
@@ -421,7 +412,7 @@ def on_group(w, how, attribute):
         elif how == "drop-avatar":
             w.db.update("groups", g["id"], avatar=None, avatar_name=None)
             expect = [finding("missing", path, "avatar", "avatar")]
-        elif how == "drop-group":
+        elif how == "drop-group" and not w.db.val("SELECT 1 FROM epics c JOIN epics p ON c.parent_id=p.id WHERE p.group_id=? AND c.group_id<>?", g["id"], g["id"]):
             groups.destroy(w.db, g["id"])
             expect = [finding("missing", path, "groups", path)]
         elif how == "duplicate-group":
@@ -465,22 +456,50 @@ def move_group(w, g, path):
     return None
 
 
+def attempt(w, how, kind, attribute):
+    """Does it, unless a board that something was done to would show it as well: one finding for two things."""
+    from .mischief_planning import boards_picture
+    before, marks = boards_picture(w) if w.lists_are_seen else {}, (set(w.used), set(w.closed))
+    w.db.run("SAVEPOINT mischief")
+    p = on_group(w, how, attribute) if kind is None else on_record(w, how, kind, attribute)
+    after = boards_picture(w) if p and w.lists_are_seen else {}
+    for bid, (board, lists) in after.items():
+        seen = finding("differs", w.path[board["group_id"]], "epic_boards", before[bid][0]["name"], "epic_lists") if bid in before else None
+        if not seen or lists == before[bid][1] or seen in p["expect"]:
+            continue
+        if ("epic_boards", bid) in marks[0] or board["group_id"] in w.closed:
+            p = None
+            break
+        p["expect"].append(seen)
+        w.used.add(("epic_boards", bid))
+    if p:
+        w.db.run("RELEASE mischief")
+        return p
+    w.db.run("ROLLBACK TO mischief")
+    w.db.run("RELEASE mischief")
+    w.used, w.closed = marks
+    return None
+
+
 def do(db, o):
     """Does it; the caller has begun a transaction."""
-    unknown = set(o) - {"seed", "count", "root", "first"}
+    unknown = set(o) - {"seed", "count", "root", "first", "without", "lists"}
     if unknown:
         raise ValueError("mischief: unknown key %s" % ", ".join(sorted(unknown)))
     w = World(db, int(o["seed"]), o["root"])
+    w.lists_are_seen = o.get("lists", True)
+    without = {tuple(x) for x in o.get("without", ())}
     todo = catalogue()
     order = todo[:]
     w.random.shuffle(order)
-    if o.get("first") is not None:
-        order.insert(0, todo[int(o["first"]) % len(todo)])
+    first = o.get("first")
+    for i in reversed(first if isinstance(first, list) else [] if first is None else [first]):
+        order.insert(0, todo[int(i) % len(todo)])
     planted = []
     for how, kind, attribute in order:
         if len(planted) >= int(o.get("count", 1)):
             break
-        p = on_group(w, how, attribute) if kind is None else on_record(w, how, kind, attribute)
+        p = (kind.relation if kind else "groups", attribute) not in without and attempt(w, how, kind, attribute)
         if p:
             planted.append(p)
-    return {"catalogue": len(todo), "planted": planted}
+    return {"catalogue": [(how, kind.relation if kind else "groups", attribute) for how, kind, attribute in todo], "planted": planted}
