@@ -39,11 +39,11 @@ B := build/$(config)
 # V=1 shows the commands
 Q := $(if $(V),,@)
 
-layers := libcommon formats libgitlab libexport libreplay libbooks cmd
+layers := libcommon formats libgitlab libexport libreplay libbooks libserve cmd
 no_deps_goals := ready deps demo check help clean dist format lint check-layers
 ifneq ($(filter-out $(no_deps_goals),$(or $(MAKECMDGOALS),all)),)
 msgpack := $(shell $(PKG_CONFIG) --exists msgpack-c 2>/dev/null && echo msgpack-c || echo msgpack)
-pkgs := libarchive libzstd zlib $(msgpack) libcurl libsodium yyjson sqlite3
+pkgs := libarchive libzstd zlib libisal libmicrohttpd $(msgpack) libcurl libsodium yyjson sqlite3
 PKG_CFLAGS := $(shell $(PKG_CONFIG) --cflags $(pkgs) 2>/dev/null)
 PKG_LIBS := $(shell $(PKG_CONFIG) --libs $(pkgs) 2>/dev/null)
 endif
@@ -58,7 +58,7 @@ SAN += $(if $(FUZZER),-fsanitize=fuzzer-no-link)
 HARDEN := $(if $(SANITIZE),,-D_FORTIFY_SOURCE=2) -fstack-protector-strong -fPIE
 GS_CPPFLAGS := -D_GNU_SOURCE -D_FILE_OFFSET_BITS=64 -DGS_VERSION='"$(VERSION)"' -I. -include libcommon/banned.h $(if $(FAULTS),-DGS_FAULTS) $(CPPFLAGS)
 GS_CFLAGS := -std=gnu11 -pthread $(OPT) $(WARN) $(HARDEN) $(SAN) $(PKG_CFLAGS) $(CFLAGS)
-GS_LDFLAGS := -pthread -pie -Wl,-z,relro,-z,now $(SAN) $(LDFLAGS)
+GS_LDFLAGS := -pthread -pie -Wl,--as-needed -Wl,-z,relro,-z,now $(SAN) $(LDFLAGS)
 
 src = $(sort $(wildcard $(1)/*.c $(1)/*/*.c))
 obj = $(patsubst %.c,$(B)/%.o,$(1))
@@ -68,6 +68,7 @@ gitlab_src := $(call src,libgitlab)
 export_src := $(call src,libexport)
 replay_src := $(call src,libreplay)
 books_src := $(call src,libbooks)
+serve_src := $(call src,libserve)
 cmd_src := $(sort $(wildcard cmd/*.c))
 snap_src := $(sort $(wildcard cmd/snap/*.c))
 replaycmd_src := $(sort $(wildcard cmd/replay/*.c))
@@ -75,7 +76,7 @@ graphql_docs := $(sort $(wildcard libgitlab/graphql/*.graphql))
 
 # from the top layer down: a static library may use only what stands behind it
 libs_snap := $(B)/libcmd.a $(B)/libexport.a $(B)/libgitlab.a $(B)/libformats.a $(B)/libcommon.a
-libs_replay := $(B)/libcmd.a $(B)/libbooks.a $(B)/libexport.a $(B)/libreplay.a $(B)/libgitlab.a $(B)/libformats.a $(B)/libcommon.a
+libs_replay := $(B)/libcmd.a $(B)/libserve.a $(B)/libbooks.a $(B)/libexport.a $(B)/libreplay.a $(B)/libgitlab.a $(B)/libformats.a $(B)/libcommon.a
 
 all: snap replay ## build both tools
 
@@ -98,13 +99,14 @@ $(B)/libgitlab.a: $(call obj,$(gitlab_src))
 $(B)/libexport.a: $(call obj,$(export_src))
 $(B)/libreplay.a: $(call obj,$(replay_src))
 $(B)/libbooks.a: $(call obj,$(books_src))
+$(B)/libserve.a: $(call obj,$(serve_src))
 $(B)/libcmd.a: $(call obj,$(cmd_src))
 $(B)/%.a:
 	@rm -f $@
 	$(Q)$(AR) rcsD $@ $^
 
-# GraphQL documents become C strings: libgitlab/graphql/group_labels.graphql -> gl_doc_group_labels
-$(B)/gen/gl_docs.h: $(graphql_docs) Makefile
+# GraphQL documents become C strings: libgitlab/graphql/group_labels.graphql -> gl_doc_group_labels (the folder tells of one that was renamed)
+$(B)/gen/gl_docs.h: $(graphql_docs) libgitlab/graphql Makefile
 	@mkdir -p $(@D)
 	@{ for f in $(graphql_docs); do \
 	  printf 'static const char gl_doc_%s[] =\n' "$$(basename $$f .graphql)"; \
@@ -134,7 +136,7 @@ fuzz_bin := $(patsubst tests/fuzz/%.c,$(B)/tests/fuzz/%,$(fuzz_src))
 tool_src := $(sort $(wildcard tests/e2e/*.c tests/bench/*.c tests/golden/*.c))
 tool_bin := $(patsubst %.c,$(B)/%,$(tool_src))
 unit_shared := $(call obj,$(sort $(wildcard tests/unit/support/*.c)))
-libs_all := $(B)/libcmd.a $(B)/libbooks.a $(B)/libexport.a $(B)/libreplay.a $(B)/libgitlab.a $(B)/libformats.a $(B)/libcommon.a
+libs_all := $(B)/libcmd.a $(B)/libserve.a $(B)/libbooks.a $(B)/libexport.a $(B)/libreplay.a $(B)/libgitlab.a $(B)/libformats.a $(B)/libcommon.a
 
 $(unit_bin): %: %.o $(unit_shared) $(libs_all)
 	$(if $(V),,@echo '  LINK    $@')
@@ -188,13 +190,23 @@ check-cli: ## command line tests
 check-e2e: ## tests of the tools against the simulator
 	@$(MAKE) --no-print-directory $(par) all tests
 	@$(suites) e2e
-check-crash: ## kills, power failures, lost answers and full disks at every moment: about 30 minutes on 2 cores
+check-crash: ## kills, power failures, lost answers and full disks at every moment: about 35 minutes on 2 cores
+	@$(MAKE) --no-print-directory $(par) all
 	@$(MAKE) --no-print-directory $(par) FAULTS=1 all
 	@GS_BUILD=$(CURDIR)/$(B) tests/crash/campaign --plan long
 MISCHIEF_SEEDS ?= 500
 check-mischief: ## damage a loaded target in MISCHIEF_SEEDS (500) seeded ways, and see that 'replay reconcile' names each
 	@$(MAKE) --no-print-directory $(par) all
 	@GS_BUILD=$(CURDIR)/$(B) tests/e2e/test_reconcile_mischief.py --seeds $(MISCHIEF_SEEDS)
+HOSTILE_REQUESTS ?= 12000
+HOSTILE_SEED ?= 1
+check-hostile: export ASAN_OPTIONS ?= detect_leaks=1:abort_on_error=0:exitcode=99
+check-hostile: export UBSAN_OPTIONS ?= print_stacktrace=1:halt_on_error=1
+check-hostile: ## HOSTILE_REQUESTS (12000) of HOSTILE_SEED (1) that mean harm to 'replay serve', with sanitizers and without
+	@$(MAKE) --no-print-directory $(par) SANITIZE=address,undefined all
+	@$(MAKE) --no-print-directory $(par) SANITIZE= all
+	@GS_BUILD=$(CURDIR)/build/$(notdir $(CC))-asan-ubsan tests/e2e/test_serve_hostile.py --requests $(HOSTILE_REQUESTS) --seed $(HOSTILE_SEED)
+	@GS_BUILD=$(CURDIR)/build/$(notdir $(CC)) tests/e2e/test_serve_hostile.py --requests $(HOSTILE_REQUESTS) --seed $(HOSTILE_SEED)
 check-layers: ## includes point from the top layer down only
 	@$(suites) layers
 check-headers: ## every header compiles alone
@@ -254,6 +266,6 @@ help: ## list the targets
 
 -include $(shell find $(B) -name '*.d' 2>/dev/null)
 
-.PHONY: all ready deps demo check check-unit check-cli check-e2e check-crash check-mischief check-layers check-headers check-fuzz bench lint format \
+.PHONY: all ready deps demo check check-unit check-cli check-e2e check-crash check-mischief check-hostile check-layers check-headers check-fuzz bench lint format \
   install uninstall dist clean help tests fuzzers FORCE
 .SECONDARY:
