@@ -215,13 +215,17 @@ static int users_grow(struct bundle_writer *w, struct gs_err *err)
     return 0;
 }
 
-/* Which of two values of one field is kept: the known one; of two known ones always the same, whatever came first. */
+/* How much a value tells: nothing, that nobody knows, that there is none, what it is. */
+static int told(yyjson_val *v)
+{
+    return !v ? 0 : yyjson_is_null(v) ? 1 : yyjson_equals_str(v, "") ? 2 : 3;
+}
+
+/* Which of two values of one field is kept: the one that tells more; of two equals always the same, whatever came first. */
 static int better(yyjson_val *a, yyjson_val *b, yyjson_val **out, struct gs_err *err)
 {
-    bool no_a = !a || yyjson_is_null(a) || yyjson_equals_str(a, ""),
-         no_b = !b || yyjson_is_null(b) || yyjson_equals_str(b, "");
-    if (no_a || no_b) {
-        *out = no_a && (!no_b || !a) ? b : a;
+    if (told(a) != told(b) || told(a) < 3) {
+        *out = told(b) > told(a) ? b : a;
         return 0;
     }
     gs_autobuf x, y;

@@ -79,6 +79,7 @@ struct cap_group {
     struct rel_group *rel; /* its export; NULL: it has none, or all of it is read */
     unsigned exported;     /* of the kinds that unread.c asks for, a bit for each: those in its export */
     bool not_exported;     /* its export was refused, while those of other groups are read */
+    bool by_export;        /* it is exported, and what is read otherwise is said to be */
     unsigned unread_way;   /* by which unread.c asks */
 };
 
@@ -129,7 +130,13 @@ int cap_missing_now(struct cap_group *g, const char *relation, const struct gs_e
 int cap_sink(struct cap_group *g, const char *relation, struct sink **out, struct gs_err *err) GS_MUST_USE;
 /* The avatar over REST. */
 int cap_avatar(struct cap_group *g, const char *url, struct gs_err *err) GS_MUST_USE;
+/*
+ * Tells the bundle of a user. Answers come in any order and after a kill in another one, so what is kept of a user may hang on what all of
+ * them know together only, never on who spoke first.
+ */
 int cap_user(struct capture *c, const struct cap_user *u, struct gs_err *err) GS_MUST_USE;
+/* A UserCore of GraphQL; its strings are those of `u`. Who was asked for a public address and has none is known to have none: "". */
+struct cap_user cap_user_graphql(yyjson_val *u);
 /* Public e-mail addresses that were looked up one by one, kept for the whole run. */
 struct cap_emails;
 void cap_emails_free(struct cap_emails *e);

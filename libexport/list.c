@@ -5,6 +5,14 @@
 #include <stdlib.h>
 #include <string.h>
 
+struct cap_user cap_user_graphql(yyjson_val *u)
+{
+    yyjson_val *email = yyjson_obj_get(u, "publicEmail"), *bot = yyjson_obj_get(u, "bot");
+    return (struct cap_user){.id = cap_id(u), .username = gs_json_str(u, "username"), .name = gs_json_str(u, "name"),
+                             .public_email = yyjson_is_null(email) ? "" : yyjson_get_str(email), .state = gs_json_str(u, "state"),
+                             .bot = yyjson_is_bool(bot) ? yyjson_get_bool(bot) : -1};
+}
+
 int64_t cap_id(yyjson_val *v)
 {
     int64_t id;

@@ -48,11 +48,11 @@ static int collect(struct crowd *w, struct gs_err *err)
 
 static int take(struct crowd *w, const struct ask *a, yyjson_val *v, struct gs_err *err)
 {
-    yyjson_val *bot = yyjson_obj_get(v, "bot");
-    const char *email = gs_json_str(v, a->by_rest ? "public_email" : "publicEmail");
-    struct cap_user u = {.id = cap_id(v), .username = gs_json_str(v, "username"), .name = gs_json_str(v, "name"),
-                         .public_email = email ? email : "", .state = gs_json_str(v, "state"),
-                         .bot = bot ? yyjson_is_true(bot) : -1};
+    struct cap_user u = cap_user_graphql(v); /* REST differs in the name of one field */
+    if (a->by_rest) {
+        const char *email = gs_json_str(v, "public_email");
+        u.public_email = email ? email : "";
+    }
     w->told += u.id > 0;
     return cap_user(w->cap, &u, err);
 }

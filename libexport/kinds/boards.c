@@ -189,8 +189,7 @@ static int put_user(struct capture *c, struct gs_jw *w, const char *key, yyjson_
 {
     if (!yyjson_is_obj(u))
         return 0;
-    struct cap_user user = {.id = cap_id(u), .username = gs_json_str(u, "username"), .name = gs_json_str(u, "name"),
-                            .public_email = gs_json_str(u, "publicEmail"), .state = gs_json_str(u, "state"), .bot = -1};
+    struct cap_user user = cap_user_graphql(u);
     gs_jw_key(w, key);
     gs_jw_obj(w);
     put_id(w, "id", u);

@@ -101,10 +101,7 @@ static bool goes_on(yyjson_val *v, const char *connection)
 /* `key`_id, and with `object` the person; the users of the bundle hear of him. */
 static int put_user(struct capture *c, struct gs_jw *w, const char *key_id, const char *key, yyjson_val *u, struct gs_err *err)
 {
-    yyjson_val *bot = yyjson_obj_get(u, "bot");
-    struct cap_user user = {.id = cap_id(u), .username = gs_json_str(u, "username"), .name = gs_json_str(u, "name"),
-                            .public_email = gs_json_str(u, "publicEmail"), .state = gs_json_str(u, "state"),
-                            .bot = yyjson_is_bool(bot) ? yyjson_get_bool(bot) : -1};
+    struct cap_user user = cap_user_graphql(u);
     gs_jw_key(w, key_id);
     if (user.id <= 0) {
         gs_jw_null(w);

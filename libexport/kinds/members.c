@@ -37,8 +37,7 @@ static void put_user(struct gs_jw *w, const struct cap_user *u)
 
 static int put_created_by(struct capture *c, struct gs_jw *w, yyjson_val *by, struct gs_err *err)
 {
-    struct cap_user u = {.id = cap_id(by), .username = gs_json_str(by, "username"), .name = gs_json_str(by, "name"),
-                         .public_email = gs_json_str(by, "publicEmail"), .state = gs_json_str(by, "state"), .bot = -1};
+    struct cap_user u = cap_user_graphql(by); /* over REST without an address */
     gs_jw_key(w, "created_by_id");
     if (u.id > 0)
         gs_jw_i64(w, u.id);
@@ -110,16 +109,11 @@ static void put_role(const struct roles *r, int64_t user, struct gs_jw *w)
 static int from_graphql(struct cap_rel *rel, yyjson_val *v, struct gs_jw *w, struct gs_err *err)
 {
     yyjson_val *user = yyjson_obj_get(v, "user");
-    yyjson_val *bot = yyjson_obj_get(user, "bot");
-    struct cap_user u = {.id = cap_id(user), .username = gs_json_str(user, "username"), .name = gs_json_str(user, "name"),
-                         .public_email = gs_json_str(user, "publicEmail"), .state = gs_json_str(user, "state"),
-                         .bot = bot ? yyjson_is_true(bot) : -1};
+    struct cap_user u = cap_user_graphql(user);
     if (u.id <= 0) { /* an invitation that nobody has accepted yet: of the relation "invitations" */
         rel->other++;
         return 0;
     }
-    if (!u.public_email)
-        u.public_email = "";
     gs_jw_obj(w);
     gs_jw_ki64(w, "id", cap_id(v));
     cap_copy(w, "access_level", yyjson_obj_get(v, "accessLevel"), "integerValue");

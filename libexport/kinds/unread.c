@@ -64,7 +64,7 @@ int cap_not_asked(struct capture *c, struct gs_err *err)
 /* There are some, and the group has no export that gives them. */
 static int read_kind(struct cap_group *g, size_t i, struct gs_err *err)
 {
-    if (g->rel && !relations_refused(g) &&
+    if (g->by_export &&
         book_fallback(g->cap->book, g->id, asked[i].relation, "relations", "api", "the export does not have it", err))
         return -1;
     return asked[i].kind->start(g, err);
@@ -173,6 +173,7 @@ static int start(struct cap_group *g, struct gs_err *err)
     /* noted here: what is known of the export may be gone when the answer comes */
     g->exported = 0;
     g->not_exported = relations_refused(g);
+    g->by_export = g->rel && !g->not_exported;
     for (size_t i = 0; i < GS_COUNT(asked); i++)
         g->exported |= (unsigned)relations_told(g, asked[i].relation) << i;
     if (g->exported == (1u << GS_COUNT(asked)) - 1)

@@ -48,6 +48,46 @@ static int check_mem(const void *data, size_t len, struct gs_err *err)
     return bundle_verify(b, false, NULL, err);
 }
 
+/* ---- users: answers tell more or less of one, in any order ---- */
+
+static void test_users_in_any_order(void **state)
+{
+    (void)state;
+    static const char *const told[] = {
+        "{\"id\":1,\"kind\":null,\"name\":null,\"public_email\":null,\"username\":null}",
+        "{\"id\":1,\"kind\":\"human\",\"name\":\"A\",\"public_email\":null,\"username\":\"a\"}",
+        "{\"id\":1,\"kind\":null,\"name\":\"A\",\"public_email\":\"\",\"username\":\"a\"}",
+        "{\"id\":1,\"name\":\"B\"}",
+    };
+    static const char want[] = "{\"id\":1,\"kind\":\"human\",\"name\":\"B\",\"public_email\":\"\",\"username\":\"a\"}\n";
+    struct gs_err err = {0};
+    struct bundle_writer_opts o = {0};
+    struct bundle_meta m = {.created_at_ms = 1735689600000, .via = "api"};
+    const struct sign_seckey *k = key;
+    for (unsigned order = 0; order < 256; order++) {
+        unsigned at[4] = {order & 3, order >> 2 & 3, order >> 4 & 3, order >> 6};
+        if ((1u << at[0] | 1u << at[1] | 1u << at[2] | 1u << at[3]) != 15)
+            continue;
+        struct bundle_writer *w;
+        GS_AUTO(bundle) b = NULL;
+        GS_AUTO(bundle_cursor) c = NULL;
+        const void *rec;
+        size_t len;
+        OK(bundle_writer_new(unit_path("stage"), &o, &w, &err));
+        OK(bundle_writer_group(w, 5, 0, "g", &err));
+        for (int i = 0; i < 4; i++)
+            OK(bundle_writer_user(w, told[at[i]], strlen(told[at[i]]), &err));
+        OK(bundle_writer_finish(w, &m, &k, 1, unit_path("users.gsnap"), true, &err));
+        bundle_writer_free(w);
+        OK(bundle_open(unit_path("users.gsnap"), &verify_opts, &b, &err));
+        OK(bundle_cursor_open(b, 0, "users", &c, &err));
+        OK(bundle_cursor_next(c, &rec, &len, NULL, &err));
+        assert_int_equal(len, strlen(want));
+        assert_memory_equal(rec, want, len);
+        assert_int_equal(unlink(unit_path("users.gsnap")), 0);
+    }
+}
+
 /* ---- there and back ---- */
 
 static void round_trip(enum record_encoding e, size_t frame, uint64_t part, unsigned threads)
@@ -683,6 +723,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_round_trip),
         cmocka_unit_test(test_contents),
+        cmocka_unit_test(test_users_in_any_order),
         cmocka_unit_test(test_writer_refuses),
         cmocka_unit_test(test_reproducible),
         cmocka_unit_test(test_every_byte_flipped),

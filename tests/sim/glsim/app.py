@@ -1,5 +1,6 @@
 """The HTTP side: reading requests, running them against the state, answering, faults, log."""
 import asyncio
+import hashlib
 import io
 import json
 import math
@@ -37,6 +38,7 @@ DEFAULTS = {
     "object_storage": False, "export_content_type": "application/gzip", "export_faults": [],
     "epic_rest": None, "epic_graphql": None, "work_items": None, "subepics": None, "child_position": None, "extra_emoji": [],
     "import_queue_ms": 0, "import_group_ms": 0, "import_max_bytes": None, "import_faults": [],
+    "jitter_ms": 0, "jitter_seed": 0,
 }
 # Work that GitLab does in the background: functions of the simulator, called before each request is looked at.
 WORKERS = []
@@ -270,12 +272,12 @@ class Simulator:
                     b"<!DOCTYPE html><html><head><title>Sign in</title></head><body>Please wait</body></html>"
             else:
                 status, head, data = self.scripted(rule.arg, rule.do)
-            await self.travel(t0)
+            await self.travel(t0, request, ctx)
             self.write_log(n, t0, ctx, status, len(data), rule)
             return web.Response(status=status, headers=self.common(ctx, head), body=data)
         if kind == "reset":
             self.peek_params(ctx)
-            await self.travel(t0)
+            await self.travel(t0, request, ctx)
             self.write_log(n, t0, ctx, 0, 0, rule)
             self.drop(request, rst=True)
         if kind == "delay_ms":
@@ -303,7 +305,7 @@ class Simulator:
             sent = min(rule.arg, len(data))
         elif kind == "stall_ms":
             sent = 0
-        await self.travel(t0)
+        await self.travel(t0, request, ctx)
         self.write_log(n, t0, ctx, status, sent, rule)
         if kind in ("lose_answer", "reset_after"):
             self.drop(request, rst=kind == "reset_after")
@@ -313,11 +315,17 @@ class Simulator:
             return await self.slow_answer(request, status, self.common(ctx, head), data, rule)
         return web.Response(status=status, headers=self.common(ctx, head), body=data)
 
-    async def travel(self, t0):
+    async def travel(self, t0, request, ctx):
         """The latency: the answer leaves that long after the request came, whatever the work took. The work itself
-        is done on arrival, so that requests which come together do not wait for each other afterwards."""
-        if self.config["latency_ms"]:
-            rest = t0 + self.config["latency_ms"] / 1000 - time.monotonic()
+        is done on arrival, so that requests which come together do not wait for each other afterwards. The jitter
+        hangs on the seed and on what is asked, so that a seed stands for one order of the answers."""
+        latency = self.config["latency_ms"]
+        if self.config["jitter_ms"]:
+            asked = b"%d %s %s " % (self.config["jitter_seed"], request.method.encode(), request.raw_path.encode())
+            share = int.from_bytes(hashlib.blake2b(asked + ctx.body, digest_size=4).digest(), "big") / 2**32
+            latency += share ** 4 * self.config["jitter_ms"]  # most are quick, a few are very late
+        if latency:
+            rest = t0 + latency / 1000 - time.monotonic()
             if rest > 0:
                 await asyncio.sleep(rest)
 
