@@ -101,6 +101,9 @@ static int create(struct run *r, struct gl_request **out_req, enum step_result *
 
 /* ---- answers ---- */
 
+/* What two cadences are equal in when a request was done twice. */
+static const char *const equal[] = {"title", "description", "active", NULL};
+
 /* What differs of what was sent, for people. A cadence that was there before may also make its iterations itself, or not. */
 static int differences(struct run *r, yyjson_val *there, bool all, struct gs_buf *names, struct gs_err *err)
 {
@@ -136,25 +139,53 @@ static int take(struct run *r, yyjson_val *there, bool adopted, enum step_result
     return 0;
 }
 
+/* Is it the second one of another cadence of ours, made twice? Equal to one that an op stands for. */
+static int is_second(struct run *r, yyjson_val *nodes, yyjson_val *one, bool *out, struct gs_err *err)
+{
+    int64_t print = print_of(one, equal);
+    size_t i, max;
+    yyjson_val *it;
+    *out = false;
+    yyjson_arr_foreach(nodes, i, max, it)
+    {
+        if (!*out && it != one && print_of(it, equal) == print && state_target_taken(r->state, &r->op, step_gid(it), out, err))
+            return -1;
+    }
+    return 0;
+}
+
+/*
+ * Titles may be there more than once. One that says all that was sent goes before one that does not; and where nobody else makes any, in a group of
+ * our own making, the second one of another cadence is not taken for this one.
+ */
 static int look_through(struct run *r, yyjson_val *nodes, yyjson_val **out, struct gs_err *err)
 {
     struct step_notes *n = step_notes(r);
     gs_autofree char *title = step_strip(gs_json_str(r->rec, "title"));
     size_t i, max;
     yyjson_val *it;
+    bool whole = false;
     if (!title)
         return gs_fail(err, GS_E_NOMEM, "out of memory");
     yyjson_arr_foreach(nodes, i, max, it)
     {
         int64_t id = step_gid(it);
-        bool taken = false;
+        bool taken = false, second = false;
+        gs_autobuf names;
+        gs_buf_init(&names, 4096);
         if (id > n->max_id)
             n->max_id = id;
-        if (*out || !id || !step_same_text(title, gs_json_str(it, "title")))
+        if (whole || !id || !step_same_text(title, gs_json_str(it, "title")))
             continue;
         if (state_target_taken(r->state, &r->op, id, &taken, err))
             return -1;
-        *out = taken ? NULL : it;
+        if (taken)
+            continue;
+        if (differences(r, it, false, &names, err) || (names.len && !r->grp->existed && is_second(r, nodes, it, &second, err)))
+            return -1;
+        whole = names.len == 0;
+        if (whole || (!*out && !second))
+            *out = it;
     }
     return 0;
 }
@@ -271,7 +302,6 @@ static bool is_manual(yyjson_val *there)
     return !gs_json_true(there, "automatic");
 }
 
-static const char *const equal[] = {"title", "description", "active", NULL};
 static const struct twins twins = {.equal = equal, .bare = is_manual, .list = cadences_request, .page = twins_page, .remove = twins_remove};
 
 static int step(struct run *r, const struct gl_response *rsp, struct gl_request **out_req, enum step_result *out, struct gs_err *err)

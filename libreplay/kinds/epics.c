@@ -3,8 +3,8 @@
  * before parents are set, since a parent may have a higher number or stand in another group. Nothing about an epic is unique: one whose
  * answer was lost is known by its title and the creation time that was sent with it.
  *
- * One that was made twice, since something before the target sent the request again, shows in a number that was left out. The first of the
- * two is the record's. The other one becomes the next record, which its number belongs to, by a change; or goes like a filler.
+ * One that was made twice, since something before the target sent the request again, shows in a number that was left out, or in a second one
+ * beside that which is found when the answer was lost. The first of the two is the record's. The other one becomes the next record, which its number belongs to, by a change; or goes like a filler.
  *
  * The rest follows in stages (plan.c): parents, comments and reactions; order of children and closing; places on boards; the update
  * time last of all, since everything else moves it.
@@ -348,6 +348,14 @@ static int judge_author(struct run *r, yyjson_val *author, bool over, struct gs_
     return told && want != is ? run_loss(r, "epic-author", NULL, err) : 0;
 }
 
+static int judge_created(struct run *r, yyjson_val *there, bool over, struct gs_err *err)
+{
+    const char *want = gs_json_str(r->rec, "created_at");
+    if (!want || step_same_time(want, gs_json_str(there, "created_at")))
+        return 0;
+    return run_loss(r, "epic-created-at", over ? "it is the second one of an epic that was made twice" : NULL, err);
+}
+
 /* What the server made of the record, against what was sent. `over`: out of an epic that was there. */
 static int compare(struct run *r, yyjson_val *there, bool over, struct gs_err *err)
 {
@@ -382,11 +390,7 @@ static int compare(struct run *r, yyjson_val *there, bool over, struct gs_err *e
         return -1;
     if (lost.len && run_loss(r, "epic-changed", gs_buf_str(&lost), err))
         return -1;
-    if (gs_json_str(r->rec, "created_at") &&
-        !step_same_time(gs_json_str(r->rec, "created_at"), gs_json_str(there, "created_at")) &&
-        run_loss(r, "epic-created-at", over ? "it is the second one of an epic that was made twice" : NULL, err))
-        return -1;
-    return 0;
+    return judge_created(r, there, over, err);
 }
 
 /* The epic is there, with this number. */
@@ -435,6 +439,50 @@ static int second(struct run *r, yyjson_val *it, struct gs_err *err)
     return address(r, it, &at) ? state_filler(r->state, r->lane->id, number(it, "iid"), at, err) : 0;
 }
 
+/* With a number that was there at the first look, it is of somebody else, or of an earlier load. */
+static bool is_new(const struct run *r, yyjson_val *it)
+{
+    return !r->grp->existed || (r->lane->watermark >= 0 && number(it, "iid") > r->lane->watermark);
+}
+
+/* If it fits: made by a write of this step whose answer was lost, as opposed to what may be of a later record. */
+static bool made_by_this_step(const struct run *r, yyjson_val *it)
+{
+    return r->unsure && !r->maybe && is_new(r, it);
+}
+
+/* The lowest number that such a write got, of those listed; 0: none. Work items come with the latest first. */
+static int eldest(struct run *r, yyjson_val *list, int64_t *out, struct gs_err *err)
+{
+    size_t i, max;
+    yyjson_val *it;
+    yyjson_arr_foreach(list, i, max, it)
+    {
+        bool fit = false;
+        if (made_by_this_step(r, it) && fits(r, it, &fit, err))
+            return -1;
+        if (fit && (!*out || number(it, "iid") < *out))
+            *out = number(it, "iid");
+    }
+    return 0;
+}
+
+/* A filler whose answer was lost, and which was made twice, may have the record's own number. */
+static int filler_in_the_way(struct run *r, yyjson_val *it, struct gs_err *err)
+{
+    char prefix[96];
+    size_t len = (size_t)filler_prefix(r, prefix, sizeof(prefix));
+    const char *title = gs_json_str(it, "title");
+    int64_t at = 0, want = number(r->rec, "iid"), known = 0;
+    if (number(it, "iid") != want || !title || strncmp(title, prefix, len) != 0 || !address(r, it, &at) ||
+        state_filler_at(r->state, r->lane->id, want, &known, err) || known)
+        return err->code ? -1 : 0;
+    return state_filler(r->state, r->lane->id, want, at, err) ||
+                   step_loss(r, err, "made-twice", "a filler %s, removed or used for the next record", numbered.what)
+               ? -1
+               : 0;
+}
+
 static int listed(struct run *r, const struct gl_response *rsp, struct gl_request **out_req, enum step_result *out,
                   struct gs_err *err)
 {
@@ -445,15 +493,21 @@ static int listed(struct run *r, const struct gl_response *rsp, struct gl_reques
         return -1;
     size_t i, max;
     yyjson_val *it;
+    int64_t elder = 0;
+    if (!n->id && eldest(r, yyjson_doc_get_root(doc), &elder, err))
+        return -1;
     yyjson_arr_foreach(yyjson_doc_get_root(doc), i, max, it)
     {
         bool fit = false;
         if (number(it, "iid") > n->max_id)
             n->max_id = number(it, "iid");
+        bool ours = made_by_this_step(r, it) && (n->id ? r->op.found : elder && number(it, "iid") > elder);
         bool twice = n->flags & MADE_TWICE;
-        if ((!n->id || twice) && (r->unsure || r->maybe || r->grp->existed) && fits(r, it, &fit, err))
+        if (r->unsure && filler_in_the_way(r, it, err))
             return -1;
-        if (fit && twice && number(it, "iid") != number(r->rec, "iid")) {
+        if ((!n->id || twice || ours) && (r->unsure || r->maybe || r->grp->existed) && fits(r, it, &fit, err))
+            return -1;
+        if (fit && (ours || (twice && number(it, "iid") != number(r->rec, "iid")))) {
             if (second(r, it, err))
                 return -1;
             continue;
@@ -461,12 +515,11 @@ static int listed(struct run *r, const struct gl_response *rsp, struct gl_reques
         if (!fit || n->id)
             continue;
         step_seen(r);
-        /* with a number that was there at the first look, it is of somebody else, or of an earlier load */
-        r->op.adopted = r->grp->existed && (r->lane->watermark < 0 || number(it, "iid") <= r->lane->watermark);
+        r->op.adopted = !is_new(r, it);
         r->op.found = !r->op.adopted;
         /* a list of work items does not show all of one */
         if (take(r, it, err) || state_filler_gone(r->state, r->lane->id, number(it, "iid"), err) ||
-            (r->op.found && !run_epics_items(r) && compare(r, it, false, err)))
+            (r->op.found && (run_epics_items(r) ? judge_created : compare)(r, it, false, err)))
             return -1;
         n->id = r->op.target_id;
     }

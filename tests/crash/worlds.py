@@ -62,7 +62,7 @@ def is_create(line):
         return False
     if "/impersonation_tokens" in line["path"]:  # made and taken away again by every run that acts as others
         return False
-    done = line.get("fault") not in ("status", "html", "reset") and (200 <= line["status"] < 300 or line.get("fault") in ("after_status", "twice"))
+    done = line.get("fault") not in ("status", "html", "reset") and (200 <= line["status"] < 300 or line.get("fault") in ("after_status", "twice", "twice_lost"))
     if line["path"].endswith("/graphql"):
         name = re.match(r"\s*mutation\s+(\w+)", (line.get("body") or {}).get("query", ""))
         return done and name is not None and "reate" in name[1]

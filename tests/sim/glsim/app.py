@@ -287,7 +287,7 @@ class Simulator:
         if kind == "drop_sudo":
             ctx.headers = ctx.headers.copy()
             ctx.headers.popall("Sudo", None)
-        if kind == "twice":
+        if kind in ("twice", "twice_lost"):
             first = Context(self, ctx.method, ctx.path, ctx.query, ctx.headers, ctx.body)
             auth.identify(first)
             self.perform(first, again=True)
@@ -299,7 +299,7 @@ class Simulator:
         if kind == "after_status":
             status, head, data = self.scripted(rule.arg, rule.do)
         sent = len(data)
-        if kind in ("lose_answer", "reset_after"):
+        if kind in ("lose_answer", "reset_after", "twice_lost"):
             sent = 0
         elif kind == "cut_after":
             sent = min(rule.arg, len(data))
@@ -307,7 +307,7 @@ class Simulator:
             sent = 0
         await self.travel(t0, request, ctx)
         self.write_log(n, t0, ctx, status, sent, rule)
-        if kind in ("lose_answer", "reset_after"):
+        if kind in ("lose_answer", "reset_after", "twice_lost"):
             self.drop(request, rst=kind == "reset_after")
         if kind in ("cut_after", "stall_ms", "wrong_length"):
             await self.raw_answer(request, ctx, rule, status, head, data)

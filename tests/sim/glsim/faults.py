@@ -3,7 +3,7 @@ import json
 import random
 import re
 
-ACTIONS = ("status", "after_status", "lose_answer", "reset", "reset_after", "cut_after", "stall_ms", "delay_ms", "twice",
+ACTIONS = ("status", "after_status", "lose_answer", "reset", "reset_after", "cut_after", "stall_ms", "delay_ms", "twice", "twice_lost",
            "stale_ms", "html", "wrong_length", "drop_sudo", "drip_ms")
 MATCHES = ("method", "path", "query", "n", "nth", "every", "first", "probability", "seed", "body", "user")
 DETAILS = ("headers", "body", "chunk")
