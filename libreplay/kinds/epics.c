@@ -4,7 +4,8 @@
  * answer was lost is known by its title and the creation time that was sent with it.
  *
  * One that was made twice, since something before the target sent the request again, shows in a number that was left out, or in a second one
- * beside that which is found when the answer was lost. The first of the two is the record's. The other one becomes the next record, which its number belongs to, by a change; or goes like a filler.
+ * beside that which is found when the answer was lost. The first of the two is the record's. The other one becomes the next record, which its
+ * number belongs to, by a change; or goes like a filler.
  *
  * The rest follows in stages (plan.c): parents, comments and reactions; order of children and closing; places on boards; the update
  * time last of all, since everything else moves it.
@@ -439,16 +440,13 @@ static int second(struct run *r, yyjson_val *it, struct gs_err *err)
     return address(r, it, &at) ? state_filler(r->state, r->lane->id, number(it, "iid"), at, err) : 0;
 }
 
-/* With a number that was there at the first look, it is of somebody else, or of an earlier load. */
-static bool is_new(const struct run *r, yyjson_val *it)
+/*
+ * Is whatever fits made by a write of this step whose answer was lost? Not where somebody else may have made it, nor where it may be of a
+ * later record.
+ */
+static bool all_of_this_step(const struct run *r)
 {
-    return !r->grp->existed || (r->lane->watermark >= 0 && number(it, "iid") > r->lane->watermark);
-}
-
-/* If it fits: made by a write of this step whose answer was lost, as opposed to what may be of a later record. */
-static bool made_by_this_step(const struct run *r, yyjson_val *it)
-{
-    return r->unsure && !r->maybe && is_new(r, it);
+    return r->unsure && !r->maybe && !r->grp->existed;
 }
 
 /* The lowest number that such a write got, of those listed; 0: none. Work items come with the latest first. */
@@ -459,7 +457,7 @@ static int eldest(struct run *r, yyjson_val *list, int64_t *out, struct gs_err *
     yyjson_arr_foreach(list, i, max, it)
     {
         bool fit = false;
-        if (made_by_this_step(r, it) && fits(r, it, &fit, err))
+        if (fits(r, it, &fit, err))
             return -1;
         if (fit && (!*out || number(it, "iid") < *out))
             *out = number(it, "iid");
@@ -494,14 +492,14 @@ static int listed(struct run *r, const struct gl_response *rsp, struct gl_reques
     size_t i, max;
     yyjson_val *it;
     int64_t elder = 0;
-    if (!n->id && eldest(r, yyjson_doc_get_root(doc), &elder, err))
+    if (all_of_this_step(r) && !n->id && eldest(r, yyjson_doc_get_root(doc), &elder, err))
         return -1;
     yyjson_arr_foreach(yyjson_doc_get_root(doc), i, max, it)
     {
         bool fit = false;
         if (number(it, "iid") > n->max_id)
             n->max_id = number(it, "iid");
-        bool ours = made_by_this_step(r, it) && (n->id ? r->op.found : elder && number(it, "iid") > elder);
+        bool ours = all_of_this_step(r) && (n->id || (elder && number(it, "iid") > elder));
         bool twice = n->flags & MADE_TWICE;
         if (r->unsure && filler_in_the_way(r, it, err))
             return -1;
@@ -515,7 +513,8 @@ static int listed(struct run *r, const struct gl_response *rsp, struct gl_reques
         if (!fit || n->id)
             continue;
         step_seen(r);
-        r->op.adopted = !is_new(r, it);
+        /* with a number that was there at the first look, it is of somebody else, or of an earlier load */
+        r->op.adopted = r->grp->existed && (r->lane->watermark < 0 || number(it, "iid") <= r->lane->watermark);
         r->op.found = !r->op.adopted;
         /* a list of work items does not show all of one */
         if (take(r, it, err) || state_filler_gone(r->state, r->lane->id, number(it, "iid"), err) ||
