@@ -2,7 +2,8 @@
  * The order of epics on an epic board. An epic has one place on a board, however many lists show it, so that going through list after
  * list would undo what was done for the ones before. Instead each epic goes directly behind the last of those that stand before it in any
  * list, in an order in which these have had their turn. Those that begin all their lists (roots) stay where they are; which of two of
- * them comes first on the board is asked the first time that it matters. Every move may be repeated, and all of it begun again.
+ * them comes first on the board is asked the first time that it matters. Every move may be repeated, and all of it begun again; which it is
+ * when the lists, read once more after the last move, do not stand as they should.
  */
 #include "libreplay/kinds/epic_boards.h"
 #include "libreplay/kinds/epics.h"
@@ -17,6 +18,8 @@
 #define NONE UINT32_MAX
 
 enum { START, BOARDS, CHECK, MOVE, ASK, HIDE, AGAIN };
+
+#define ROUNDS 3 /* of run->n1 */
 
 struct place {           /* an epic in a list */
     uint32_t epic, list;
@@ -59,6 +62,7 @@ struct order {
     uint32_t turn, behind, root; /* epic, where it stands now */
     size_t list;          /* that is checked */
     size_t no_list;       /* epics whose list the target does not show */
+    bool moved, refused;  /* any of them */
     uint32_t seen;        /* epics of the list that is read */
     uint32_t ask_e, ask_p; /* places in the list that is read to ask */
 };
@@ -368,6 +372,15 @@ static int learn(struct order *o, uint32_t a, uint32_t b, bool later, struct gs_
     return 0;
 }
 
+static int begin(struct run *r, struct gl_request **out_req, enum step_result *out, struct gs_err *err)
+{
+    if (r->own)
+        order_free(r->own);
+    r->own = NULL;
+    gs_buf_reset(&r->buf);
+    return epic_boards_list(r, BOARDS, out_req, out, err);
+}
+
 /* Goes on with the epic whose turn it is, and with the next ones, up to the next request. */
 static int turns(struct run *r, int64_t board, struct gl_request **out_req, enum step_result *out, struct gs_err *err)
 {
@@ -392,7 +405,11 @@ static int turns(struct run *r, int64_t board, struct gl_request **out_req, enum
         if (o->turn == NONE) {
             if (left && run_loss(r, "epic-board-order", "its lists contradict each other", err))
                 return -1;
-            return hide(r, board, out_req, out, err);
+            if (!o->moved || o->refused || left)
+                return hide(r, board, out_req, out, err);
+            r->n1++;
+            step_hidden(r);
+            return begin(r, out_req, out, err);
         }
         collect(o);
         o->root = o->turn;
@@ -416,7 +433,9 @@ static int moved(struct run *r, int64_t board, const struct gl_response *rsp, st
         }
         if (run_loss(r, "epic-board-order", why.text, err))
             return -1;
+        o->refused = true;
     }
+    o->moved = true;
     o->root = o->cand[o->at].root;
     o->behind = o->cand[o->at].epic;
     o->at++;
@@ -480,7 +499,15 @@ static int checked(struct run *r, int64_t board, const struct gl_response *rsp, 
     if (gone && step_loss(r, err, "epic-board-order", "%zu are not in their list there", gone))
         return -1;
     o->turn = NONE;
-    return right ? hide(r, board, out_req, out, err) : turns(r, board, out_req, out, err);
+    if (right)
+        return hide(r, board, out_req, out, err);
+    if (r->n1 > 0 && step_absent(r, AGAIN, &over, out, err)) /* a replica may not show the moves yet */
+        return -1;
+    if (!over)
+        return 0;
+    if (r->n1 >= ROUNDS)
+        return run_loss(r, "epic-board-order", "they do not stay where they are put", err) ? -1 : hide(r, board, out_req, out, err);
+    return turns(r, board, out_req, out, err);
 }
 
 /* Which of two roots comes later: read off a list that shows one of each. */
@@ -568,13 +595,8 @@ static int step(struct run *r, const struct gl_response *rsp, struct gl_request 
     }
     switch (r->phase) {
     case AGAIN:
-        if (r->own)
-            order_free(r->own);
-        r->own = NULL;
-        gs_buf_reset(&r->buf);
-        return epic_boards_list(r, BOARDS, out_req, out, err);
     case START:
-        return epic_boards_list(r, BOARDS, out_req, out, err);
+        return begin(r, out_req, out, err);
     case BOARDS:
         return boards(r, board, rsp, out_req, out, err);
     case CHECK:

@@ -170,6 +170,17 @@ with gstest.scratch() as d:
                 story = r.json() if r.code == 0 else {}
                 t.is_eq(([x.get("iid") for x in story.get("source", [])], [x["step"] for x in story.get("steps", [])][:1], [x["code"] for x in story.get("losses", [])][:1],
                          [(x.get("now") or {}).get("iid") for x in story.get("steps", [])][:1]), ([11], ["epics"], ["epic-author"], [11]), f"{via}: the story of epic {name}", str(r)[:3000])
+    # ---- answers in any order, and moves that the target only says it made ----
+    for name, times, losing in (("now and then", 5, False), ("always", 0, True)):
+        with Target("moves", "--tier", "ultimate", "--version", "17.11.0-ee", "--config", json.dumps({"jitter_ms": 200, "jitter_seed": 3})) as sim:
+            sim.faults({"match": {"method": "POST", "path": "graphql$", "body": "epicMoveList", "every": 1 if losing else 9}, "times": times,
+                        "do": {"status": 200, "body": {"data": {"epicMoveList": {"epic": {"id": "gid://gitlab/Epic/1"}, "errors": []}}}}})
+            state = f"moves{times}.state"
+            r = replay("apply", sim, "api.gsnap", "--yes", "--json", "--jobs", "32", "--state", state)
+            t.is_eq((r.code, losses(r).get(("epic_boards", "epic-board-order"), 0) > 0), (0, losing), f"moves that were not made, {name}: put in order, or said", str(r)[-3000:])
+            t.is_eq((picture(sim.dump()) == want, boards(sim) == source_boards), (True, not losing), f"moves that were not made, {name}: the epics are as at the source; the boards {'are not' if losing else 'too'}")
+            balanced(sim, "api.gsnap", state, f"moves that were not made, {name}", "owner")
+        os.unlink(os.path.join(d, "moves.db"))
     # ---- as an administrator, in the names of the authors: times of epics and comments are theirs to lose ----
     with Target("authors", "--tier", "ultimate", "--version", "17.11.0-ee") as sim:
         r = replay("apply", sim, "items.gsnap", "--as-authors", "--yes", "--json", "--state", "authors.state", token="admin")

@@ -685,6 +685,12 @@ def board_writes():
     eq(order("product now"), ["e2", "e1", "e0", "e3"])
     eq(top_errors(q.replace("positionInList:-1", "positionInList:0,moveAfterId:\"%s\"" % (gid % es[1]["id"])) % (b["id"], gid % es[0]["id"], now["id"])),
        ["positionInList is mutually exclusive with any of moveBeforeId or moveAfterId"])
+    many = [epic("e%d" % i, g=P, labels="product now") for i in range(100, 180)]
+    for e in many:  # the room behind it is used up again and again
+        eq(move(e, toListId=now["id"], moveBeforeId=gid % es[1]["id"]), [])
+    eq(order("product now"), ["e2", "e1"] + ["e%d" % i for i in range(179, 99, -1)] + ["e0", "e3"], "eighty behind the same one")
+    places = [x["relative_position"] for x in sim.dump()["epic_board_positions"] if x["board_id"] == int(b["id"].split("/")[-1])]
+    eq(len(places), len(set(places)), "none shares its place")
     eq(mutate("epicBoardListDestroy", "list{id}", listId=later["id"])["errors"], [])
     eq(mutate("epicBoardListDestroy", "list{id}", listId=closed)["errors"], ["Open and closed lists on a board cannot be destroyed."])
     eq(mutate("destroyEpicBoard", "epicBoard{id}", id=b["id"])["errors"], [])

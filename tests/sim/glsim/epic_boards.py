@@ -149,7 +149,8 @@ def settle(ctx, b, rows):
 
 def spot_between(db, b, eid, left, right):
     """A free place directly behind `left` or, without it, before `right` (epic ids). Places are the board's, not the list's: with one of
-    them given, the other side is whoever stands there on the whole board."""
+    them given, the other side is whoever stands there on the whole board; with both, an epic of another list may stand in between, and nobody
+    shares a place."""
     def beside(spot, way, op):
         return db.val("SELECT %s(relative_position) FROM epic_board_positions WHERE board_id=? AND epic_id<>? AND relative_position%s?"
                       % (way, op), b["id"], eid, spot)
@@ -161,10 +162,14 @@ def spot_between(db, b, eid, left, right):
             low = beside(high, "max", "<")
         if low is None or high is None:
             return high - DISTANCE if low is None else low + DISTANCE
-        if high - low > 1:
-            return (low + high) // 2
+        while high - low > 1:
+            middle = (low + high) // 2
+            if not db.val("SELECT count(*) FROM epic_board_positions WHERE board_id=? AND epic_id<>? AND relative_position=?", b["id"], eid, middle):
+                return middle
+            high = middle
         # no room: everything on the board moves apart
-        db.run("UPDATE epic_board_positions SET relative_position=relative_position*1000 WHERE board_id=?", b["id"])
+        for n, row in enumerate(db.all("SELECT id FROM epic_board_positions WHERE board_id=? ORDER BY relative_position", b["id"]), 1):
+            db.run("UPDATE epic_board_positions SET relative_position=? WHERE id=?", n * DISTANCE, row["id"])
     raise AssertionError("no room on board %d" % b["id"])
 
 
@@ -175,14 +180,11 @@ def move_epic(ctx, b, r, e, before=None, after=None, position=None):
     ids = [x["id"] for x in rows]
     if position is not None:
         at = len(ids) if position == -1 or position > len(ids) else position
-    elif before in ids:
-        at = ids.index(before) + 1
-    elif after in ids:
-        at = ids.index(after)
-    else:
+        before, after = ids[at - 1] if at > 0 else None, ids[at] if at < len(ids) else None
+    elif before not in ids and after not in ids:
         return False
     if ids:
-        spot = spot_between(ctx.db, b, e["id"], ids[at - 1] if at > 0 else None, ids[at] if at < len(ids) else None)
+        spot = spot_between(ctx.db, b, e["id"], before if before in ids else None, after if after in ids else None)
     else:
         spot = (ctx.db.val("SELECT max(relative_position) FROM epic_board_positions WHERE board_id=?", b["id"]) or 0) + DISTANCE
     set_place(ctx.db, b, e["id"], spot)
