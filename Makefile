@@ -190,7 +190,7 @@ check-cli: ## command line tests
 check-e2e: ## tests of the tools against the simulator
 	@$(MAKE) --no-print-directory $(par) all tests
 	@$(suites) e2e
-check-crash: ## kills, power failures, lost answers and full disks at every moment: about 35 minutes on 2 cores
+check-crash: ## kills, power failures, lost answers and full disks at every moment: half an hour on 2 cores
 	@$(MAKE) --no-print-directory $(par) all
 	@$(MAKE) --no-print-directory $(par) FAULTS=1 all
 	@GS_BUILD=$(CURDIR)/$(B) tests/crash/campaign --plan long
