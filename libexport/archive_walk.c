@@ -297,14 +297,15 @@ static int walk_begin(struct walk *w, const char *path, const struct walk_limits
                            : gs_fail_sys(err, GS_E_IO, errno, "opening '%s'", path);
 }
 
-int archive_walk_uploads(const char *path, const struct walk_limits *lim, walk_fn each,
+int archive_walk_uploads(const char *path, const char *name, walk_fn each,
                          int (*refused)(void *cookie, const char *name, const char *why, struct gs_err *err), void *cookie,
                          struct gs_err *err)
 {
     struct walk w;
     gs_autofd int fd = -1;
-    if (walk_begin(&w, path, lim, each, cookie, &fd, err))
+    if (walk_begin(&w, path, NULL, each, cookie, &fd, err))
         return -1;
+    w.path = name;
     w.refused = refused;
     int r = as_archive(walk_tar(&w, fd, false, err), err);
     idset_release(&w.names);

@@ -32,9 +32,10 @@ int archive_walk(const char *path, const struct walk_limits *lim, walk_fn each, 
                  struct gs_err *err) GS_MUST_USE;
 /*
  * The same for a .tar.gz of uploads, where one odd entry must not cost the others: links, devices, pipes and names that are not
- * let through are told to `refused` with the reason ("a link", "no file", "its name"), and passed over.
+ * let through are told to `refused` with the reason ("a link", "no file", "its name"), and passed over. `name` is what messages call it:
+ * they are carried, and say nothing of where this machine keeps its files.
  */
-int archive_walk_uploads(const char *path, const struct walk_limits *lim, walk_fn each,
+int archive_walk_uploads(const char *path, const char *name, walk_fn each,
                          int (*refused)(void *cookie, const char *name, const char *why, struct gs_err *err), void *cookie,
                          struct gs_err *err) GS_MUST_USE;
 

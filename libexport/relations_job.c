@@ -157,6 +157,7 @@ static int on_line(void *cookie, const struct line *l, struct gs_err *err)
     return store(j, v, l->text, l->len, err);
 }
 
+/* What is said of a damaged file goes into the ledger: it is called as GitLab calls it, not by where it is kept here. */
 static int read_gz(void *cookie, void *buf, size_t len, size_t *out_n, struct gs_err *err)
 {
     return gs_gz_read(cookie, buf, len, out_n, err);
@@ -173,7 +174,10 @@ static int read_lines(struct rel_job *j, const char *path, struct gs_err *err)
     GS_AUTO(gs_gz) z = NULL;
     uint64_t bytes = 0;
     gs_autofd int fd = open_file(path, err);
-    if (fd < 0 || gs_gz_open(fd, path, false, NULL, &z, err))
+    gs_autofree char *name = gs_asprintf("%s.ndjson.gz", j->relation);
+    if (!name)
+        return gs_fail(err, GS_E_NOMEM, "out of memory");
+    if (fd < 0 || gs_gz_open(fd, name, false, NULL, &z, err))
         return -1;
     struct lines_opts o = {.read = read_gz, .read_cookie = z, .each = on_line, .cookie = j, .stop = j->stop};
     int r = lines_walk(&o, &bytes, err);
@@ -206,7 +210,7 @@ static int read_self(struct rel_job *j, const char *path, struct gs_err *err)
     gs_autofd int fd = open_file(path, err);
     gs_buf_init(&b, SELF_MAX);
     gs_buf_init(&one, SELF_MAX);
-    if (fd < 0 || gs_gz_open(fd, path, false, NULL, &z, err))
+    if (fd < 0 || gs_gz_open(fd, "self.json.gz", false, NULL, &z, err))
         return -1;
     while (n > 0) {
         if (gs_buf_reserve(&b, 65536, err) || gs_gz_read(z, b.data + b.len, 65536, &n, err))
@@ -323,10 +327,10 @@ static int pass_odd(void *cookie, const char *name, const char *why, struct gs_e
 static int read_uploads(struct rel_job *j, struct gs_err *err)
 {
     for (size_t i = 0; i < j->n_paths; i++)
-        if (archive_walk_uploads(j->paths[i], NULL, pass_over, pass_odd, j, err))
+        if (archive_walk_uploads(j->paths[i], "uploads.tar.gz", pass_over, pass_odd, j, err))
             return -1;
     for (size_t i = 0; i < j->n_paths; i++)
-        if (archive_walk_uploads(j->paths[i], NULL, on_upload, refuse, j, err))
+        if (archive_walk_uploads(j->paths[i], "uploads.tar.gz", on_upload, refuse, j, err))
             return -1;
     return 0;
 }

@@ -1,7 +1,9 @@
 #!/usr/bin/python3
 """The order in which answers come leaves no trace: every bundle of a source is the same, byte for byte, whichever answers were late. GS_ORDERS=N takes N
 more orders of each."""
+import json
 import os
+import re
 
 import gstest
 
@@ -25,18 +27,26 @@ def capture(d, s, root, via, jitter, seed, jobs):
 
 
 more = list(range(1000, 1000 + int(os.environ.get("GS_ORDERS", "0"))))
-for tree, seeds in ONCE.items():
-    for version in ("17.8.1-ee", "18.6.0-ee"):
-        with gstest.scratch() as d:
-            gstest.keygen(d)
-            with gstest.Sim(d, "source", "--tier", "ultimate", "--version", version, "--seed", tree) as s:
-                root = next(g["full_path"] for g in s.dump()["groups"] if not g["parent_id"])
-                for via in "api", "auto":
-                    r, first = capture(d, s, root, via, 0, 0, 1)
-                    name = f"{root} of {version}, --via {via}"
-                    t.ok(first and r.code == 0, name, str(r))
-                    for seed in (seeds if version == "17.8.1-ee" else seeds[:1]) + more:
-                        jobs = 32 if seed < 1000 else (2, 4, 8, 32)[seed % 4]
-                        r, data = capture(d, s, root, via, 400, seed, jobs)
-                        t.ok(data is not None and data == first, f"{name}: answers in order {seed}, {jobs} jobs: the same bytes", str(r))
+DAMAGED = [{"relation": "milestones", "fail": "PG::Error"}, {"relation": "labels", "group": "halden-instruments/cloud-platform", "corrupt_gzip": True},
+           {"relation": "self", "group": "halden-instruments/cloud-platform", "truncate_gzip": True}, {"relation": "uploads", "no_gzip": True},
+           {"relation": "members", "fail": "no"}]
+SOURCES = [(tree, seeds if version == "17.8.1-ee" else seeds[:1], version, ("api", "auto"), {}) for tree, seeds in ONCE.items() for version in ("17.8.1-ee", "18.6.0-ee")]
+for tree, seeds, version, ways, config in [*SOURCES, (gstest.DEMO_TREE, [17, 27], "17.8.1-ee", ("auto",), {"export_faults": DAMAGED})]:
+    with gstest.scratch() as d:
+        gstest.keygen(d)
+        with gstest.Sim(d, "source", "--tier", "ultimate", "--version", version, "--seed", tree, "--config", json.dumps(config)) as s:
+            root = next(g["full_path"] for g in s.dump()["groups"] if not g["parent_id"])
+            for via in ways:
+                r, first = capture(d, s, root, via, 0, 0, 1)
+                name = f"{root} of {version}, --via {via}" + (", damaged exports" if config else "")
+                t.ok(first and r.code == (3 if config else 0), name, str(r))  # nothing but an export gives uploads
+                if config:
+                    with open(os.path.join(d, "first.gsnap"), "wb") as f:
+                        f.write(first)
+                    said = set(re.findall(r"'[^']*[.]gz'", gstest.snap("cat", "first.gsnap", "ledger", cwd=d).out))
+                    t.is_eq(said, {"'labels.ndjson.gz'", "'self.json.gz'"}, f"{name}: the books call files as the source does, not by where they are kept here")
+                for seed in seeds + more:
+                    jobs = 32 if seed < 1000 else (2, 4, 8, 32)[seed % 4]
+                    r, data = capture(d, s, root, via, 400, seed, jobs)
+                    t.ok(data is not None and data == first, f"{name}: answers in order {seed}, {jobs} jobs: the same bytes", str(r))
 t.done()
