@@ -4,89 +4,12 @@ import gzip
 import json
 import os
 import subprocess
-import sys
 import tempfile
 import time
 
-sys.dont_write_bytecode = True
-sys.path.insert(0, os.path.join(os.path.dirname(os.path.realpath(__file__)), "..", "sim"))
-from glsim import contract  # noqa: E402
-from glsim.testing import SIM_DIR, Sim, Tap, eq  # noqa: E402
+from simepics import (ask, bad, config, contract, epic, eq, finish, fresh, G, get, good, mutate, NOT_FOUND, P, PRODUCT, put,
+                      ROOT, row, sim, Sim, SIM_DIR, test, top_errors, TREE, USERS, V)
 
-test = Tap()
-TREE = os.path.join(SIM_DIR, "planning_tree.json")
-V = "18.8.0-ee"
-sim = Sim("--seed", TREE, "--version", V, "--tier", "ultimate", "--config", '{"delete_delay_ms": 0}')
-ROOT, PRODUCT = "halden-planning", "halden-planning/product"
-G = sim.get("/groups/" + ROOT)[1]["id"]
-P = sim.get("/groups/halden-planning%2Fproduct")[1]["id"]
-USERS = {u["username"]: u["id"] for u in sim.dump()["users"]}
-sim.control("POST", "snapshot", {"name": "seeded"})
-SDL = contract.sdl("gitlab-15.0-ee.graphql") if contract.there() else None
-
-
-def config(**kw):
-    sim.control("POST", "config", kw)
-
-
-def fresh(**kw):
-    """Back to the seed; with other settings."""
-    sim.control("POST", "restore", {"name": "seeded"})
-    sim.control("POST", "reset_faults")
-    if kw:
-        config(**kw)
-
-
-def good(answer, status=200):
-    if answer[0] != status:
-        raise AssertionError("status %d: %s" % answer)
-    return answer[1]
-
-
-def bad(answer, status, body):
-    eq(answer, (status, body))
-
-
-def ask(query, token="owner", **variables):
-    """Data of a query; on a 15.0 server its document and the reply must be what the published schema says."""
-    s, b = sim.gql(query, variables, token=token)
-    eq(s, 200)
-    if "errors" in b:
-        raise AssertionError(b["errors"])
-    if SDL and sim.control("GET", "config")["version"].startswith("15.0"):
-        eq(contract.conforms(SDL, query, b["data"]), [])
-    return b["data"]
-
-
-def top_errors(query, token="owner", **variables):
-    s, b = sim.gql(query, variables, token=token)
-    eq(s, 200)
-    return [e["message"] for e in b["errors"]]
-
-
-def mutate(field, fields, token="owner", head=None, **given):
-    """-> the payload"""
-    q = "mutation($input: %sInput!) { %s(input: $input) { errors %s } }" % (head or field[0].upper() + field[1:], field, fields)
-    return ask(q, token=token, input=given)[field]
-
-
-def epic(title="an epic", g=None, token="owner", **p):
-    return good(sim.post("/groups/%s/epics" % (g or G), {"title": title, **p}, token=token), 201)
-
-
-def get(e, **kw):
-    return good(sim.get("/groups/%d/epics/%d" % (e["group_id"], e["iid"]), **kw))
-
-
-def put(e, token="owner", status=200, **p):
-    return good(sim.put("/groups/%d/epics/%d" % (e["group_id"], e["iid"]), p, token=token), status)
-
-
-def row(e):
-    return next(x for x in sim.dump()["epics"] if x["id"] == e["id"])
-
-
-NOT_FOUND = "The resource that you are attempting to access does not exist or you don't have permission to perform this action"
 KEYS = """id iid color text_color group_id parent_id parent_iid title description confidential author start_date start_date_is_fixed
 start_date_fixed start_date_from_inherited_source start_date_from_milestones end_date due_date due_date_is_fixed due_date_fixed
 due_date_from_inherited_source due_date_from_milestones state web_edit_url web_url references created_at updated_at closed_at labels upvotes
@@ -593,112 +516,6 @@ def graphql_writes():
     eq(top_errors("mutation{awardEmojiAdd(input:{awardableId:\"%s\",name:\"tada\"}){errors}}" % (gid % 424242)), [NOT_FOUND])
 
 
-BOARD = """query($p: ID!) { group(fullPath: $p) { epicBoards { nodes { id name hideBacklogList hideClosedList labels { nodes { title } }
-  lists { nodes { id listType title position label { title } epics(first: 100) { nodes { id title } } } } } } } }"""
-
-
-@test
-def boards():
-    """epic boards: hidden lists, the seeded order, REST shows Open and Closed inside a board but not among its lists"""
-    fresh(version="15.0.5-ee", graphql_max_complexity=0)
-    board = ask(BOARD, p=ROOT)["group"]["epicBoards"]["nodes"][0]
-    eq([(x["listType"], x["position"], x["title"]) for x in board["lists"]["nodes"]],
-       [("backlog", None, "Open"), ("label", 0, "stage::review"), ("label", 1, "stage::idea"), ("label", 2, "stage::doing"), ("closed", None, "Closed")])
-    with open(TREE, encoding="utf-8") as f:
-        seed = json.load(f)["groups"][0]["planning"]["epic_boards"][0]["order"]
-    d = sim.dump()
-    paths = {g["id"]: g["full_path"] for g in d["groups"]}
-    names = {x["id"]: "%s&%d" % (paths[x["group_id"]], x["iid"]) for x in d["epics"]}
-    for ls in board["lists"]["nodes"]:
-        got = [names[int(x["id"].rsplit("/", 1)[1])] for x in ls["epics"]["nodes"]]
-        eq(got, [n for n in seed if n in got], ls["title"])
-        assert len(got) > 15
-    delivery = ask(BOARD, p=PRODUCT)["group"]["epicBoards"]["nodes"][0]
-    eq(([x["listType"] for x in delivery["lists"]["nodes"]], delivery["hideClosedList"], delivery["labels"]["nodes"]),
-       (["backlog", "label", "label"], True, [{"title": "urgent"}]))
-    bad(sim.get("/groups/%d/epic_boards" % G), 404, {"error": "404 Not Found"})
-    config(version=V)
-    b = good(sim.get("/groups/%d/epic_boards" % G))[0]
-    eq(sorted(b), ["group", "hide_backlog_list", "hide_closed_list", "id", "labels", "lists", "name"])
-    eq([x["list_type"] for x in b["lists"]], ["backlog", "label", "label", "label", "closed"])
-    eq([x["list_type"] for x in good(sim.get("/groups/%d/epic_boards/%d/lists" % (G, b["id"])))], ["label"] * 3)
-    config(tier="free")
-    bad(sim.get("/groups/%d/epic_boards" % G), 403, {"message": "403 Forbidden"})
-
-
-@test
-def board_writes():
-    """epic boards are made over GraphQL; epics are moved to the end, behind and before others, and between lists"""
-    fresh(version="15.0.5-ee", graphql_max_complexity=0)
-    lab = {x["title"]: x["id"] for x in sim.dump()["labels"]}
-    b = mutate("epicBoardCreate", "epicBoard{id name hideClosedList labels{nodes{title}} lists{nodes{listType}}}", groupPath=PRODUCT, name="New",
-               hideClosedList=False, labels=["mine"])["epicBoard"]
-    eq((b["name"], b["labels"]["nodes"], [x["listType"] for x in b["lists"]["nodes"]]), ("New", [{"title": "mine"}], ["backlog", "closed"]))
-    eq(mutate("epicBoardUpdate", "epicBoard{name labels{nodes{title}}}", id=b["id"], name="Newer", labelIds=[])["epicBoard"],
-       {"name": "Newer", "labels": {"nodes": []}})
-    eq(mutate("epicBoardCreate", "epicBoard{id}", groupPath=PRODUCT, name="")["errors"], ["Name can't be blank"])
-    eq(mutate("epicBoardCreate", "epicBoard{name}", groupPath=PRODUCT, name="Newer")["epicBoard"]["name"], "Newer", "names may repeat")
-
-    def add(title):
-        return mutate("epicBoardListCreate", "list{id position title}", boardId=b["id"], labelId="gid://gitlab/GroupLabel/%d" % lab[title])
-    later, now = add("product later")["list"], add("product now")["list"]
-    eq((later["position"], now["position"]), (0, 1))
-    eq(add("product now"), {"errors": ["Label has already been taken"], "list": None})
-    eq(add("audit now"), {"errors": ["Label not found"], "list": None})
-    eq(mutate("updateEpicBoardList", "list{position}", listId=now["id"], position=0)["list"]["position"], 0)
-    eq(mutate("updateEpicBoardList", "list{position}", listId=now["id"], position=7)["errors"], ["Failed to move list!"])
-    es = [epic("e%d" % i, g=P, labels="product now") for i in range(4)]
-    gid = "gid://gitlab/Epic/%d"
-
-    def order(name, which="Newer"):
-        for x in ask(BOARD, p=PRODUCT)["group"]["epicBoards"]["nodes"]:
-            if x["id"] == b["id"]:
-                return [e["title"] for ls in x["lists"]["nodes"] if ls["title"] == name for e in ls["epics"]["nodes"] if e["title"][:1] == "e"
-                        and e["title"][1:].isdigit()]
-
-    def move(e, **kw):
-        return mutate("epicMoveList", "epic{id}", boardId=b["id"], epicId=gid % e["id"], **kw)["errors"]
-    eq(order("product now"), ["e3", "e2", "e1", "e0"], "without a place: the newest first")
-    eq(move(es[0], toListId=now["id"], moveAfterId=gid % es[2]["id"]), [])
-    eq(order("product now"), ["e3", "e0", "e2", "e1"], "moveAfterId is what shall stand after it")
-    eq(move(es[3], toListId=now["id"], moveBeforeId=gid % es[1]["id"]), [])
-    eq(order("product now"), ["e0", "e2", "e1", "e3"], "moveBeforeId is what shall stand before it")
-    eq(top_errors("mutation{epicMoveList(input:{boardId:\"%s\",epicId:\"%s\",toListId:\"%s\"}){errors}}" % (b["id"], gid % es[0]["id"], now["id"])),
-       ["At least one of the arguments fromListId, moveAfterId or moveBeforeId is required"])
-    q = "mutation{epicMoveList(input:{boardId:\"%s\",epicId:\"%s\",toListId:\"%s\",positionInList:-1}){errors}}"
-    assert "positionInList" in top_errors(q % (b["id"], gid % es[0]["id"], now["id"]))[0]
-    eq(move(es[2], fromListId=now["id"], toListId=later["id"]), [])
-    eq((get(es[2])["labels"], order("product later")), (["product later"], ["e2"]))
-    closed = next(x["id"] for y in ask(BOARD, p=PRODUCT)["group"]["epicBoards"]["nodes"] if y["id"] == b["id"] for x in y["lists"]["nodes"]
-                  if x["listType"] == "closed")
-    eq(move(es[2], fromListId=later["id"], toListId=closed), [])
-    eq((get(es[2])["state"], get(es[2])["labels"]), ("closed", ["product later"]))
-    config(version=V)
-    for i in (2, 0, 3, 1):
-        put(es[i], state_event="reopen", labels="product now")
-    for i in (2, 0, 3, 1):
-        eq(move(es[i], toListId=now["id"], positionInList=-1), [])
-    eq(order("product now"), ["e2", "e0", "e3", "e1"], "each moved to the end in turn")
-    at = [e["id"] for x in ask(BOARD, p=PRODUCT)["group"]["epicBoards"]["nodes"] if x["id"] == b["id"] for ls in x["lists"]["nodes"]
-          if ls["id"] == now["id"] for e in ls["epics"]["nodes"]].index(gid % es[2]["id"])
-    eq(move(es[1], toListId=now["id"], positionInList=at + 1), [])
-    eq(order("product now"), ["e2", "e1", "e0", "e3"])
-    eq(top_errors(q.replace("positionInList:-1", "positionInList:0,moveAfterId:\"%s\"" % (gid % es[1]["id"])) % (b["id"], gid % es[0]["id"], now["id"])),
-       ["positionInList is mutually exclusive with any of moveBeforeId or moveAfterId"])
-    many = [epic("e%d" % i, g=P, labels="product now") for i in range(100, 180)]
-    for e in many:  # the room behind it is used up again and again
-        eq(move(e, toListId=now["id"], moveBeforeId=gid % es[1]["id"]), [])
-    eq(order("product now"), ["e2", "e1"] + ["e%d" % i for i in range(179, 99, -1)] + ["e0", "e3"], "eighty behind the same one")
-    places = [x["relative_position"] for x in sim.dump()["epic_board_positions"] if x["board_id"] == int(b["id"].split("/")[-1])]
-    eq(len(places), len(set(places)), "none shares its place")
-    eq(mutate("epicBoardListDestroy", "list{id}", listId=later["id"])["errors"], [])
-    eq(mutate("epicBoardListDestroy", "list{id}", listId=closed)["errors"], ["Open and closed lists on a board cannot be destroyed."])
-    eq(mutate("destroyEpicBoard", "epicBoard{id}", id=b["id"])["errors"], [])
-    eq(mutate("destroyEpicBoard", "epicBoard{id}", id=ask(BOARD, p=ROOT)["group"]["epicBoards"]["nodes"][0]["id"])["errors"],
-       ["The board could not be deleted, because the parent doesn't have any other boards."])
-    eq(top_errors("mutation{epicBoardCreate(input:{groupPath:\"%s\",name:\"x\"}){errors}}" % PRODUCT, token="reader"), [NOT_FOUND])
-
-
 def export(g, *relations):
     """-> {relation: [record]}; a relation that is not there is missing"""
     good(sim.post("/groups/%d/export_relations" % g), 202)
@@ -903,7 +720,4 @@ def same_seed():
         other.stop()
 
 
-test.before = fresh
-code = test.run()
-code = 1 if sim.stop() else code
-sys.exit(code)
+finish()
