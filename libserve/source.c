@@ -214,6 +214,17 @@ static int page(struct asked *a, uint64_t total, uint64_t *from, uint64_t *to)
     return 0;
 }
 
+/* The answer is such a list, which is begun: of `total`, those `from` to `to` follow. 1 and -1 as above. */
+static int begin_page(struct asked *a, struct gs_jw *w, uint64_t total, uint64_t *from, uint64_t *to)
+{
+    int r = page(a, total, from, to);
+    if (r)
+        return r;
+    begin(a, w);
+    gs_jw_arr(w);
+    return 0;
+}
+
 /* ---- the instance ---- */
 
 static int answer_version(struct asked *a)
@@ -300,11 +311,9 @@ static int answer_groups(struct asked *a, int64_t parent, const char *search)
             i += (uint64_t)pass;
         }
         if (pass == 0) {
-            int r = page(a, total, &from, &to);
+            int r = begin_page(a, &w, total, &from, &to);
             if (r)
                 return r < 0 ? -1 : 0;
-            begin(a, &w);
-            gs_jw_arr(&w);
         }
     }
     gs_jw_end(&w);
@@ -362,11 +371,9 @@ static int list_members(struct asked *a, bool inherited)
     size_t n;
     if (people_members(a->s->people, a->group, true, inherited, &v, &n, a->err))
         return -1;
-    int r = page(a, n, &from, &to);
+    int r = begin_page(a, &w, n, &from, &to);
     if (r)
         return r < 0 ? -1 : 0;
-    begin(a, &w);
-    gs_jw_arr(&w);
     for (uint64_t i = from; i < to && i < n; i++) {
         const struct person *who = people_by_id(a->s->people, v[i].user);
         gs_jw_obj(&w);
@@ -581,11 +588,9 @@ static int none(struct asked *a)
 {
     struct gs_jw w;
     uint64_t from, to;
-    int r = page(a, 0, &from, &to);
+    int r = begin_page(a, &w, 0, &from, &to);
     if (r)
         return r < 0 ? -1 : 0;
-    begin(a, &w);
-    gs_jw_arr(&w);
     gs_jw_end(&w);
     return gs_jw_finish(&w);
 }
